@@ -1,0 +1,122 @@
+"""Measure what `results/quality` records: condense, train, test, write. What is there already is skipped.
+
+    python benchmarks/quality.py --root DATA [--only PATTERN]
+
+Each cell is one data set, method and budget; each becomes one JSON with machine, commit, seeds, seconds and every row.
+Condensed sets are kept under runs/quality, where an interrupted cell goes on.
+"""
+
+import dataclasses
+import os
+import platform
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+import torch
+import tyro
+
+import attar
+from attar.data import load as load_data
+from attar.files import write_json
+from attar.progress import Progress
+from attar.rows import COLUMNS, summarise
+
+HOME = Path(__file__).parents[1]
+RESULTS, RUNS = HOME / "results" / "quality", HOME / "runs" / "quality"
+
+
+@dataclass(frozen=True)
+class Cell:
+    data: str
+    method: str
+    ipc: int
+    protocols: tuple[str, ...]
+    published: str
+    draws: int = 1
+    seeds: int = 3
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return f"{self.data}-{self.method}-ipc{self.ipc}"
+
+
+TRAINED = {"epochs": 5}
+CELLS = [
+    Cell("mnist", "random", 1, ("dc",), "64.9 ± 3.5", draws=3),
+    Cell("mnist", "random", 10, ("dc",), "95.1 ± 0.9", draws=3),
+    Cell("cifar10", "random", 1, ("dc",), "14.4 ± 2.0", draws=3),
+    Cell("cifar10", "random", 10, ("dc",), "26.0 ± 1.2", draws=3),
+    Cell("mnist", "m3d", 1, ("idc", "dm"), "94.4 ± 0.2", seeds=4),
+    Cell("mnist", "dm", 1, ("dm",), "89.7 ± 0.6", seeds=4),
+    Cell("cifar10", "m3d", 1, ("idc", "dm"), "45.3 ± 0.3", seeds=4),
+    Cell("cifar10", "dm", 1, ("dm",), "26.0 ± 0.8", seeds=4),
+    Cell("mnist", "dm", 10, ("dm",), "97.5 ± 0.1", seeds=4),
+    Cell("mnist", "m3d", 10, ("idc", "dm"), "97.6 ± 0.1", seeds=4),
+    Cell("mnist", "herding", 1, ("dc",), "89.2 ± 1.6", seeds=4, settings=TRAINED),
+    Cell("mnist", "herding", 10, ("dc",), "93.7 ± 0.3", seeds=4, settings=TRAINED),
+    Cell("mnist", "k-center", 1, ("dc",), "89.3 ± 1.5", seeds=4, settings=TRAINED),
+    Cell("mnist", "k-center", 10, ("dc",), "84.4 ± 1.7", seeds=4, settings=TRAINED),
+    Cell("cifar10", "herding", 1, ("dc",), "21.5 ± 1.2", seeds=4, settings=TRAINED),
+    Cell("cifar10", "herding", 10, ("dc",), "31.6 ± 0.7", seeds=4, settings=TRAINED),
+    Cell("cifar10", "k-center", 1, ("dc",), "21.5 ± 1.3", seeds=4, settings=TRAINED),
+    Cell("cifar10", "k-center", 10, ("dc",), "14.7 ± 0.9", seeds=4, settings=TRAINED),
+]
+
+
+def measure(cell: Cell, root: Path) -> None:
+    task = load_data(cell.data, root=root)
+    sets = []
+    for seed in range(cell.draws):
+        folder = RUNS / f"{cell.name}-seed{seed}"
+        with Progress(folder.name) as progress:
+            where = {"out": folder, "resume": (folder / "run.json").exists()}
+            sets.append(attar.condense(task, cell.method, cell.ipc, seed=seed, progress=progress, **where, **cell.settings))
+    rows = []
+    for protocol in cell.protocols:
+        with Progress(f"{cell.name}, {protocol}") as progress:
+            rows += attar.evaluate(sets, task, protocol=protocol, seeds=cell.seeds, progress=progress)
+    record = {
+        "cell": cell.name,
+        "published": cell.published,
+        "measured": [dict(zip(COLUMNS, summary.cells(), strict=True)) for summary in summarise(rows)],
+        "machine": machine(),
+        "commit": commit(),
+        "condensation": [made.provenance for made in sets],
+        "rows": [dataclasses.asdict(row) for row in rows],
+    }
+    write_json(RESULTS / f"{cell.name}.json", record)
+    for summary in summarise(rows):
+        print("  ".join(summary.cells()), f"(published {cell.published})", flush=True)
+
+
+def machine() -> dict[str, Any]:
+    model = next((line.split(":")[1].strip() for line in cpuinfo() if line.startswith("model name")), platform.processor())
+    return {"cpu": model, "cores": os.cpu_count(), "python": platform.python_version(), "torch": torch.__version__, "threads": torch.get_num_threads()}
+
+
+def cpuinfo() -> list[str]:
+    path = Path("/proc/cpuinfo")
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def commit() -> str:
+    """The commit, marked where the tree differs from it."""
+    result = subprocess.run(["git", "describe", "--always", "--dirty", "--abbrev=12"], cwd=HOME, capture_output=True, text=True)
+    return result.stdout.strip() or "unknown"
+
+
+def main(root: Path, only: str = "*") -> None:
+    """`root`: the folder of the data sets; `only`: a pattern of cell names, such as `mnist-*`."""
+    for cell in CELLS:
+        if fnmatch(cell.name, only) and not (RESULTS / f"{cell.name}.json").exists():
+            print(cell.name, file=sys.stderr, flush=True)
+            measure(cell, root)
+
+
+if __name__ == "__main__":
+    tyro.cli(main)

@@ -1,0 +1,50 @@
+"""The ConvNet of the condensation literature, of any depth and width."""
+
+import math
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+def default_depth(side: int) -> int:
+    """Blocks for images of `side` pixels: 8 → 2, 28 and 32 → 3, 64 → 4, 128 → 5; the last map keeps 2 to 4 pixels a side."""
+    most = int(math.log2(side))
+    return min(most, max(2, round(math.log2(side)) - 2))
+
+
+class ConvNet(nn.Module):
+    """`depth` blocks of 3×3 convolution, normalisation, ReLU and 2×2 average pooling, then a linear head.
+
+    `norm="instance"` is group normalisation with one group a channel (affine, ε 1e-5): no running statistics, and
+    each image's output is independent of its batch. `"batch"` and `"none"` are the usual ones. Images of 28 pixels
+    enter with padding 3, so that they leave the first convolution as 32 × 32 (Zhao et al., ICLR 2021). Weights start
+    as torch starts them.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], classes: int, *, width: int = 128, depth: int = 0, norm: str = "instance"):
+        super().__init__()
+        channels, *sides = shape
+        depth = depth or default_depth(min(sides))
+        padding = 3 if sides == [28, 28] else 1
+        height, breadth = (side + 2 * (padding - 1) for side in sides)
+        blocks = [block(channels if i == 0 else width, width, padding if i == 0 else 1, norm) for i in range(depth)]
+        self.body = nn.Sequential(*blocks, nn.Flatten())
+        self.head = nn.Linear(width * (height >> depth) * (breadth >> depth), classes)
+
+    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k"]:
+        return self.head(self.body(x))
+
+
+def block(channels: int, width: int, padding: int, norm: str) -> nn.Sequential:
+    layers = [nn.Conv2d(channels, width, 3, padding=padding), normalisation(norm, width), nn.ReLU(), nn.AvgPool2d(2)]
+    return nn.Sequential(*layers)
+
+
+def normalisation(norm: str, width: int) -> nn.Module:
+    if norm == "instance":
+        return nn.GroupNorm(width, width)
+    if norm == "batch":
+        return nn.BatchNorm2d(width)
+    if norm == "none":
+        return nn.Identity()
+    raise ValueError(f"unknown norm {norm!r}: instance, batch or none")

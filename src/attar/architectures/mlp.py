@@ -1,0 +1,20 @@
+"""A multi-layer perceptron on flattened pixels."""
+
+import math
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+class MLP(nn.Module):
+    """`depth` hidden layers of `width` units with ReLU, then a linear head."""
+
+    def __init__(self, shape: tuple[int, int, int], classes: int, *, width: int = 128, depth: int = 2):
+        super().__init__()
+        sizes = [math.prod(shape)] + [width] * depth
+        layers = [layer for a, b in zip(sizes, sizes[1:], strict=False) for layer in (nn.Linear(a, b), nn.ReLU())]
+        self.body = nn.Sequential(nn.Flatten(), *layers)
+        self.head = nn.Linear(width, classes)
+
+    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k"]:
+        return self.head(self.body(x))

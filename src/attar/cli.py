@@ -1,0 +1,368 @@
+"""The command line: `attar condense | evaluate | compare | report | list | demo`."""
+
+import contextlib
+import os
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+from tyro.conf import Positional, UseAppendAction, arg
+
+if TYPE_CHECKING:
+    from attar.artefact import CondensedSet
+    from attar.rows import Row
+    from attar.task import Task
+
+ROWS, REPORT = "rows.json", "report.html"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Where the data comes from, and what trains on it."""
+
+    root: Path | None = None
+    """Folder of the data set's files; nothing is ever written there."""
+    download: bool = False
+    """Fetch a known data set that is not there."""
+    network: str = "convnet"
+    """A known network, or file.py:Name for one's own."""
+
+    def task(self, data: str) -> "Task":
+        from attar.data import load
+
+        return load(data, root=self.root, download=self.download, network=self.network)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Engine:
+    device: str = "auto"
+    """auto, cpu or cuda."""
+    precision: Literal["auto", "fp32", "tf32", "bf16"] = "auto"
+    """Of the networks; auto is bf16 where the hardware multiplies in it."""
+    compile: Literal["auto", "on", "off"] = "auto"
+    """auto compiles when the work would take over a minute without."""
+
+    def options(self) -> dict[str, Any]:
+        import torch
+
+        from attar.run import default_precision
+
+        try:
+            device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device)
+        except RuntimeError:
+            raise ValueError(f"unknown device {self.device!r}; known: auto, cpu, cuda") from None
+        if device.type == "cuda" and not torch.cuda.is_available():
+            raise ValueError("this machine has no CUDA device that torch can use")
+        return {"device": device, "compile": self.compile, "precision": default_precision(device) if self.precision == "auto" else self.precision}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Condense:
+    """Condense a data set to a few images per class."""
+
+    data: Positional[str]
+    """A known data set (see `attar list datasets`), or npz:PATH."""
+    method: str = "m3d"
+    ipc: int = 10
+    """Images per class."""
+    set: UseAppendAction[tuple[str, ...]] = ()
+    """A hyper-parameter of the method, as key=value; may be repeated."""
+    recipe: Annotated[str | None, arg(name="as")] = None
+    """Use the recipe of this known data set."""
+    seed: int = 0
+    out: Path | None = None
+    """Folder of the result; by default one under runs/, named after what is run."""
+    resume: bool = False
+    """Go on with an interrupted run."""
+    anyway: bool = False
+    """Resume also on another engine, whose bits differ."""
+    overwrite: bool = False
+    """Replace what the folder holds."""
+    source: tyro.conf.OmitArgPrefixes[Source] = Source()
+    engine: tyro.conf.OmitArgPrefixes[Engine] = Engine()
+
+    def __call__(self) -> None:
+        from attar.condensation import OtherEngine, condense
+        from attar.methods import find
+        from attar.progress import Progress
+        from attar.recipe import parse
+        from attar.rows import size
+
+        find(self.method)
+        settings = dict(map(parse, self.set))
+        folder = self.out or default_folder(f"{self.data}-{self.method}-ipc{self.ipc}-seed{self.seed}", self.resume)
+
+        def go(anyway: bool) -> "CondensedSet":
+            with Progress(f"{self.method} on {task.name}") as progress:
+                where = {"out": folder, "resume": self.resume, "anyway": anyway, "overwrite": self.overwrite}
+                how = {"seed": self.seed, "recipe": self.recipe, "progress": progress}
+                return condense(task, self.method, self.ipc, **where, **how, **self.engine.options(), **settings)
+
+        task = self.source.task(self.data)
+        with resumable(folder):
+            try:
+                made = go(self.anyway)
+            except OtherEngine as error:
+                if not (sys.stdin.isatty() and input(f"{error}. Go on? [y/N] ").lower().startswith("y")):
+                    raise
+                made = go(True)
+        print(f"{len(made.labels)} images, {size(made.bytes['stored'])} (8 bit: {size(made.bytes['eight_bit'])}), in {folder}/")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate:
+    """Train fresh networks on condensed sets and test them."""
+
+    runs: Positional[tuple[Path, ...]]
+    """Folders of condensed sets."""
+    data: str | None = None
+    """Data set to test on; by default the one that was condensed."""
+    protocol: str = "dm"
+    """See `attar list protocols`."""
+    seeds: int = 3
+    """Networks for each set."""
+    eight_bit: bool = False
+    """Train on the 8-bit images instead of the exact floats."""
+    source: tyro.conf.OmitArgPrefixes[Source] = Source()
+    engine: tyro.conf.OmitArgPrefixes[Engine] = Engine()
+
+    def __call__(self) -> None:
+        from attar.artefact import load
+        from attar.evaluation import evaluate
+        from attar.progress import Progress
+        from attar.rows import write_rows
+
+        sets = [load(run) for run in self.runs]
+        task = self.source.task(self.data or sole_data(sets))
+        with Progress(f"training {len(sets) * self.seeds} networks") as progress:
+            rows = evaluate(
+                sets, task, protocol=self.protocol, seeds=self.seeds, eight_bit=self.eight_bit, progress=progress, **self.engine.options()
+            )
+        for i, run in enumerate(self.runs):
+            write_rows(run / ROWS, rows[i * self.seeds : (i + 1) * self.seeds])
+        show(rows)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compare:
+    """Condense by several methods and budgets, evaluate all alike, and write a report."""
+
+    data: Positional[str]
+    """A known data set (see `attar list datasets`), or npz:PATH."""
+    methods: tuple[str, ...] = ("m3d", "dm", "random")
+    ipc: tuple[int, ...] = (1, 10)
+    """Images per class."""
+    protocol: str = "dm"
+    """See `attar list protocols`."""
+    seeds: int = 3
+    """Networks for each set."""
+    draws: int = 1
+    """Condensations for each method and budget, with seeds 0, 1, …"""
+    whole: bool = False
+    """Also train on the whole set."""
+    out: Path | None = None
+    """Folder of all results. Sets that lie there already are taken as they are."""
+    source: tyro.conf.OmitArgPrefixes[Source] = Source()
+    engine: tyro.conf.OmitArgPrefixes[Engine] = Engine()
+
+    def __call__(self) -> None:
+        folder = self.out or default_folder(f"{self.data}-{'-'.join(self.methods)}", resume=False)
+        run_comparison(self, folder)
+
+
+@dataclass(frozen=True)
+class Demo:
+    """Condense scikit-learn's digits, compare with random selection and the whole set, and write a report."""
+
+    out: Path = Path("demo")
+
+    def __call__(self) -> None:
+        run_comparison(Compare(data="digits", methods=("m3d", "random"), ipc=(10,), protocol="quick", whole=True), self.out)
+
+
+def run_comparison(request: Compare, folder: Path) -> None:
+    from attar.comparison import compare
+    from attar.progress import Progress
+    from attar.rows import write_rows
+
+    task = request.source.task(request.data)
+    with resumable(folder), contextlib.ExitStack() as bars:
+
+        def watch(what: str) -> Progress:
+            bars.close()
+            return bars.enter_context(Progress(what))
+
+        sets, rows = compare(
+            task,
+            request.methods,
+            request.ipc,
+            out=folder,
+            protocol=request.protocol,
+            seeds=request.seeds,
+            draws=request.draws,
+            whole=request.whole,
+            watch=watch,
+            **request.engine.options(),
+        )
+    write_rows(folder / ROWS, rows)
+    show(rows)
+    print(f"report: {report([folder], task, folder / REPORT)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """Write one self-contained page about condensed sets and their evaluations."""
+
+    runs: Positional[tuple[Path, ...]]
+    """Folders of condensed sets, or of comparisons."""
+    data: str | None = None
+    """Data set to show beside; by default the one that was condensed."""
+    out: Path | None = None
+    """The page; by default report.html in the first folder."""
+    source: tyro.conf.OmitArgPrefixes[Source] = Source()
+
+    def __call__(self) -> None:
+        from attar.artefact import load
+
+        task = self.source.task(self.data or sole_data([load(folder) for folder in artefacts(self.runs)]))
+        print(report(self.runs, task, self.out or self.runs[0] / REPORT))
+
+
+def report(folders: Sequence[Path], task: "Task", out: Path) -> Path:
+    from attar.artefact import load
+    from attar.condensation import losses
+    from attar.report import write_report
+    from attar.rows import read_rows
+
+    found = artefacts(folders)
+    rows: list[Row] = [row for folder in {*folders, *found} if (folder / ROWS).exists() for row in read_rows(folder / ROWS)]
+    return write_report(out, [load(folder) for folder in found], rows, task, {folder.name: losses(folder) for folder in found})
+
+
+def artefacts(folders: Sequence[Path]) -> list[Path]:
+    """The folders themselves, or for a comparison those within. Raises `ValueError` where a folder holds nothing finished."""
+    from attar.artefact import MANIFEST
+
+    found = []
+    for folder in folders:
+        inside = [folder] if (folder / MANIFEST).exists() else sorted(path.parent for path in folder.glob(f"*/{MANIFEST}"))
+        if not inside:
+            raise ValueError(f"{folder} holds no condensed set (no {MANIFEST})")
+        found += inside
+    return found
+
+
+@dataclass(frozen=True)
+class List:
+    """Say what there is."""
+
+    what: Positional[Literal["methods", "datasets", "networks", "protocols", "recipes"]]
+
+    def __call__(self) -> None:
+        for name, about in LISTS[self.what]():
+            print(f"{name:16} {about}".rstrip())
+
+
+def list_methods() -> Iterator[tuple[str, str]]:
+    import importlib
+
+    from attar.methods import names
+
+    for name in names():
+        about = importlib.import_module(f"attar.methods.{name.replace('-', '_')}").__doc__ or ""
+        yield name, about.partition(":")[2].strip().splitlines()[0] if ":" in about else about.splitlines()[0]
+
+
+def list_datasets() -> Iterator[tuple[str, str]]:
+    from attar.data import DATASETS
+
+    for name, known in DATASETS.items():
+        yield name, known.about
+    yield "npz:PATH", "images and labels of a NumPy file"
+
+
+def list_networks() -> Iterator[tuple[str, str]]:
+    from attar.network import NAMED
+
+    for name, cls in NAMED.items():
+        yield name, (cls.__doc__ or "").splitlines()[0]
+    yield "file.py:Name", "a module of yours, called as Name(shape, classes)"
+
+
+def list_protocols() -> Iterator[tuple[str, str]]:
+    from attar.protocol import PROTOCOLS
+
+    for name, protocol in PROTOCOLS.items():
+        yield name, protocol.about
+
+
+def list_recipes() -> Iterator[tuple[str, str]]:
+    from attar.recipe import shipped
+
+    for method, data, content in shipped():
+        yield f"{method}/{data}", content.get("about", "")
+
+
+LISTS = {"methods": list_methods, "datasets": list_datasets, "networks": list_networks, "protocols": list_protocols, "recipes": list_recipes}
+
+
+def sole_data(sets: "Sequence[CondensedSet]") -> str:
+    names = {made.provenance.get("data", "") for made in sets}
+    if len(names) != 1:
+        raise ValueError(f"the sets come from different data ({', '.join(sorted(names))}): say which with --data")
+    return names.pop()
+
+
+def default_folder(name: str, resume: bool) -> Path:
+    """`runs/NAME`, or `runs/NAME-2` and on where that is taken; the latest of them to resume."""
+    stem = Path(os.path.basename(name).replace(":", "-")).stem if ":" in name else name
+    candidates = [Path("runs") / (stem if i == 1 else f"{stem}-{i}") for i in range(1, 10_000)]
+    first_free = next(i for i, folder in enumerate(candidates) if not folder.exists())
+    return candidates[max(first_free - 1, 0) if resume else first_free]
+
+
+@contextlib.contextmanager
+def resumable(folder: Path) -> Iterator[None]:
+    """After Ctrl-C, the line that goes on; everything up to the last checkpoint is saved by then."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        line = [arg for arg in sys.argv[1:] if arg not in ("--resume", "--overwrite")]
+        if "condense" in line:
+            line += ["--resume"]
+        if "--out" not in line:
+            line += ["--out", str(folder)]
+        print(f"\ninterrupted; go on with:\n  attar {shlex.join(line)}", file=sys.stderr)
+        raise SystemExit(130) from None
+
+
+def show(rows: "Sequence[Row]") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from attar.rows import COLUMNS, summarise
+
+    table = Table(box=None)
+    for column in COLUMNS:
+        table.add_column(column, justify="left" if column in ("data", "method", "protocol") else "right")
+    for summary in summarise(rows):
+        table.add_row(*summary.cells())
+    Console().print(table)
+
+
+COMMANDS = {"condense": Condense, "evaluate": Evaluate, "compare": Compare, "report": Report, "list": List, "demo": Demo}
+
+
+def main() -> None:
+    command = tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="attar", description=sys.modules["attar"].__doc__)
+    try:
+        command()
+    except (ValueError, OSError) as error:
+        print(f"attar: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None

@@ -1,0 +1,53 @@
+"""Several methods and budgets on the same data, judged alike."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from attar.artefact import MANIFEST, CondensedSet
+from attar.condensation import condense
+from attar.data import load as load_data
+from attar.evaluation import evaluate, named
+from attar.methods import find
+from attar.rows import Row
+from attar.run import Progress, silent
+
+Watch = Callable[[str], Progress]
+
+
+def compare(
+    data: Any,
+    methods: Sequence[str] = ("m3d", "dm", "random"),
+    ipc: Sequence[int] = (1, 10),
+    *,
+    out: str | Path | None = None,
+    protocol: str = "dm",
+    seeds: int = 3,
+    draws: int = 1,
+    whole: bool = False,
+    network: str = "convnet",
+    watch: Watch = lambda what: silent,
+    **engine: Any,
+) -> tuple[list[CondensedSet], list[Row]]:
+    """Condense by every method at every budget, `draws` times, and train `seeds` networks on each set.
+
+    `whole` adds networks trained on all training images. With `out`, each set is kept in a folder of its own there; sets
+    that lie there already are taken as they are, and unfinished ones are gone on with. Every name is checked before the first run begins.
+    `watch(what)` gives the progress of one part; `engine` is `device`, `precision` and `compile`.
+    """
+    for method in methods:
+        find(method)
+    named(protocol)
+    task = load_data(data, network=network)
+    sets = []
+    for method in methods:
+        for budget in ipc:
+            for seed in range(draws):
+                name = f"{method}-ipc{budget}-seed{seed}"
+                folder = Path(out) / name if out is not None else None
+                begun = folder is not None and ((folder / MANIFEST).exists() or (folder / "run.json").exists())
+                made = condense(task, method, budget, out=folder, seed=seed, resume=begun, progress=watch(name), **engine)
+                sets.append(made)
+    judged = [*sets, CondensedSet.whole(task)] if whole else sets
+    rows = evaluate(judged, task, protocol=protocol, seeds=seeds, progress=watch(f"training {len(judged) * seeds} networks"), **engine)
+    return sets, rows

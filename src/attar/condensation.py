@@ -1,0 +1,159 @@
+"""From data to a condensed set on disk: resolve, run, record."""
+
+import contextlib
+import dataclasses
+import json
+import platform
+import time
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from attar.artefact import MANIFEST, CondensedSet, load
+from attar.data import load as load_data
+from attar.files import read_json, write_json
+from attar.optimise import CHECKPOINT, METRICS
+from attar.recipe import resolve
+from attar.rng import Rng
+from attar.run import Compile, Precision, Progress, Run, default_precision, silent
+
+REQUEST = "run.json"
+FORMAT = 1
+
+
+def condense(
+    data: Any,
+    method: str = "m3d",
+    ipc: int = 10,
+    *,
+    out: str | Path | None = None,
+    seed: int = 0,
+    recipe: str | None = None,
+    network: str = "convnet",
+    device: str | torch.device = "cpu",
+    precision: Precision | None = None,
+    compile: Compile = "auto",
+    resume: bool = False,
+    anyway: bool = False,
+    overwrite: bool = False,
+    progress: Progress = silent,
+    **settings: Any,
+) -> CondensedSet:
+    """Condense `data` to `ipc` images per class.
+
+    `data` is what `attar.data.load` takes: a name, `npz:PATH`, arrays, a `Dataset`, or a `Task`. `settings` are
+    hyper-parameters of the method, on top of the recipe for the data (or for the known set named by `recipe`).
+    With `out`, the run can be interrupted and gone on with (`resume`), and its result is saved there; `anyway` resumes
+    also where another engine will give other bits. Raises `ValueError` for input that cannot be condensed as asked.
+    """
+    device = torch.device(device)
+    precision = precision or default_precision(device)
+    task = load_data(data, network=network).to(device)
+    resolved = resolve(method, recipe or task.name, ipc, settings)
+    engine = {"device": device.type, "precision": precision, "compile": compile, "threads": torch.get_num_threads(), "torch": torch.__version__}
+    request = {
+        "format": FORMAT,
+        "method": method,
+        "data": task.name,
+        "ipc": ipc,
+        "seed": seed,
+        "network": task.network.name,
+        "hyperparameters": resolved.hyperparameters,
+        "fingerprint": task.fingerprint,
+        "engine": engine,
+    }
+    folder = Path(out) if out is not None else None
+    before = 0.0
+    if folder is not None:
+        if resume and (folder / MANIFEST).exists():
+            same(folder, request, anyway=True)
+            return load(folder)
+        before = begin(folder, request, resume, anyway, overwrite)
+    run = Run(Rng.of(seed), folder, device, precision, compile, progress=progress)
+    start = time.perf_counter()
+    with matmul_precision(precision):
+        made = resolved.method(task, ipc, run)
+    provenance = {
+        **{key: value for key, value in request.items() if key != "format"},
+        "engine": engine | {"ran": sorted(run.engines)},
+        "recipe": list(resolved.sources),
+        "expect": resolved.expect,
+        "split": task.split,
+        "seconds": round(before + time.perf_counter() - start, 2),
+        "versions": {"attar": version("attar"), "python": platform.python_version(), "torch": torch.__version__},
+        **made.provenance,
+    }
+    made = dataclasses.replace(made, provenance=provenance)
+    if folder is not None:
+        made.save(folder)
+        (folder / CHECKPOINT).unlink(missing_ok=True)
+    return made
+
+
+def begin(folder: Path, request: dict[str, Any], resume: bool, anyway: bool, overwrite: bool) -> float:
+    """Make the run's folder, or find it as it was left; returns the seconds already spent. Never loses a result unasked."""
+    if resume:
+        if not (folder / REQUEST).exists():
+            raise ValueError(f"nothing to resume in {folder}: no {REQUEST}")
+        same(folder, request, anyway)
+        return spent(folder)
+    if (folder / MANIFEST).exists() and not overwrite:
+        raise ValueError(f"{folder} already holds a result: --overwrite replaces it, another --out keeps it")
+    if (folder / REQUEST).exists() and not overwrite:
+        raise ValueError(f"{folder} holds an unfinished run: --resume goes on with it, --overwrite starts anew")
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is a file, not a folder")
+    for name in (MANIFEST, CHECKPOINT, METRICS):
+        (folder / name).unlink(missing_ok=True)
+    write_json(folder / REQUEST, request)
+    return 0.0
+
+
+def same(folder: Path, request: dict[str, Any], anyway: bool) -> None:
+    """Raises `ValueError` where the folder's run asked for something else, or ran on another engine."""
+    earlier = read_json(folder / REQUEST)
+    if earlier.get("format") != FORMAT:
+        raise ValueError(f"{folder / REQUEST} has format {earlier.get('format')}; this attar reads format {FORMAT}")
+    for key, value in json.loads(json.dumps(request)).items():
+        if earlier.get(key) == value or (key == "engine" and anyway):
+            continue
+        if key == "engine":
+            changed = ", ".join(f"{k} {earlier[key].get(k)} → {v}" for k, v in value.items() if earlier[key].get(k) != v)
+            raise OtherEngine(f"the engine changed since the run in {folder} began ({changed}): its bits will differ; --anyway goes on")
+        raise ValueError(f"{folder} holds a run with {key} = {earlier.get(key)}, not {value}")
+
+
+class OtherEngine(ValueError):
+    """Going on would work, but not to the same bits."""
+
+
+def spent(folder: Path) -> float:
+    """Seconds of a run up to the last line of its metrics."""
+    lines = (folder / METRICS).read_text().splitlines() if (folder / METRICS).exists() else []
+    for line in reversed(lines):
+        with contextlib.suppress(ValueError):  # a kill may have cut the last line
+            return json.loads(line)["seconds"]
+    return 0.0
+
+
+@contextlib.contextmanager
+def matmul_precision(precision: Precision) -> Iterator[None]:
+    """tf32 products inside the block where asked; torch keeps this as a global setting, so it is given back."""
+    earlier = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(earlier)
+
+
+def losses(folder: Path) -> list[tuple[int, float]]:
+    """(update, loss) of a run's metrics; empty where nothing was optimised."""
+    path = folder / METRICS
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [(entry["update"], entry["loss"]) for entry in map(json.loads, lines)]
+
+

@@ -1,0 +1,212 @@
+"""Training fresh networks on condensed sets and testing them, once each, at the end."""
+
+import pickle
+import tempfile
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from attar.artefact import CondensedSet, load
+from attar.data import load as load_data
+from attar.files import read_tensors, write_tensors
+from attar.fit import TRAINING, fit, predict
+from attar.names import unknown
+from attar.network import Network
+from attar.protocol import PROTOCOLS, Protocol
+from attar.rng import Rng
+from attar.rows import Row
+from attar.run import Compile, Precision, Progress, Run, default_precision, eager_flops, silent, worth_compiling
+from attar.task import Task, per_channel, unit
+
+WORTH_PROCESSES = 20  # seconds of work; a process starts in about four
+
+
+@dataclass(frozen=True)
+class Job:
+    """One network to train and test. Tensors travel as a file, so that processes share them."""
+
+    data: Path
+    network: Network
+    protocol: Protocol
+    seed: int
+    flip: bool
+    precision: Precision
+    compile: Compile
+    device: torch.device
+
+
+def evaluate(
+    sets: CondensedSet | str | Path | Sequence[CondensedSet | str | Path],
+    data: Any,
+    *,
+    protocol: str | Protocol = "dm",
+    seeds: int | Iterable[int] = 3,
+    network: str = "convnet",
+    eight_bit: bool = False,
+    device: str | torch.device = "cpu",
+    precision: Precision | None = None,
+    compile: Compile = "auto",
+    progress: Progress = silent,
+) -> list[Row]:
+    """One row for each set and seed: a fresh network, trained by `protocol`, tested after its last epoch.
+
+    Sets may be given by their folders, `data` as `attar.condense` takes it; `seeds` as a number or one by one. On a CPU
+    the networks are spread over one-thread processes where that pays. `eight_bit` trains on what the 8-bit images hold
+    instead of the exact floats. Raises `ValueError` where a set is not of this data, or the protocol is unknown.
+    """
+    device = torch.device(device)
+    task = load_data(data, network=network).to(device)
+    protocol = named(protocol)
+    seeds = list(range(seeds) if isinstance(seeds, int) else seeds)
+    if not seeds:
+        raise ValueError("evaluation needs at least one seed")
+    given = [sets] if isinstance(sets, CondensedSet | str | Path) else sets
+    loaded = [made if isinstance(made, CondensedSet) else load(made) for made in given]
+    for made in loaded:
+        fits(made, task)
+    # Decided once for all networks: what one compiles, the next finds in the cache.
+    flop = work(loaded, task, protocol) * len(seeds)
+    compile = "on" if compile == "auto" and worth_compiling(flop, device) else compile
+    precision = precision or default_precision(device)
+    with tempfile.TemporaryDirectory(prefix="attar-") as folder:
+        staged = [stage(made, task, eight_bit, Path(folder) / f"{i}.safetensors") for i, made in enumerate(loaded)]
+        jobs = [Job(path, task.network, protocol, seed, task.flip, precision, compile, device) for path in staged for seed in seeds]
+        ticks = sum(protocol.updates(len(made.decoded_labels())) for made in loaded) * len(seeds)
+        results = execute(jobs, flop, Ticker(Path(folder) / "ticks", ticks, progress))
+    owners = [made for made in loaded for _ in seeds]
+    return [row(made, task, job, eight_bit, result) for made, job, result in zip(owners, jobs, results, strict=True)]
+
+
+def named(protocol: str | Protocol) -> Protocol:
+    if isinstance(protocol, Protocol):
+        return protocol
+    if protocol not in PROTOCOLS:
+        raise ValueError(unknown("protocol", protocol, PROTOCOLS))
+    return PROTOCOLS[protocol]
+
+
+def fits(made: CondensedSet, task: Task) -> None:
+    if made.classes != task.classes:
+        raise ValueError(f"the set's classes {brief(made.classes)} are not those of {task.name}: {brief(task.classes)}")
+    if made.images.shape[1:] != task.shape:
+        raise ValueError(f"the set's images are {tuple(made.images.shape[1:])}, those of {task.name} {task.shape}")
+
+
+def brief(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f", … ({len(names)})" if len(names) > 3 else "")
+
+
+def work(sets: Sequence[CondensedSet], task: Task, protocol: Protocol) -> float:
+    """Floating-point operations of training one network on each set and testing it."""
+    images = sum(TRAINING * protocol.length(n) * n + len(task.test.y) for n in (len(made.decoded_labels()) for made in sets))
+    return images * task.network.flop(task.shape)
+
+
+def stage(made: CondensedSet, task: Task, eight_bit: bool, path: Path) -> Path:
+    x, y = made.as_dataset(eight_bit=eight_bit).tensors
+    tensors = {"x": x, "y": y, "test_x": task.test.x.cpu(), "test_y": task.test.y.cpu()}
+    write_tensors(path, tensors, {"mean": made.mean, "std": made.std, "classes": len(task.classes)})
+    return path
+
+
+class Ticker:
+    """Steps done by all processes together: a file that each lengthens by a byte a step."""
+
+    def __init__(self, path: Path, total: int, progress: Progress):
+        self.path, self.total, self.progress = path, total, progress
+        path.touch()
+
+    def tick(self) -> None:
+        with self.path.open("ab") as file:
+            file.write(b".")
+
+    def show(self) -> None:
+        self.progress(self.path.stat().st_size, self.total, float("nan"))
+
+
+def execute(jobs: list[Job], flop: float, ticker: Ticker) -> list["Result"]:
+    """Run the jobs here, or in one-thread processes where the device is a CPU and the work is worth their start."""
+    device = jobs[0].device
+    count = min(torch.get_num_threads(), len(jobs))
+    if device.type != "cpu" or count < 2 or flop < WORTH_PROCESSES * eager_flops(device) or not travels(jobs[0]):
+        return [train_and_test(job, ticker, show=True) for job in jobs]
+    from concurrent.futures import FIRST_EXCEPTION, wait
+
+    from loky import ProcessPoolExecutor
+
+    with ProcessPoolExecutor(count, initializer=torch.set_num_threads, initargs=(1,), env=ONE_THREAD) as pool:
+        quiet = Ticker(ticker.path, ticker.total, silent)
+        futures = [pool.submit(train_and_test, job, quiet) for job in jobs]
+        try:
+            while wait(futures, timeout=1, return_when=FIRST_EXCEPTION).not_done and not any(f.done() and f.exception() for f in futures):
+                ticker.show()
+        except BaseException:
+            pool.shutdown(kill_workers=True)
+            raise
+        return [future.result() for future in futures]
+
+
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TORCHINDUCTOR_COMPILE_THREADS": "1"}
+
+
+def travels(job: Job) -> bool:
+    """Whether the user's network can be sent to another process."""
+    import cloudpickle
+
+    try:
+        cloudpickle.dumps(job)
+    except (TypeError, pickle.PicklingError):
+        return False
+    return True
+
+
+@dataclass(frozen=True)
+class Result:
+    per_class: tuple[float, ...]
+    accuracy: float
+    seconds: float
+
+
+def train_and_test(job: Job, ticker: Ticker, show: bool = False) -> Result:
+    """Accuracies in per cent over the test part, and the seconds that training took."""
+    tensors, meta = read_tensors(job.data)
+    x, y, test_x, test_y = (tensors[name].to(job.device) for name in ("x", "y", "test_x", "test_y"))
+    mean, std = (per_channel(meta[name], x) for name in ("mean", "std"))
+    run = Run(Rng.of(job.seed).fold("evaluate"), device=job.device, precision=job.precision, compile=job.compile)
+
+    def tick() -> None:
+        ticker.tick()
+        if show:
+            ticker.show()
+
+    start = time.perf_counter()
+    w = fit(job.network, x, y, job.protocol, run.rng, run, flip=job.flip, tick=tick)
+    seconds = time.perf_counter() - start
+    right = predict(job.network, w, lambda part: (unit(test_x[part]) - mean) / std, len(test_y), run) == test_y
+    per_class = tuple(100 * right[test_y == c].float().mean().item() for c in range(meta["classes"]))
+    return Result(per_class, 100 * right.float().mean().item(), seconds)
+
+
+def row(made: CondensedSet, task: Task, job: Job, eight_bit: bool, result: Result) -> Row:
+    about: dict[str, Any] = made.provenance
+    return Row(
+        data=task.name,
+        method=about.get("method", "given"),
+        ipc=made.ipc,
+        draw=about.get("seed", 0),
+        protocol=job.protocol.name,
+        network=job.network.name,
+        seed=job.seed,
+        accuracy=result.accuracy,
+        per_class=result.per_class,
+        epochs=job.protocol.length(len(made.decoded_labels())),
+        bytes=made.bytes["eight_bit" if eight_bit else "stored"],
+        eight_bit=eight_bit,
+        split=task.split,
+        condense_seconds=about.get("seconds"),
+        train_seconds=round(result.seconds, 2),
+    )

@@ -1,0 +1,68 @@
+"""Files that are either whole or not there."""
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+
+@contextmanager
+def beside(path: Path) -> Iterator[Path]:
+    """A temporary name in the same folder, renamed to `path` when the block succeeds."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    with beside(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Raises `ValueError` naming the file where it is missing or damaged."""
+    try:
+        return json.loads(path.read_text())
+    except OSError as error:
+        raise ValueError(f"cannot read {path}: {error.strerror}") from None
+    except ValueError:
+        raise ValueError(f"{path} is damaged: not JSON") from None
+
+
+def write_tensors(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
+    """safetensors, with `meta` as JSON in its header."""
+    with beside(path) as temporary:
+        whole(lambda: save_file({k: v.contiguous() for k, v in tensors.items()}, temporary, {"attar": json.dumps(meta)}), path)
+
+
+def whole(write: Callable[[], None], path: Path) -> None:
+    """A full disk as an `OSError`, also from safetensors, which has an error of its own for it."""
+    try:
+        write()
+    except SafetensorError as error:
+        raise OSError(f"cannot write {path}: {error}") from None
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Raises `ValueError` naming the file where it is missing, damaged, or not Attar's."""
+    if not path.is_file():
+        raise ValueError(f"no such file: {path}")
+    try:
+        with safe_open(path, "pt") as file:
+            meta = (file.metadata() or {}).get("attar")
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path} is damaged: {error}") from None
+    if meta is None:
+        raise ValueError(f"{path} was not written by attar")
+    return tensors, json.loads(meta)

@@ -1,0 +1,163 @@
+"""A network as a pure function of its weights."""
+
+import copy
+import hashlib
+import importlib.util
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from attar import architectures
+from attar.names import unknown
+from attar.rng import Rng
+
+Build = Callable[[], nn.Module]
+
+
+class Weights(NamedTuple):
+    """What a network is made of: `params` are trained, `buffers` (running statistics) follow."""
+
+    params: dict[str, Tensor]
+    buffers: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Network:
+    """A family of networks: `build()` makes one module, `head` names its classifier (default: the last `Linear`).
+
+    The module itself never holds weights here. Templates live on the meta device, one in train and one in eval mode,
+    and every call is `torch.func.functional_call` with the weights that are passed in.
+    """
+
+    build: Build
+    head: str | None = None
+    device: torch.device = torch.device("cpu")
+    _templates: dict[tuple[bool, bool], nn.Module] = field(init=False, repr=False, compare=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        with torch.device("meta"):
+            whole = self.build()
+        head = self.head or last_linear(whole)
+        headless = copy.deepcopy(whole)
+        headless.set_submodule(head, nn.Identity())
+        object.__setattr__(self, "head", head)
+        for train in (True, False):
+            self._templates[True, train] = copy.deepcopy(whole).train(train)
+            self._templates[False, train] = copy.deepcopy(headless).train(train)
+
+    def __reduce__(self):
+        return Network, (self.build, self.head, self.device)
+
+    @property
+    def name(self) -> str:
+        return type(self._templates[True, False]).__name__
+
+    @property
+    def key(self) -> str | None:
+        """What tells this family from others across processes; `None` where its `build` does not say."""
+        if isinstance(self.build, FromFile):
+            return f"{self.build} {hashlib.sha256(Path(self.build.path).read_bytes()).hexdigest()}"
+        if isinstance(self.build, partial):
+            return f"{self.build.func.__qualname__} {self.build.args} {self.build.keywords}"
+        return None
+
+    def to(self, device: torch.device) -> "Network":
+        return Network(self.build, self.head, device)
+
+    def init(self, rng: Rng, count: int | None = None, out: Weights | None = None) -> Weights:
+        """Fresh weights as the module itself draws them; `count` stacks that many along a leading axis, `out` is refilled."""
+        if count is not None:
+            drawn = [self.init(rng.fold(i)) for i in range(count)]
+            weights = Weights(*(stack([w[part] for w in drawn]) for part in range(2)))
+        else:
+            with rng.scope(self.device), torch.device(self.device):
+                module = self.build()
+            weights = Weights({k: v.detach() for k, v in module.named_parameters()}, dict(module.named_buffers()))
+        if out is None:
+            return weights
+        for old, new in zip(out, weights, strict=True):
+            for name, tensor in new.items():
+                old[name].copy_(tensor)
+        return out
+
+    def features(self, w: Weights, x: Float[Tensor, "n c h w"], *, train: bool = False) -> Float[Tensor, "n d"]:
+        """The input of the classifier. `train` uses batch statistics where a network has them, as unlearned networks must."""
+        return self._call(False, w, x, train)[0].flatten(1)
+
+    def logits(self, w: Weights, x: Float[Tensor, "n c h w"], *, train: bool = False) -> tuple[Float[Tensor, "n k"], dict[str, Tensor]]:
+        """Class scores, and the buffers as this call leaves them."""
+        return self._call(True, w, x, train)
+
+    def _call(self, whole: bool, w: Weights, x: Tensor, train: bool) -> tuple[Tensor, dict[str, Tensor]]:
+        template = self._templates[whole, train]
+        params = {name: w.params[name] for name, _ in template.named_parameters()}
+        buffers = {name: w.buffers[name].clone() if train else w.buffers[name] for name, _ in template.named_buffers()}
+        return functional_call(template, (params, buffers), (x,)), buffers
+
+    def flop(self, shape: tuple[int, ...]) -> int:
+        """Floating-point operations of one forward pass of one image (two a multiply-add; convolutions and linear layers)."""
+        from torch.utils.flop_counter import FlopCounterMode
+
+        counter = FlopCounterMode(display=False)
+        with counter, torch.device("meta"):
+            self._templates[True, False](torch.empty(1, *shape))
+        return counter.get_total_flops()
+
+
+def stack(dicts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    return {name: torch.stack([d[name] for d in dicts]) for name in dicts[0]}
+
+
+def last_linear(module: nn.Module) -> str:
+    names = [name for name, part in module.named_modules() if isinstance(part, nn.Linear) and name]
+    if not names:
+        raise ValueError(f"{type(module).__name__} has no Linear layer: name its classifier with Network(build, head=...)")
+    return names[-1]
+
+
+NAMED = {"convnet": architectures.ConvNet, "mlp": architectures.MLP}
+
+
+def network(name: str, shape: tuple[int, int, int], classes: int) -> Network:
+    """A known architecture by name, or `file.py:Name` for one's own, called as `Name(shape, classes)`.
+
+    Raises `ValueError` where the name is unknown, or the file does not hold it.
+    """
+    if ".py:" in name:
+        return Network(FromFile(os.path.abspath(name.rpartition(":")[0]), name.rpartition(":")[2], shape, classes))
+    if name not in NAMED:
+        raise ValueError(unknown("network", name, [*NAMED, "file.py:Name"]))
+    return Network(partial(NAMED[name], shape, classes))
+
+
+@dataclass(frozen=True)
+class FromFile:
+    """Builds a module of a user's file; unlike a class of that file, it can be sent to another process."""
+
+    path: str
+    name: str
+    shape: tuple[int, int, int]
+    classes: int
+
+    def __call__(self) -> nn.Module:
+        if not Path(self.path).is_file():
+            raise ValueError(f"no such file: {self.path}")
+        key = f"attar_user_{abs(hash(self.path))}"
+        if key not in sys.modules:
+            spec = importlib.util.spec_from_file_location(key, self.path)
+            assert spec is not None and spec.loader is not None
+            module = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(module)
+            sys.modules[key] = module
+        if not hasattr(sys.modules[key], self.name):
+            raise ValueError(f"{self.path} has no {self.name}")
+        return getattr(sys.modules[key], self.name)(self.shape, self.classes)

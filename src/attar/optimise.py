@@ -1,0 +1,193 @@
+"""The one loop: terms to gradients to steps, with a finite guard, checkpoints, metrics and progress."""
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from attar.files import read_tensors, write_tensors
+from attar.rng import Rng
+from attar.run import Run
+
+Syn = TypeVar("Syn", bound=nn.Module)
+Episode = Callable[[Any, Rng], Iterator[Iterable[Tensor]]]
+CHECKPOINT, METRICS = "checkpoint.safetensors", "metrics.jsonl"
+GUARD_EVERY = 100  # updates between looks at a GPU's losses; each look waits for the device
+
+
+def optimise(
+    episode: Episode,
+    syn: Syn,
+    opt: torch.optim.Optimizer,
+    *,
+    updates: int,
+    run: Run,
+    lr: Callable[[int], float] | None = None,
+    state: nn.Module | None = None,
+) -> Syn:
+    """`updates` steps of `opt` on `syn`, along as many episodes as that takes.
+
+    An episode is the life of one network: it yields the terms of one update at a time, and their gradients add up.
+    `lr(done)` is the step size after `done` updates. What outlives an episode is in `state`. With a folder, a checkpoint
+    falls between two episodes every `run.interval` seconds and when the loop is interrupted, and a run that finds one
+    goes on from it to the same bits. Raises `ValueError` where a loss stops being finite; the checkpoint then holds the
+    last good state.
+    """
+    learned = nn.ModuleDict({"syn": syn, "state": state or nn.Module()})
+    journal = Journal(run)
+    done, episodes = restore(run.folder, learned, opt)
+    journal.keep(done)
+    saved = time.monotonic()
+    boundary = snapshot(learned, opt, done, episodes)
+    try:
+        while done < updates:
+            for terms in episode(syn, run.rng.fold("episode", episodes)):
+                assert torch.is_grad_enabled(), "an episode must not yield inside no_grad"
+                for group in opt.param_groups if lr else ():
+                    group["lr"] = lr(done)
+                journal.add(done, step(terms, opt))
+                done += 1
+                run.progress(done, updates, journal.last)
+                if done == updates:
+                    break
+            episodes += 1
+            journal.check()
+            finite(learned, done)
+            boundary = snapshot(learned, opt, done, episodes)
+            if time.monotonic() - saved > run.interval:
+                save(run.folder, boundary)
+                saved = time.monotonic()
+    finally:
+        journal.close()
+        save(run.folder, boundary)
+    return syn
+
+
+def step(terms: Iterable[Tensor], opt: torch.optim.Optimizer) -> Tensor:
+    """One update from the sum of the terms; one term's graph is alive at a time. Returns the loss."""
+    opt.zero_grad()
+    total = None
+    for term in terms:
+        term.backward()
+        total = term.detach() if total is None else total + term.detach()
+    assert total is not None, "an update needs a term"
+    if total.device.type == "cpu" and not total.isfinite():
+        return total  # the journal raises, before this gradient is used
+    opt.step()
+    return total
+
+
+class Journal:
+    """Losses on their way to `metrics.jsonl`, and the finite guard over them."""
+
+    def __init__(self, run: Run):
+        self.path = run.folder and run.folder / METRICS
+        self.pending: list[tuple[int, Tensor]] = []
+        self.last = float("nan")
+        self.start = time.perf_counter()
+
+    def keep(self, done: int) -> None:
+        """Drop the lines of updates that the checkpoint does not hold; they will be made again."""
+        if self.path is None:
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        lines = self.path.read_text().splitlines(keepends=True) if self.path.exists() else []
+        self.path.write_text("".join(lines[:done]))
+
+    def add(self, update: int, loss: Tensor) -> None:
+        self.pending.append((update, loss))
+        if loss.device.type == "cpu" or len(self.pending) >= GUARD_EVERY:
+            self.check()
+
+    def check(self) -> None:
+        """Write what is pending. Raises `ValueError` at the first loss that is not finite."""
+        pending, self.pending = self.pending, []
+        seconds = round(time.perf_counter() - self.start, 3)
+        lines = []
+        for update, loss in pending:
+            self.last = loss.item()
+            if not loss.isfinite():
+                self.append(lines)
+                raise ValueError(f"the loss became {self.last} at update {update}: lower the step size (lr), or look at the data")
+            lines.append(json.dumps({"update": update, "loss": self.last, "seconds": seconds}) + "\n")
+        self.append(lines)
+
+    def append(self, lines: list[str]) -> None:
+        if self.path is not None and lines:
+            with self.path.open("a") as file:
+                file.writelines(lines)
+
+    def close(self) -> None:
+        self.append([json.dumps({"update": u, "loss": v.item()}) + "\n" for u, v in self.pending if v.isfinite()])
+
+
+def finite(learned: nn.Module, done: int) -> None:
+    for name, tensor in learned.state_dict().items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise ValueError(f"{name} became non-finite by update {done}: lower the step size (lr), or look at the data")
+
+
+Snapshot = tuple[dict[str, Tensor], dict[str, Any]]
+
+
+def snapshot(learned: nn.Module, opt: torch.optim.Optimizer, done: int, episodes: int) -> Snapshot:
+    """A copy of everything a run needs to go on: tensors, and the rest as JSON."""
+    tensors = {f"learned.{name}": tensor.clone() for name, tensor in learned.state_dict().items()}
+    numbers: dict[str, Any] = {}
+    for index, entry in opt.state_dict()["state"].items():
+        for name, value in entry.items():
+            if isinstance(value, Tensor):
+                tensors[f"opt.{index}.{name}"] = value.clone()
+            else:
+                numbers[f"{index}.{name}"] = value
+    return tensors, {"done": done, "episodes": episodes, "opt": numbers}
+
+
+def save(folder: Path | None, boundary: Snapshot) -> None:
+    if folder is not None:
+        write_tensors(folder / CHECKPOINT, *boundary)
+
+
+def restore(folder: Path | None, learned: nn.Module, opt: torch.optim.Optimizer) -> tuple[int, int]:
+    """Load the folder's checkpoint, if there is one, and say how many updates and episodes it holds."""
+    if folder is None or not (folder / CHECKPOINT).exists():
+        return 0, 0
+    tensors, meta = read_tensors(folder / CHECKPOINT)
+    entries: dict[int, dict[str, Any]] = {}
+    for name, value in [*tensors.items(), *((f"opt.{k}", v) for k, v in meta["opt"].items())]:
+        kind, index, *rest = name.split(".", 2)
+        if kind == "opt":
+            entries.setdefault(int(index), {})[rest[0]] = value
+    try:
+        learned.load_state_dict({k.removeprefix("learned."): v for k, v in tensors.items() if k.startswith("learned.")})
+    except RuntimeError:
+        raise ValueError(f"{folder / CHECKPOINT} belongs to another run: its tensors do not fit this one") from None
+    opt.load_state_dict({"state": entries, "param_groups": opt.state_dict()["param_groups"]})
+    return meta["done"], meta["episodes"]
+
+
+def once_per_class(lr: float, momentum: float, classes: int) -> tuple[float, float]:
+    """The step size and momentum of ONE update that equals a paper's loop of one SGD step a class, exactly.
+
+    Each class's gradient comes once; in the other steps its momentum alone moves it, so `classes` of them make
+    lr (1 − μ^C)/(1 − μ) and μ^C (no dampening, no weight decay).
+    """
+    return lr * (1 - momentum**classes) / (1 - momentum), momentum**classes
+
+
+def constant(lr: float, updates: int) -> Callable[[int], float]:
+    return lambda done: lr
+
+
+def cosine(lr: float, updates: int) -> Callable[[int], float]:
+    """From `lr` to 0 along half a cosine; fresh networks keep the gradient noisy, so a constant step never settles."""
+    return lambda done: lr * (1 + math.cos(math.pi * done / updates)) / 2
+
+
+Schedule = Literal["constant", "cosine"]
+SCHEDULES: dict[str, Callable[[float, int], Callable[[int], float]]] = {"constant": constant, "cosine": cosine}

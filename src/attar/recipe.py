@@ -1,0 +1,113 @@
+"""Hyper-parameters as data: a dataclass's defaults, then a recipe's, then its budget's, then the caller's."""
+
+import dataclasses
+import math
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from attar.methods import Method, find, names
+from attar.names import unknown
+
+VERSION = 1
+SECTIONS = ("version", "about", "defaults", "ipc", "expect")
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A method ready to run, and where its values come from."""
+
+    method: Method
+    sources: tuple[str, ...]
+    expect: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def hyperparameters(self) -> dict[str, Any]:
+        return dataclasses.asdict(self.method)  # type: ignore[call-overload]
+
+
+def resolve(method: str, data: str, ipc: int, settings: Mapping[str, Any]) -> Resolved:
+    """`method` for `data` at `ipc` images a class, with the caller's `settings` on top.
+
+    A budget between two of the recipe's takes the lower one's values. Raises `ValueError` for an unknown method or key, a
+    value of the wrong type, or a budget below 1.
+    """
+    if ipc < 1:
+        raise ValueError(f"the budget must be at least 1 image per class, not {ipc}")
+    cls = find(method)
+    recipe = read(method, data)
+    values = dict(recipe.get("defaults", {}))
+    sources = [f"{cls.__name__} defaults"] + ([f"recipe {method}/{data}"] if recipe else [])
+    budget = lower(recipe.get("ipc", {}), ipc)
+    if budget is not None:
+        values |= recipe["ipc"][str(budget)]
+        sources.append(f"its values for {budget} images per class")
+    if settings:
+        values |= settings
+        sources.append("the caller's settings")
+    return Resolved(cls(**check(cls, values)), tuple(sources), recipe.get("expect", {}).get(str(ipc), {}))
+
+
+def lower(tables: Mapping[str, Any], ipc: int) -> int | None:
+    """The greatest budget of the tables that is not above `ipc`; the least one where all are above."""
+    budgets = sorted(int(n) for n in tables)
+    return max((n for n in budgets if n <= ipc), default=budgets[0] if budgets else None)
+
+
+def read(method: str, data: str) -> dict[str, Any]:
+    """The recipe shipped for a method and a data set; empty where there is none."""
+    path = resources.files("attar") / "recipes" / method / f"{data}.toml"
+    if not path.is_file():
+        return {}
+    recipe = tomllib.loads(path.read_text())
+    if recipe.get("version") != VERSION:
+        raise ValueError(f"recipe {method}/{data} has version {recipe.get('version')}; this attar reads version {VERSION}")
+    for section in recipe:
+        if section not in SECTIONS:
+            raise ValueError(unknown(f"section of recipe {method}/{data}", section, SECTIONS))
+    return recipe
+
+
+def shipped() -> list[tuple[str, str, dict[str, Any]]]:
+    """Every recipe as (method, data, content)."""
+    root = resources.files("attar") / "recipes"
+    found = [(m, file.name.removesuffix(".toml")) for m in names() if (root / m).is_dir() for file in (root / m).iterdir()]
+    return [(m, data, read(m, data)) for m, data in sorted(found)]
+
+
+def check(cls: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values as the dataclass wants them. Raises `ValueError` naming key, value and what was expected."""
+    hints = get_type_hints(cls)
+    known = [f.name for f in dataclasses.fields(cls)]
+    for key in values:
+        if key not in known:
+            raise ValueError(unknown(f"hyper-parameter of {cls.__name__}", key, known) if known else f"{cls.__name__} has no hyper-parameters, so no {key!r}")
+    return {key: fitting(key, value, hints[key]) for key, value in values.items()}
+
+
+def fitting(key: str, value: Any, hint: Any) -> Any:
+    if get_origin(hint) is Literal:
+        if value not in get_args(hint):
+            raise ValueError(unknown(f"value for {key}", str(value), map(str, get_args(hint))))
+        return value
+    if hint is float and type(value) is int:
+        return float(value)
+    if type(value) is not hint:
+        raise ValueError(f"{key} must be of type {hint.__name__}, not {value!r}")
+    least = {int: 1, float: 0}.get(hint)
+    if least is not None and not least <= value < math.inf:
+        raise ValueError(f"{key} must be a number of at least {least}, not {value!r}")
+    return value
+
+
+def parse(setting: str) -> tuple[str, Any]:
+    """`key=value` of a command line; the value as TOML reads it, or else as text."""
+    key, equals, text = setting.partition("=")
+    if not equals or not key:
+        raise ValueError(f"a setting is written key=value, not {setting!r}")
+    try:
+        return key, tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key, text

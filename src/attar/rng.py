@@ -1,0 +1,47 @@
+"""Randomness as a path: the same path gives the same bits, wherever and whenever it is walked."""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(frozen=True)
+class Rng:
+    """An immutable path such as `(0, "episode", 7)`; everything random in Attar draws from one.
+
+    Two different paths give independent streams. Nothing is consumed by drawing, so the order in
+    which parts of a program draw never matters, and a resumed run needs no generator state.
+    """
+
+    path: tuple[int | str, ...]
+
+    @classmethod
+    def of(cls, seed: int) -> "Rng":
+        return cls((seed,))
+
+    def fold(self, *parts: int | str) -> "Rng":
+        """The path with `parts` appended."""
+        return Rng(self.path + parts)
+
+    @property
+    def seed(self) -> int:
+        """63 bits of the path's hash."""
+        digest = hashlib.blake2b(repr(self.path).encode(), digest_size=8).digest()
+        return int.from_bytes(digest, "little") >> 1
+
+    def generator(self, device: torch.device | str = "cpu") -> torch.Generator:
+        """A fresh generator on `device`, at the start of this path's stream."""
+        return torch.Generator(device).manual_seed(self.seed)
+
+    @contextmanager
+    def scope(self, device: torch.device | str = "cpu") -> Iterator[None]:
+        """Lend this stream to torch's global generators, where torch takes no generator, and give theirs back."""
+        device = torch.device(device)
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            torch.random.set_rng_state(self.generator().get_state())
+            if device.type == "cuda":
+                torch.cuda.set_rng_state(self.generator(device).get_state(), device)
+            yield

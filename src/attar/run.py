@@ -1,0 +1,115 @@
+"""Where and how a method runs: randomness, folder, device, precision, compilation, share of the classes."""
+
+import ctypes
+import functools
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor
+
+from attar.rng import Rng
+
+if TYPE_CHECKING:
+    from attar.task import Task
+
+Precision = Literal["fp32", "tf32", "bf16"]
+Compile = Literal["auto", "on", "off"]
+Progress = Callable[[int, int, float], None]
+EAGER_FLOPS = {"cpu": 5e10, "cuda": 1e13}  # a second of eager execution, conservatively; CPU: a thread
+WORTH_COMPILING = 60  # seconds of eager work
+
+
+def silent(done: int, total: int, loss: float) -> None:
+    """The progress of a run nobody watches."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """`classes` limits a run to a shard of them; `chunk` classes share a forward pass; `interval` seconds part checkpoints."""
+
+    rng: Rng
+    folder: Path | None = None
+    device: torch.device = torch.device("cpu")
+    precision: Precision = "fp32"
+    compile: Compile = "auto"
+    classes: tuple[int, ...] | None = None
+    chunk: int = 10
+    interval: float = 30.0
+    progress: Progress = silent
+    engines: set[str] = field(default_factory=set, compare=False)
+
+    def shard(self, task: "Task") -> tuple[int, ...]:
+        return self.classes if self.classes is not None else tuple(range(len(task.classes)))
+
+    def chunks(self, classes: Sequence[int]) -> Iterator[Sequence[int]]:
+        """`classes` in groups of at most `chunk`."""
+        for i in range(0, len(classes), self.chunk):
+            yield classes[i : i + self.chunk]
+
+    def engine(self, function: Callable[..., Any], flop: float) -> Callable[..., Any]:
+        """`function(weights, images)` in this run's precision, compiled if `flop`, all the work ahead, is worth it.
+
+        Inside, convolutions and matrix products run in low precision where asked; what comes out is float32.
+        """
+        lowered = self._lowered(function)
+        compiles = self.compile == "on" or (self.compile == "auto" and worth_compiling(flop, self.device))
+        self.engines.add("compiled" if compiles else "eager")
+        if self.device.type == "cpu":
+            keep_freed_memory()
+        return torch.compile(lowered, dynamic=False, fullgraph=True) if compiles else lowered
+
+    def _lowered(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        if self.precision != "bf16":
+            return function
+
+        def lowered(w, x: Tensor, **options):
+            with torch.autocast(x.device.type, torch.bfloat16):
+                out = function(w, x, **options)
+            return out.float() if isinstance(out, Tensor) else (out[0].float(), *out[1:])
+
+        return lowered
+
+
+@functools.cache
+def keep_freed_memory() -> None:
+    """Ask glibc to reuse large freed blocks instead of returning them to the system after every layer.
+
+    Otherwise each activation's pages are mapped and zeroed anew, which takes a third of a network's time on a CPU.
+    """
+    mmap_threshold, trim_threshold, top = -3, -1, 2**30
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        mallopt(mmap_threshold, top)
+        mallopt(trim_threshold, top)
+
+
+def default_precision(device: torch.device) -> Precision:
+    """bf16 where the hardware multiplies in it, fp32 elsewhere."""
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    return "bf16" if torch.cpu._is_avx512_bf16_supported() else "fp32"
+
+
+def worth_compiling(flop: float, device: torch.device) -> bool:
+    """Whether eager execution would take so long that compiling first is faster, and can be done."""
+    has_compiler = device.type != "cpu" or any(shutil.which(name) for name in ("g++", "clang++", "cl"))
+    return has_compiler and flop > WORTH_COMPILING * eager_flops(device)
+
+
+def eager_flops(device: torch.device) -> float:
+    return EAGER_FLOPS[device.type] * (torch.get_num_threads() if device.type == "cpu" else 1)
+
+
+def sliced(function: Callable[[Tensor], Tensor], x: Tensor, size: int = 128) -> Tensor:
+    """`function` over slices of `size` rows, the last one filled up, so that a compiled function meets one shape."""
+    parts = []
+    for part in x.split(size):
+        short = min(size, len(x)) - len(part)
+        padded = torch.cat([part, part[:1].expand(short, *part.shape[1:])]) if short else part
+        parts.append(function(padded)[: len(part)])
+    return torch.cat(parts)

@@ -1,0 +1,48 @@
+"""Choosing real images by where they lie in a feature space, class by class."""
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from attar.artefact import CondensedSet
+from attar.matching import unlearned
+from attar.run import Run, sliced
+from attar.stages import trained
+from attar.synthetic import need
+from attar.task import Task
+
+Space = Literal["pixels", "random", "trained"]
+Select = Callable[[Float[Tensor, "n d"], int], Int[Tensor, " ipc"]]
+
+
+def select(task: Task, ipc: int, run: Run, space: Space, epochs: int, rule: Select) -> CondensedSet:
+    """`rule` picks `ipc` rows among the features of each class. Raises `ValueError` where a class has too few images."""
+    classes = run.shard(task)
+    need(task, classes, ipc)
+    embed = embedding(task, run, space, epochs)
+    chosen = []
+    for c in classes:
+        members = task.table[c, : int(task.counts[c])]
+        chosen.append(members[rule(embed(members), ipc)])
+    return CondensedSet.selected(task, torch.stack(chosen))
+
+
+def embedding(task: Task, run: Run, space: Space, epochs: int) -> Callable[[Int[Tensor, " n"]], Float[Tensor, "n d"]]:
+    """Features of training images by index: `pixels`, the last layer of an unlearned network, or of one trained on all images."""
+    if space == "pixels":
+        return lambda members: task.images(members).flatten(1)
+    flop = len(task.train.y) * task.network.flop(task.shape)
+    if space == "random":
+        w, features = task.network.init(run.rng.fold("network")), run.engine(unlearned(task), flop)
+    else:
+        w, features = trained(task, run, epochs), run.engine(task.network.features, flop)
+
+    @torch.no_grad()
+    def embed(members: Int[Tensor, " n"]) -> Float[Tensor, "n d"]:
+        parts = members.split(1024)
+        return torch.cat([sliced(lambda x: features(w, x), task.images(part)) for part in parts])
+
+    return embed

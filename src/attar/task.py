@@ -1,0 +1,109 @@
+"""The real data, as every method and every evaluation sees it."""
+
+import dataclasses
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from attar.network import Network, network
+from attar.rng import Rng
+
+
+class Examples(NamedTuple):
+    """Images in the dtype that came (`uint8`, or floats in [0, 1]) and labels counting from 0."""
+
+    x: Tensor
+    y: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """A labelled image set with a training and a test part.
+
+    `mean` and `std` are per channel, on [0, 1]. `split` says where the test part comes from. `flip` is whether a mirrored
+    image still belongs to its class.
+    """
+
+    name: str
+    train: Examples
+    test: Examples
+    classes: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    network: Network
+    split: str = "test set"
+    flip: bool = True
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        c, h, w = self.train.x.shape[1:]
+        return c, h, w
+
+    @property
+    def device(self) -> torch.device:
+        return self.train.x.device
+
+    def to(self, device: torch.device) -> "Task":
+        train, test = (Examples(part.x.to(device), part.y.to(device)) for part in (self.train, self.test))
+        return dataclasses.replace(self, train=train, test=test, network=self.network.to(device))
+
+    def with_network(self, name: str) -> "Task":
+        """The same data with another family of networks: a known name, or `file.py:Name`."""
+        return dataclasses.replace(self, network=network(name, self.shape, len(self.classes)).to(self.device))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of the training images and labels."""
+        digest = hashlib.blake2b(digest_size=16)
+        for tensor in self.train:
+            digest.update(str((tuple(tensor.shape), tensor.dtype)).encode())
+            digest.update(tensor.cpu().contiguous().numpy().data)
+        return digest.hexdigest()
+
+    @cached_property
+    def counts(self) -> Int[Tensor, " classes"]:
+        return self.train.y.bincount(minlength=len(self.classes))
+
+    @cached_property
+    def table(self) -> Int[Tensor, "classes most"]:
+        """Row c: the training indices of class c, in order; short rows are filled with their first index."""
+        rows = [(self.train.y == c).nonzero()[:, 0] for c in range(len(self.classes))]
+        most = int(self.counts.max())
+        return torch.stack([torch.cat([row, row[:1].expand(most - len(row))]) for row in rows])
+
+    def indices(self, classes: Sequence[int], n: int, rng: Rng) -> Int[Tensor, "k n"]:
+        """`n` training indices of each class, without replacement; a class with fewer repeats its permutation.
+
+        Drawn for all classes and then taken, so that a shard of the classes sees what the whole run sees.
+        """
+        keys = torch.rand(self.table.shape, generator=rng.generator(self.device), device=self.device)
+        keys[torch.arange(self.table.shape[1], device=self.device) >= self.counts[:, None]] = 2
+        order = keys.topk(min(n, self.table.shape[1]), largest=False).indices
+        turn = torch.arange(n, device=self.device) % self.counts[:, None]
+        return self.table.gather(1, order.gather(1, turn))[list(classes)]
+
+    def sample(self, classes: Sequence[int], n: int, rng: Rng) -> Float[Tensor, "k n c h w"]:
+        """`n` normalised training images of each class."""
+        return self.images(self.indices(classes, n, rng))
+
+    def images(self, indices: Int[Tensor, "*k"]) -> Float[Tensor, "*k c h w"]:
+        """Normalised training images by index."""
+        return self.normalise(self.train.x[indices])
+
+    def normalise(self, x: Tensor) -> Float[Tensor, "*k c h w"]:
+        return (unit(x) - per_channel(self.mean, x)) / per_channel(self.std, x)
+
+
+def unit(x: Tensor) -> Float[Tensor, "*k c h w"]:
+    """Images on [0, 1], as float32."""
+    return x.float() / 255 if x.dtype == torch.uint8 else x.float()
+
+
+def per_channel(values: Sequence[float], like: Tensor) -> Float[Tensor, "c 1 1"]:
+    return torch.tensor(values, device=like.device)[:, None, None]
