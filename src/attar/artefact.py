@@ -109,7 +109,7 @@ class CondensedSet:
         return TensorDataset(images, self.decoded_labels())
 
     def _channels(self, values: Sequence[float]) -> Tensor:
-        return torch.tensor(values)[:, None, None]
+        return torch.tensor(values, dtype=self.images.dtype)[:, None, None]
 
     def save(self, folder: str | Path) -> Path:
         """Write the artefact: tensors, 8-bit images by class, contact sheet, card, and last the manifest."""

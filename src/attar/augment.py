@@ -201,7 +201,7 @@ def rotate(x: Groups, value: Tensor) -> Groups:
     return affine(x, torch.stack([torch.stack([cos, -sin], 1), torch.stack([sin, cos], 1)], 1))
 
 
-def affine(x: Groups, matrix: Float[Tensor, "g 2 2"]) -> Groups:
+def affine(x: Groups, matrix: Float[Tensor, "#g 2 2"]) -> Groups:
     """Bilinear sampling about the centre, zero outside. The images of a group share one grid, as its channels would."""
     g, n, c, h, w = x.shape
     theta = F.pad(matrix.to(x.dtype), (0, 1))

@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import re
 import shutil
 from collections.abc import Sequence
@@ -43,8 +42,8 @@ def write_pictures(made: "CondensedSet", folder: Path) -> None:
         for i, pixels in enumerate(pictures[labels == c]):
             picture(pixels).save(part / name / f"{i:04d}.png")
     if final.exists():
-        os.rename(final, old)
-    os.rename(part, final)
+        final.rename(old)
+    part.rename(final)
     shutil.rmtree(old, ignore_errors=True)
     with beside(folder / CONTACT) as temporary:
         contact_sheet(made).save(temporary, format="PNG", optimize=True)
@@ -143,23 +142,28 @@ def card(made: "CondensedSet") -> str:
     about = made.provenance
     data, method, classes = about.get("data", "a data set"), about.get("method", "a method"), len(made.classes)
     names = ", ".join(escaped(shorten(name, 40)) for name in made.classes[:20]) + (", …" if classes > 20 else "")
+    purpose = (
+        f"{len(made.labels):,} stored images ({made.ipc} a class, {classes} classes), to stand in for the training set of {escaped(data)}: "
+        "networks trained on them alone should come near to networks trained on all of it. They are made to learn from, not to look real."
+    )
+    files = (
+        f'The same images at 8 bit are in `{IMAGES}/`, one folder a class: `torchvision.datasets.ImageFolder("{IMAGES}")` and '
+        f'`datasets.load_dataset("imagefolder", data_dir="{IMAGES}")` read them with the same labels. Rounding can cost a little accuracy.'
+    )
     sections = [
         header(made, f"{data}, condensed by {method}"),
         f"# {escaped(data)}, condensed by {escaped(method)}",
-        f"{len(made.labels):,} stored images ({made.ipc} a class, {classes} classes) that stand in for the training set of {escaped(data)}: "
-        "networks trained on them alone come as near as they can to networks trained on all of it. They are made to train on, not to look real.",
+        purpose,
         f"![The condensed images, class by class]({CONTACT})",
         f"Classes, in the order of their labels: {names}.",
         table("|  |  |", facts(made)),
-        "## Train on it",
-        f"From inside this folder, with `pip install attar`:\n\n```python\n{SNIPPET}```",
-        f"The same images at 8 bit are in `{IMAGES}/`, one folder a class: `torchvision.datasets.ImageFolder(\"{IMAGES}\")` and "
-        f'`datasets.load_dataset("imagefolder", data_dir="{IMAGES}")` read them with the same labels. Rounding to 8 bit costs a little accuracy.',
+        f"## Train on it\n\nFrom inside this folder:\n\n```python\n{SNIPPET}```",
+        files,
         "## How it decodes",
         decoding(made),
     ]
     if settings := about.get("hyperparameters"):
-        sections += ["## Hyper-parameters", table("| name | value |", {f"`{key}`": f"`{value}`" for key, value in settings.items()})]
+        sections += ["## Hyper-parameters", table("| name | value |", {f"`{key}`": f"`{brief(value)}`" for key, value in settings.items()})]
     return "\n\n".join(sections) + "\n"
 
 
@@ -200,11 +204,20 @@ def facts(made: "CondensedSet") -> dict[str, str]:
         "Bytes": f"{size(bytes['stored'])} as stored (floats), {size(bytes['eight_bit'])} decoded to 8 bit",
         "Seed": about.get("seed"),
         "Condensed in": duration(about["seconds"]) if isinstance(about.get("seconds"), int | float) else None,
-        "Engine": ", ".join(str(about[key]) for key in ("engine", "precision") if key in about) or None,
-        "Versions": ", ".join(f"{name} {version}" for name, version in about.get("versions", {}).items()) or None,
+        "Engine": brief([about.get("engine"), about.get("precision")]),
+        "Versions": ", ".join(f"{name} {version}" for name, version in about.get("versions", {}).items()),
         "Fingerprint of the training data": about.get("fingerprint"),
     }
-    return {name: escaped(str(value)) for name, value in known.items() if value is not None}
+    return {name: escaped(str(value)) for name, value in known.items() if value not in (None, "")}
+
+
+def brief(value: Any) -> str:
+    """A value of a provenance in one line."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {brief(inner)}" for name, inner in value.items())
+    if isinstance(value, list | tuple):
+        return f"{len(value)} values" if len(value) > 12 else ", ".join(brief(inner) for inner in value if inner is not None)
+    return "" if value is None else str(value)
 
 
 def decoding(made: "CondensedSet") -> str:
@@ -215,7 +228,7 @@ def decoding(made: "CondensedSet") -> str:
     told = f"Images are {h} × {w} with {c} channel{'s' * (c > 1)}, stored {where} as floats in `condensed.safetensors`."
     if made.factor > 1:
         told += (
-            f" Each stored image holds {tiles} tiles ({made.factor} × {made.factor}), and each tile is enlarged bilinearly to a full image: "
+            f" Each stored image holds {tiles} tiles ({made.factor} × {made.factor}), and each tile is enlarged bilinearly to full size: "
             f"{len(made.labels):,} stored images decode to {len(made.decoded_labels()):,}."
         )
     return f"{told} Networks see them normalised per channel with mean {mean} and standard deviation {std}; `as_dataset()` does all this."

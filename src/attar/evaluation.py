@@ -100,7 +100,7 @@ def brief(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + (f", … ({len(names)})" if len(names) > 3 else "")
 
 
-def work(sets: Sequence[CondensedSet], task: Task, protocol: Protocol) -> float:
+def work(sets: Sequence[CondensedSet], task: Task, protocol: Protocol) -> int:
     """Floating-point operations of training one network on each set and testing it."""
     images = sum(TRAINING * protocol.length(n) * n + len(task.test.y) for n in (len(made.decoded_labels()) for made in sets))
     return images * task.network.flop(task.shape)
@@ -128,7 +128,7 @@ class Ticker:
         self.progress(self.path.stat().st_size, self.total, float("nan"))
 
 
-def execute(jobs: list[Job], flop: float, ticker: Ticker) -> list["Result"]:
+def execute(jobs: list[Job], flop: int, ticker: Ticker) -> list["Result"]:
     """Run the jobs here, or in one-thread processes where the device is a CPU and the work is worth their start."""
     device = jobs[0].device
     count = min(torch.get_num_threads(), len(jobs))

@@ -5,9 +5,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 Sample = Float[Tensor, "k n d"]
+Other = Float[Tensor, "k m d"]
 
 
-def squared_distances(x: Sample, y: Sample) -> Float[Tensor, "k n m"]:
+def squared_distances(x: Sample, y: Other) -> Float[Tensor, "k n m"]:
     """‖x_i − y_j‖², directly and clamped at 0: no square root, whose slope at 0 is infinite."""
     return (x.square().sum(2)[:, :, None] + y.square().sum(2)[:, None, :] - 2 * x @ y.mT).clamp_min(0)
 
@@ -27,19 +28,19 @@ def gaussians(d2: Float[Tensor, "k n m"], bandwidth: Float[Tensor, " k"]) -> Flo
     return e + e2 + e4 + e8 + e8 * e8
 
 
-def mean_distance(s: Sample, r: Sample) -> Float[Tensor, " k"]:
+def mean_distance(s: Sample, r: Other) -> Float[Tensor, " k"]:
     """‖mean s − mean r‖² for each class (DM; the squared MMD of the linear kernel)."""
     return (s.mean(1) - r.mean(1)).square().sum(1)
 
 
-def gaussian_mmd(s: Sample, r: Sample) -> Float[Tensor, " k"]:
+def gaussian_mmd(s: Sample, r: Other) -> Float[Tensor, " k"]:
     """Squared maximum mean discrepancy (V-statistic) of the five-gaussian kernel for each class.
 
     The bandwidth is the mean squared distance over the pooled batch, and is not differentiated (Zhang et al., AAAI 2024).
     """
     bandwidth = mean_squared_distance(torch.cat([s, r], 1).detach())
 
-    def mean_kernel(x: Sample, y: Sample) -> Float[Tensor, " k"]:
+    def mean_kernel(x: Sample, y: Other) -> Float[Tensor, " k"]:
         return gaussians(squared_distances(x, y), bandwidth).mean((1, 2))
 
     return mean_kernel(s, s) - 2 * mean_kernel(s, r) + mean_kernel(r, r)

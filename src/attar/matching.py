@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from attar.augment import Augment, apply
-from attar.kernels import Sample
+from attar.kernels import Other, Sample
 from attar.network import Weights
 from attar.rng import Rng
 from attar.run import Run, sliced
@@ -26,7 +26,7 @@ class Matching:
     task: Task
     features: Callable[..., Tensor]
     augment: Augment
-    discrepancy: Callable[[Sample, Sample], Float[Tensor, " k"]]
+    discrepancy: Callable[[Sample, Other], Float[Tensor, " k"]]
     shared: bool = False
 
     @classmethod

@@ -51,7 +51,7 @@ class Run:
         for i in range(0, len(classes), self.chunk):
             yield classes[i : i + self.chunk]
 
-    def engine(self, function: Callable[..., Any], flop: float) -> Callable[..., Any]:
+    def engine(self, function: Callable[..., Any], flop: int) -> Callable[..., Any]:
         """`function(weights, images)` in this run's precision, compiled if `flop`, all the work ahead, is worth it.
 
         Inside, convolutions and matrix products run in low precision where asked; what comes out is float32.
@@ -95,7 +95,7 @@ def default_precision(device: torch.device) -> Precision:
     return "bf16" if torch.cpu._is_avx512_bf16_supported() else "fp32"
 
 
-def worth_compiling(flop: float, device: torch.device) -> bool:
+def worth_compiling(flop: int, device: torch.device) -> bool:
     """Whether eager execution would take so long that compiling first is faster, and can be done."""
     has_compiler = device.type != "cpu" or any(shutil.which(name) for name in ("g++", "clang++", "cl"))
     return has_compiler and flop > WORTH_COMPILING * eager_flops(device)

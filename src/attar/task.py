@@ -97,13 +97,14 @@ class Task:
         return self.normalise(self.train.x[indices])
 
     def normalise(self, x: Tensor) -> Float[Tensor, "*k c h w"]:
-        return (unit(x) - per_channel(self.mean, x)) / per_channel(self.std, x)
+        x = unit(x)
+        return (x - per_channel(self.mean, x)) / per_channel(self.std, x)
 
 
 def unit(x: Tensor) -> Float[Tensor, "*k c h w"]:
-    """Images on [0, 1], as float32."""
-    return x.float() / 255 if x.dtype == torch.uint8 else x.float()
+    """Images on [0, 1]: bytes as float32, floats as they are."""
+    return x.float() / 255 if x.dtype == torch.uint8 else x
 
 
 def per_channel(values: Sequence[float], like: Tensor) -> Float[Tensor, "c 1 1"]:
-    return torch.tensor(values, device=like.device)[:, None, None]
+    return torch.tensor(values, device=like.device, dtype=like.dtype)[:, None, None]

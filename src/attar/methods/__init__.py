@@ -3,7 +3,7 @@
 import dataclasses
 import importlib
 import pkgutil
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
 from attar.names import unknown
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from attar.task import Task
 
 
+@runtime_checkable
 class Method(Protocol):
     """A frozen dataclass of hyper-parameters that condenses when called.
 
@@ -28,11 +29,11 @@ def names() -> list[str]:
     return sorted(module.name.replace("_", "-") for module in pkgutil.iter_modules(__path__))
 
 
-def find(name: str) -> type[Method]:
+def find(name: str) -> type:
     """The one method class of the file. Raises `ValueError` naming the known methods."""
     if name not in names():
         raise ValueError(unknown("method", name, names()))
     module = importlib.import_module(f"{__name__}.{name.replace('-', '_')}")
     classes = [value for value in vars(module).values() if dataclasses.is_dataclass(value) and hasattr(value, "separable")]
     assert len(classes) == 1, f"{module.__name__} must define exactly one method"
-    return classes[0]  # type: ignore[return-value]
+    return classes[0]

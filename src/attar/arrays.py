@@ -1,0 +1,165 @@
+"""Images and labels as they come, turned into what a task holds; whatever cannot be meant is refused in one sentence."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Shaped
+from torch import Tensor
+
+from attar.task import Examples
+
+CHANNELS = (1, 3)
+SMALLEST = 4  # pixels a side; more than a channel axis has, so that no shape can be read in two ways
+
+
+class Given(NamedTuple):
+    """Images and labels as a user or a decoder gives them; `what` names them in errors, such as "the training"."""
+
+    what: str
+    x: Any
+    y: Any
+
+
+class Parts(NamedTuple):
+    """Checked examples, and the names of their classes in the order of the codes."""
+
+    train: Examples
+    test: Examples | None
+    classes: tuple[str, ...]
+
+
+def parts(train: Given, test: Given | None, names: Sequence[str] | None = None) -> Parts:
+    """Images as `(n, c, h, w)`, labels as codes from 0. `names` are the names of integer labels, where those have any.
+
+    Classes keep the order of the training labels: numbers numerically, text as text. Raises `ValueError` where the
+    examples are no labelled image set, or the test part does not fit the training part.
+    """
+    x, y = paired(train)
+    values, codes = np.unique(y, return_inverse=True)
+    if len(values) < 2:
+        raise ValueError(f"{train.what} labels are all {str(values[0])!r}: at least two classes are needed")
+    named = names is not None and values.dtype.kind in "iu" and 0 <= values[0] and values[-1] < len(names)
+    classes = tuple(str(names[v] if named and names else v) for v in values)
+    checked = Examples(x, torch.from_numpy(codes.astype(np.int64)))
+    return Parts(checked, None if test is None else fitting(test, checked, [str(v) for v in values]), classes)
+
+
+def paired(given: Given) -> tuple[Shaped[Tensor, "n c h w"], np.ndarray]:
+    x, y = images(given.x, f"{given.what} images"), labels(given.y, f"{given.what} labels")
+    if len(x) != len(y):
+        raise ValueError(f"{given.what} part has {len(x)} images, but {len(y)} labels")
+    return x, y
+
+
+def fitting(test: Given, train: Examples, known: list[str]) -> Examples:
+    """The test part, in the codes of the training labels, whose values are `known`."""
+    x, y = paired(test)
+    if x.shape[1:] != train.x.shape[1:]:
+        raise ValueError(f"{test.what} images are {size(x)}, but those for training are {size(train.x)}")
+    values, codes = np.unique(y, return_inverse=True)
+    strange = [str(v) for v in values if str(v) not in known]
+    if strange:
+        raise ValueError(f"{test.what} labels hold {listed(strange)}, which no training example has")
+    return Examples(x, torch.tensor([known.index(str(v)) for v in values])[torch.from_numpy(codes)])
+
+
+def images(values: Any, what: str) -> Shaped[Tensor, "n c h w"]:
+    """uint8, or float32 in [0, 1], copied to the CPU from `(n, h, w)`, `(n, h, w, c)` or `(n, c, h, w)` with 1 or 3 channels.
+
+    Which axis is the channels' is seen from its length, as a side has at least 4 pixels. Integers may lie in 0..255,
+    floats in [0, 1]; booleans are black and white.
+    """
+    values = array(values, what)
+    shape = "x".join(map(str, values.shape))
+    if not values.size:
+        raise ValueError(f"{what} are empty")
+    if values.ndim not in (3, 4):
+        raise ValueError(f"{what} have the shape {shape}; expected (n, h, w), (n, h, w, c) or (n, c, h, w)")
+    if values.ndim == 3:
+        values = values[:, None]
+    elif values.shape[1] not in CHANNELS:
+        values = values.transpose(0, 3, 1, 2)
+    if values.shape[1] not in CHANNELS:
+        raise ValueError(f"{what} have the shape {shape}, and so no axis of 1 or 3 channels")
+    if min(values.shape[2:]) < SMALLEST:
+        raise ValueError(f"{what} have the shape {shape}; a side needs at least {SMALLEST} pixels")
+    return torch.tensor(np.ascontiguousarray(intensities(values, what)))
+
+
+def intensities(values: np.ndarray, what: str) -> np.ndarray:
+    """uint8, or float32 in [0, 1]."""
+    kind = values.dtype.kind
+    if kind not in "buif":
+        raise ValueError(f"{what} are of type {values.dtype}; expected bytes, or floats in [0, 1]")
+    if kind == "f" and not (finite := np.isfinite(values)).all():
+        bad = np.argwhere(~finite)
+        raise ValueError(f"{what} hold {len(bad)} values that are NaN or infinite, the first in image {bad[0][0]}")
+    low, high = values.min(), values.max()
+    if low < 0 or high > (255 if kind in "ui" else 1):
+        advice = "divide them by 255" if kind == "f" and low >= 0 and high <= 255 else "undo any normalisation"
+        raise ValueError(f"{what} have values from {low:g} to {high:g}; expected bytes in 0..255 or floats in [0, 1]: {advice}")
+    return values.astype(np.uint8 if kind in "ui" else np.float32)
+
+
+def labels(values: Any, what: str) -> np.ndarray:
+    """One label an image, of integers, text or booleans; whole floats become integers, bytes become text."""
+    values = array(values, what)
+    if values.ndim == 2 and values.shape[1] == 1:
+        values = values[:, 0]
+    if values.ndim != 1:
+        raise ValueError(f"{what} have the shape {'x'.join(map(str, values.shape)) or 'of one number'}; expected one label for each image")
+    if values.dtype.kind == "f":
+        wrong = ~np.isfinite(values) | (np.trunc(values) != values)
+        if wrong.any():
+            raise ValueError(f"{what} hold {values[wrong][0]:g}, at index {wrong.argmax()}; a class is a whole number or a name")
+        return values.astype(np.int64)
+    if values.dtype.kind == "S":
+        return np.char.decode(values, "utf-8", "replace")
+    if values.dtype.kind not in "iuUb":
+        raise ValueError(f"{what} are of type {values.dtype}; expected whole numbers or names")
+    return values
+
+
+def array(values: Any, what: str) -> np.ndarray:
+    """A NumPy array, on the CPU, of numbers or text; Python objects are looked into where they are that."""
+    if isinstance(values, Tensor):
+        values = values.detach().cpu()
+        return (values.float() if values.dtype == torch.bfloat16 else values).numpy()
+    try:
+        values = np.asarray(values)
+        return np.asarray(values.tolist()) if values.dtype.kind == "O" else values
+    except ValueError:
+        raise ValueError(f"{what} differ in shape, and so make no array") from None
+
+
+def image(value: Any, what: str) -> np.ndarray:
+    """One image, `(h, w)`, `(h, w, c)` or `(c, h, w)`: a PIL image (grey, RGB, palette or black and white), a tensor or an array."""
+    mode = getattr(value, "mode", None)
+    if not isinstance(mode, str):
+        return array(value, what)
+    if mode not in ("1", "L", "P", "RGB"):
+        raise ValueError(f"{what} has the mode {mode}; convert it to L or RGB")
+    return np.asarray(value.convert({"1": "L", "P": "RGB"}.get(mode, mode)))
+
+
+def stacked(pictures: Iterable[np.ndarray], what: Callable[[int], str]) -> np.ndarray:
+    """Images of one size, mode and type as one array; `what(i)` names the i-th in errors."""
+    rows: list[np.ndarray] = []
+    for i, picture in enumerate(pictures):
+        if rows and (picture.shape, picture.dtype) != (rows[0].shape, rows[0].dtype):
+            kinds = (f"{'x'.join(map(str, p.shape))} {p.dtype}" for p in (picture, rows[0]))
+            raise ValueError("{} is {}, but the first is {}; all must have one size and mode".format(what(i), *kinds))
+        rows.append(picture)
+    return np.stack(rows) if rows else np.empty((0, 0, 0))
+
+
+def size(x: Shaped[Tensor, "n c h w"]) -> str:
+    c, h, w = x.shape[1:]
+    return f"{h}x{w} {'grey' if c == 1 else 'colour'}"
+
+
+def listed(names: Sequence[str], most: int = 5) -> str:
+    shown = ", ".join(map(repr, names[:most]))
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"

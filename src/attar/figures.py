@@ -1,0 +1,160 @@
+"""Charts as SVG that takes its colours and its type from the page around it."""
+
+import html
+import itertools
+import re
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from io import StringIO
+from typing import TYPE_CHECKING, Any
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from attar.rows import Summary
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# Colours that no chart would pick: each is replaced by a variable of the page, which has a light and a dark value.
+INK, FAINT, PAPER, GREY = "#010101", "#020202", "#030303", "#040404"
+SERIES = tuple(f"#0100{i:02x}" for i in range(16, 26))
+VARIABLES = {INK: "currentColor", FAINT: "var(--line)", PAPER: "var(--card)", GREY: "var(--muted)"}
+VARIABLES |= {colour: f"var(--s{i})" for i, colour in enumerate(SERIES)}
+REFERENCES = ("random", "whole set")
+WIDTH = 4.6  # inches: drawn at this size the type stays readable on a phone and is not coarse on a desk
+STYLE = {
+    "svg.fonttype": "none",
+    "text.parse_math": False,
+    "font.size": 9,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": FAINT,
+    "xtick.color": FAINT,
+    "ytick.color": FAINT,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": FAINT,
+    "grid.linewidth": 0.5,
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+}
+
+
+def figure(height: float, columns: int = 1) -> tuple["Figure", Any]:
+    from matplotlib.figure import Figure
+
+    made = Figure(figsize=(WIDTH, height), layout="constrained")
+    return made, made.subplots(1, columns, squeeze=False)[0]
+
+
+def svg(made: "Figure", name: str, alt: str) -> str:
+    """The figure's markup, for a page: no prologue, no foreign address, its own ids, the page's colours and type."""
+    out = StringIO()
+    made.savefig(out, format="svg", transparent=True, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+    text = out.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", text, flags=re.DOTALL)
+    text = re.sub(r'\b(id="|url\(#|href="#)', rf"\g<1>{name}-", text)
+    text = re.sub(r"font: ([^;\"]*?)px [^;\"]*", r"font-size: \1px", text)
+    for colour, variable in VARIABLES.items():
+        text = text.replace(colour, variable)
+    box = re.search(r'viewBox="([^"]*)"', text)
+    assert box is not None
+    return f'<svg viewBox="{box[1]}" role="img" aria-label="{html.escape(alt)}">' + text[text.index(">") + 1 :]
+
+
+def colours(methods: Iterable[str]) -> dict[str, str]:
+    """One for each method, the same in all charts of a page; what only serves to compare is grey."""
+    series = itertools.cycle(SERIES)
+    return {method: GREY if method in REFERENCES else next(series) for method in dict.fromkeys(methods)}
+
+
+def accuracies(summaries: Sequence[Summary], names: Sequence[str], palette: Mapping[str, str]) -> str:
+    """A line for each set: every network as a small dot, their mean as a large one, a bar of a standard deviation each way."""
+    from matplotlib import rc_context
+
+    with rc_context(STYLE):
+        made, (axes,) = figure(0.75 + 0.3 * len(summaries))
+        for i, summary in enumerate(summaries):
+            method, mean = summary.first.method, summary.mean
+            colour = palette[method]
+            axes.scatter([row.accuracy for row in summary.rows], [i] * len(summary.rows), s=14, color=colour, alpha=0.4, linewidths=0)
+            axes.errorbar(mean, i, xerr=summary.std, color=colour, capsize=3, linewidth=1.6)
+            axes.scatter([mean], [i], s=46, color=PAPER if method == "random" else colour, edgecolors=colour, linewidths=1.6, zorder=3)
+            axes.annotate(f"{mean:.1f}", (mean, i), (0, 6), textcoords="offset points", ha="center", fontsize=8)
+        axes.set_yticks(range(len(names)), [plain(name) for name in names])
+        axes.set_ylim(len(names) - 0.5, -0.7)
+        axes.margins(x=0.08)
+        axes.grid(axis="y", visible=False)
+        axes.tick_params(axis="y", length=0)
+        axes.spines["left"].set_visible(False)
+        axes.set_xlabel("test accuracy (%)")
+        told = ", ".join(f"{name} {summary.mean:.1f} %" for name, summary in zip(names, summaries, strict=True))
+        return svg(made, "accuracies", f"Test accuracy of each set: {told}")
+
+
+def loss_curves(losses: Mapping[str, Sequence[tuple[int, float]]], palette: Mapping[str, str]) -> str:
+    """The raw loss faintly and its running mean; on a logarithmic scale where no value forbids it."""
+    from matplotlib import rc_context
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    with rc_context(STYLE):
+        made, (axes,) = figure(2.9)
+        for label, curve in losses.items():
+            steps, values = [step for step, _ in curve], [value for _, value in curve]
+            smooth, colour = running_mean(values, max(1, len(values) // 40)), palette[label]
+            every = max(1, len(steps) // 400)
+            axes.plot(steps[::every], values[::every], color=colour, alpha=0.25, linewidth=0.7)
+            axes.plot(steps[::every], smooth[::every], color=colour, linewidth=1.7, label=plain(label))
+        if all(value > 0 for curve in losses.values() for _, value in curve):
+            axes.set_yscale("log")
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=8))
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axes.yaxis.set_minor_formatter(NullFormatter())
+            axes.tick_params(axis="y", which="minor", length=0)
+        axes.set_xlabel("update")
+        axes.set_ylabel("loss")
+        axes.legend(loc="upper right")
+        return svg(made, "losses", "Loss by update of " + ", ".join(losses))
+
+
+def running_mean(values: Sequence[float], reach: int) -> list[float]:
+    """Over `reach` values on either side."""
+    return [statistics.fmean(values[max(0, i - reach) : i + reach + 1]) for i in range(len(values))]
+
+
+def projection(
+    points: Float[Tensor, "n 2"], owner: Int[Tensor, " n"], labels: Int[Tensor, " n"], names: Sequence[str], classes: Sequence[str]
+) -> str:
+    """Owner 0 are real images, faintly; owner i is the set `names[i - 1]`. Coloured by class where there are few."""
+    from matplotlib import rc_context
+
+    few = len(classes) <= len(SERIES)
+    with rc_context(STYLE):
+        made, panels = figure(WIDTH / len(names) * 0.92 + (0.5 if few else 0.2), len(names))
+        for i, (axes, name) in enumerate(zip(panels, names, strict=True), 1):
+            for c in range(len(classes)):
+                colour = SERIES[c] if few else SERIES[0]
+                real, condensed = (points[(owner == who) & (labels == c)] for who in (0, i))
+                size = 22 if len(names) == 1 else 14
+                axes.scatter(*real.T, s=5, color=colour if few else GREY, alpha=0.35, linewidths=0)
+                axes.scatter(*condensed.T, s=size, color=colour, edgecolors=INK, linewidths=0.6, zorder=3, label=plain(classes[c]))
+            axes.set_title(plain(name), fontsize=9)
+            axes.set(xticks=[], yticks=[])
+            axes.grid(visible=False)
+            for side in ("top", "right"):
+                axes.spines[side].set_visible(True)
+        if few:
+            handles, texts = panels[0].get_legend_handles_labels()
+            made.legend(handles, texts, loc="outside lower center", ncols=5, columnspacing=1, handletextpad=0.2, fontsize=8)
+        return svg(made, "projection", "Real and condensed images of " + ", ".join(names) + " in two dimensions")
+
+
+def plain(text: str, most: int = 34) -> str:
+    """Short, and without what makes matplotlib leave an entry out of a legend."""
+    return (text if len(text) <= most else text[: most - 1] + "…").lstrip("_")

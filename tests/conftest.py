@@ -1,0 +1,62 @@
+"""One thread a process, a cache of its own, and small real objects instead of fakes."""
+
+import os
+
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import jaxtyping
+import pytest
+import torch
+
+from attar.network import network
+from attar.task import Examples, Task
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("ATTAR_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+def toy(
+    channels: int = 1,
+    side: int | tuple[int, int] = 8,
+    counts: tuple[int, ...] = (24, 24, 24),
+    *,
+    name: str = "toy",
+    seed: int = 0,
+    architecture: str = "convnet",
+) -> Task:
+    """Noisy bars: class c is bright in its own band of rows. Easy to learn, hard to select well from noise."""
+    h, w = (side, side) if isinstance(side, int) else side
+    generator = torch.Generator().manual_seed(seed)
+
+    def part(counts) -> Examples:
+        labels = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
+        images = 0.3 + 0.25 * torch.randn(len(labels), channels, h, w, generator=generator)
+        for i, label in enumerate(labels.tolist()):
+            top = label * h // len(counts)
+            images[i, :, top : top + max(1, h // len(counts))] += 0.25
+        order = torch.randperm(len(labels), generator=generator)
+        return Examples((images.clamp(0, 1) * 255).to(torch.uint8)[order], labels[order])
+
+    train, test = part(counts), part([20] * len(counts))
+    pixels = train.x.double() / 255
+    mean, std = (tuple(f(pixels, (0, 2, 3)).tolist()) for f in (torch.mean, torch.std))
+    names = tuple("abcdefghijklmnopqrstuvwxyz"[: len(counts)])
+    family = network(architecture, (channels, h, w), len(counts))
+    return Task(name, train, test, names, mean, std, family, flip=False)
+
+
+@pytest.fixture
+def task() -> Task:
+    return toy()
+
+
+@pytest.fixture
+def unchecked():
+    """Shape checks off: the compiler cannot look through them."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)

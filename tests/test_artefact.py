@@ -1,0 +1,99 @@
+import json
+
+import pytest
+import torch
+from conftest import toy
+from safetensors.torch import load_file, save_file
+
+import attar
+from attar.artefact import MANIFEST, TENSORS, CondensedSet
+from attar.rng import Rng
+from attar.run import Run
+from attar.synthetic import Pixels
+
+
+@pytest.fixture
+def made():
+    return Pixels.start(toy(3), 2, Run(Rng.of(0)), init="mix", factor=2, space="unit").export()
+
+
+def test_eight_bit_images_lose_half_a_level_at_most(made):
+    exact, rounded = made.as_dataset().tensors[0], made.as_dataset(eight_bit=True).tensors[0]
+    std = torch.tensor(made.std)[:, None, None]
+    assert ((exact - rounded) * std).abs().max() <= 0.5 / 255 + 1e-6
+    assert made.pictures().dtype == torch.uint8
+
+
+def test_bytes(made):
+    assert made.bytes == {"stored": 6 * 3 * 64 * 4 + 6 * 8, "eight_bit": 24 * 3 * 64}
+    assert made.ipc == 2
+
+
+def test_stored_tensors_are_the_exact_ones(made, tmp_path):
+    made.save(tmp_path / "run")
+    assert torch.equal(load_file(tmp_path / "run" / TENSORS)["images"], made.images)
+
+
+def test_concat_refuses_what_does_not_fit(made):
+    other = Pixels.start(toy(3), 2, Run(Rng.of(0)), space="normalised").export()
+    with pytest.raises(ValueError, match="the sets differ in factor: 2 and 1"):
+        CondensedSet.concat([made, other])
+
+
+def test_refusals(made, tmp_path):
+    with pytest.raises(ValueError, match="holds no condensed set"):
+        attar.load(tmp_path)
+    (tmp_path / "run.json").write_text("{}")
+    with pytest.raises(ValueError, match="unfinished run: resume it"):
+        attar.load(tmp_path)
+
+    folder = made.save(tmp_path / "bits")
+    data = bytearray((folder / TENSORS).read_bytes())
+    data[-5] ^= 1
+    (folder / TENSORS).write_bytes(data)
+    with pytest.raises(ValueError, match=r"condensed.safetensors is damaged: its checksum"):
+        attar.load(folder)
+
+    (folder / TENSORS).write_bytes(data[:100])
+    with pytest.raises(ValueError, match=r"condensed.safetensors is damaged"):
+        attar.load(folder)
+
+    (folder / TENSORS).unlink()
+    with pytest.raises(ValueError, match=r"no such file: .*condensed.safetensors"):
+        attar.load(folder)
+
+    folder = made.save(tmp_path / "foreign")
+    save_file({"images": torch.zeros(1)}, folder / TENSORS)
+    with pytest.raises(ValueError, match="was not written by attar"):
+        attar.load(folder)
+
+    folder = made.save(tmp_path / "version")
+    manifest = json.loads((folder / MANIFEST).read_text())
+    (folder / MANIFEST).write_text(json.dumps(manifest | {"format": 99}))
+    with pytest.raises(ValueError, match="has format 99; this attar reads format 1"):
+        attar.load(folder)
+    (folder / MANIFEST).write_text("[1, 2]")
+    with pytest.raises(ValueError, match="was not written by attar"):
+        attar.load(folder)
+    (folder / MANIFEST).write_text("{")
+    with pytest.raises(ValueError, match="damaged: not JSON"):
+        attar.load(folder)
+
+
+def test_a_failed_write_leaves_the_earlier_file(tmp_path, monkeypatch):
+    from attar import files
+
+    path = tmp_path / "a.json"
+    files.write_json(path, {"a": 1})
+    with pytest.raises(TypeError):
+        files.write_json(path, {"a": object()})
+    assert files.read_json(path) == {"a": 1} and list(tmp_path.iterdir()) == [path]
+
+
+def test_selected_images_are_real_and_named():
+    task = toy()
+    indices = task.indices((0, 1, 2), 2, Rng.of(0))
+    made = CondensedSet.selected(task, indices)
+    assert made.provenance["indices"] == indices.flatten().tolist()
+    torch.testing.assert_close(made.as_dataset().tensors[0], task.images(indices).flatten(0, 1))
+    assert torch.equal(made.pictures(), task.train.x[indices.flatten()])

@@ -1,0 +1,190 @@
+"""Every operation against a scalar loop over pixels, and the laws of the two styles."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from attar.augment import FUNCTIONS, Augment, apply, box, covered, cutmix
+from attar.rng import Rng
+
+CPU = torch.device("cpu")
+VICO = "color_crop_cutout_flip_scale_rotate"
+
+
+def images(g=3, n=2, c=3, h=8, w=8, seed=0):
+    return torch.randn(g, n, c, h, w, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def bilinear(x, i, j):
+    """x at row i, column j (both real), zero outside."""
+    h, w = x.shape
+    total = 0.0
+    for a in (math.floor(i), math.floor(i) + 1):
+        for b in (math.floor(j), math.floor(j) + 1):
+            if 0 <= a < h and 0 <= b < w:
+                total += float(x[a, b]) * (1 - abs(i - a)) * (1 - abs(j - b))
+    return total
+
+
+def resampled(x, matrix):
+    """output(p) = input(M p), p about the centre in units of half a side (x first, as in the literature's grids)."""
+    h, w = x.shape
+    out = torch.zeros_like(x)
+    for i in range(h):
+        for j in range(w):
+            px, py = (2 * j + 1) / w - 1, (2 * i + 1) / h - 1
+            qx = matrix[0][0] * px + matrix[0][1] * py
+            qy = matrix[1][0] * px + matrix[1][1] * py
+            out[i, j] = bilinear(x, ((qy + 1) * h - 1) / 2, ((qx + 1) * w - 1) / 2)
+    return out
+
+
+def slow(op, x, u):
+    """One image (c, h, w) by loops, from section 3.1 of the specification."""
+    c, h, w = x.shape
+    if op == "brightness":
+        return x + (u[0] - 0.5)
+    if op == "saturation":
+        m = sum(x[k] for k in range(c)) / c
+        return torch.stack([m + 2 * u[0] * (x[k] - m) for k in range(c)])
+    if op == "contrast":
+        m = x.sum() / x.numel()
+        return m + (u[0] + 0.5) * (x - m)
+    if op == "flip":
+        return torch.stack([x[:, :, w - 1 - j] for j in range(w)], 2) if u[0] < 0.5 else x
+    if op == "crop":
+        out, (dy, dx) = torch.zeros_like(x), (int(v) for v in u)
+        for i in range(h):
+            for j in range(w):
+                if 0 <= i + dy < h and 0 <= j + dx < w:
+                    out[:, i, j] = x[:, i + dy, j + dx]
+        return out
+    if op == "cutout":
+        out, (cy, cx, kh, kw) = x.clone(), (int(v) for v in u)
+        for a in range(kh):
+            for b in range(kw):
+                i, j = cy - kh // 2 + a, cx - kw // 2 + b
+                out[:, min(max(i, 0), h - 1), min(max(j, 0), w - 1)] = 0
+        return out
+    if op == "scale":
+        sx, sy = (1 / 1.2 + v * (1.2 - 1 / 1.2) for v in u)
+        return torch.stack([resampled(x[k], [[sx, 0], [0, sy]]) for k in range(c)])
+    t = (u[0] - 0.5) * 2 * 15 * math.pi / 180
+    return torch.stack([resampled(x[k], [[math.cos(t), -math.sin(t)], [math.sin(t), math.cos(t)]]) for k in range(c)])
+
+
+PARAMETERS = {
+    "brightness": [[0.0], [0.3], [0.99]],
+    "saturation": [[0.0], [0.5], [0.9]],
+    "contrast": [[0.0], [0.5], [0.7]],
+    "flip": [[0.1], [0.9], [0.5]],
+    "crop": [[-1, 1], [0, 0], [1, -1]],
+    "cutout": [[0, 0, 4, 4], [8, 8, 4, 4], [3, 5, 3, 5]],
+    "scale": [[0.0, 1.0], [0.5, 0.2], [0.9, 0.9]],
+    "rotate": [[0.0], [0.5], [0.8]],
+}
+
+
+@pytest.mark.parametrize("op", FUNCTIONS)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_operation_equals_the_loop(op, channels):
+    x = images(c=channels)
+    value = torch.tensor(PARAMETERS[op], dtype=torch.float64)
+    fast = FUNCTIONS[op](x, value)
+    for g in range(3):
+        for n in range(2):
+            torch.testing.assert_close(fast[g, n], slow(op, x[g, n], value[g].tolist()), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("op", FUNCTIONS)
+def test_one_group_serves_all(op):
+    x, value = images(), torch.tensor(PARAMETERS[op][2:], dtype=torch.float64)
+    torch.testing.assert_close(FUNCTIONS[op](x, value), FUNCTIONS[op](x, value.expand(3, -1)))
+
+
+@pytest.mark.parametrize("op", FUNCTIONS)
+def test_gradient(op):
+    x = images(g=2, n=1, c=2, h=5, w=5).requires_grad_()
+    value = torch.tensor(PARAMETERS[op][1:], dtype=torch.float64)
+    assert torch.autograd.gradcheck(lambda x: FUNCTIONS[op](x, value), x)
+
+
+def test_the_hole_is_cut_by_the_border():
+    assert covered(32, torch.tensor([32.0]), torch.tensor([16.0])).sum() == 8
+    assert covered(32, torch.tensor([0.0]), torch.tensor([16.0])).sum() == 8
+    assert covered(32, torch.tensor([16.0]), torch.tensor([16.0])).sum() == 16
+
+
+@pytest.mark.parametrize("side, shift, hole", [(32, 4, 16), (28, 4, 14), (64, 8, 32), (128, 16, 64)])
+def test_ranges_of_the_draws(side, shift, hole):
+    draw = {s.op: s.value for s in Augment("crop_cutout", "idc").draw(4000, (3, side, side), Rng.of(0), CPU).steps}
+    assert draw["crop"].min() == -shift and draw["crop"].max() == shift
+    assert (draw["cutout"][:, 2:] == hole).all()
+    assert draw["cutout"][:, :2].min() == 0 and draw["cutout"][:, :2].max() == side - hole % 2
+    scale = Augment("scale").draw(4000, (3, side, side), Rng.of(0), CPU).steps[0].value
+    assert not torch.equal(scale[:, 0], scale[:, 1])
+
+
+def test_dsa_applies_one_operation_uniformly():
+    draw = Augment(VICO).draw(6000, (3, 8, 8), Rng.of(1), CPU)
+    counts = {step.op: int(step.on.sum()) for step in draw.steps}
+    assert sum(counts.values()) - counts["saturation"] - counts["contrast"] == 6000
+    assert counts["brightness"] == counts["saturation"] == counts["contrast"]
+    for op in ("brightness", "crop", "cutout", "flip", "scale", "rotate"):
+        assert abs(counts[op] - 1000) < 5 * math.sqrt(6000 * 5 / 36)
+
+
+def test_idc_always_colours_and_cuts_and_draws_one_geometric_operation():
+    draw = Augment("color_crop_cutout_flip_scale_rotate", "idc").draw(3000, (3, 8, 8), Rng.of(1), CPU)
+    on = {step.op: step.on for step in draw.steps}
+    assert list(on) == ["flip", "brightness", "saturation", "contrast", "crop", "scale", "rotate", "cutout"]
+    assert all(on[op].all() for op in ("flip", "brightness", "saturation", "contrast", "cutout"))
+    assert (on["crop"].int() + on["scale"].int() + on["rotate"].int() == 1).all()
+    assert [s.op for s in Augment("color_crop_cutout", "idc").draw(5, (3, 8, 8), Rng.of(0), CPU).steps][-2:] == ["crop", "cutout"]
+
+
+def test_siamese_real_and_synthetic_see_the_same():
+    draw = Augment(VICO).draw(3, (3, 8, 8), Rng.of(2), CPU)
+    x = images(n=1).float()
+    both = apply(x.expand(3, 4, 3, 8, 8).contiguous(), draw)
+    for i in range(4):
+        torch.testing.assert_close(both[:, i : i + 1], apply(x, draw))
+
+
+def test_rows_of_a_draw_are_what_those_groups_would_see():
+    draw, x = Augment(VICO).draw(5, (3, 8, 8), Rng.of(3), CPU), images(g=5).float()
+    assert torch.equal(apply(x, draw)[[3, 1]], apply(x[[3, 1]], draw.rows([3, 1])))
+
+
+def test_same_op_shares_the_operation_and_not_its_parameters():
+    draw = Augment("scale_rotate").draw(50, (3, 8, 8), Rng.of(0), CPU, same_op=True)
+    assert len(draw.steps) == 1 and draw.steps[0].on.all() and len(draw.steps[0].value.unique()) > 40
+
+
+def test_an_unknown_operation_is_refused():
+    with pytest.raises(ValueError, match="unknown augmentation 'swirl'"):
+        Augment("color_swirl")
+
+
+def test_affine_grids_do_not_depend_on_the_corner_convention():
+    """For square images, as long as grid and sampling agree."""
+    x, theta = images(g=1, n=1)[0], torch.tensor([[[0.9, 0.2, 0.0], [-0.1, 1.1, 0.0]]], dtype=torch.float64)
+    a, b = (F.grid_sample(x, F.affine_grid(theta, [1, 3, 8, 8], align_corners=f), align_corners=f) for f in (True, False))
+    torch.testing.assert_close(a[..., 2:6, 2:6], b[..., 2:6, 2:6])
+
+
+def test_cutmix_pastes_a_box_and_counts_its_area():
+    x = torch.arange(6.0)[:, None, None, None].expand(6, 1, 9, 9).contiguous()
+    for seed in range(20):
+        mixed, partners, share = cutmix(x, Rng.of(seed))
+        for i in range(6):
+            own, other = (mixed[i] == i).sum() / 81, (mixed[i] == int(partners[i])).sum() / 81
+            assert own == 1 if partners[i] == i else (abs(own - share) < 1e-6 and abs(own + other - 1) < 1e-6)
+
+
+def test_cutmix_box_is_clipped():
+    assert box(32, 0.0, 0.0) == (0, 16)  # the whole side, about the corner
+    assert box(32, 0.75, 0.5) == (8, 24)
+    assert box(32, 1.0, 0.5) == (16, 16)

@@ -1,0 +1,201 @@
+"""Every method keeps every promise. Methods are found by their files; a new one is tested the moment it is there."""
+
+import dataclasses
+import json
+
+import pytest
+import torch
+from conftest import toy
+
+import attar
+from attar.artefact import CondensedSet
+from attar.methods import find, names
+from attar.protocol import PROTOCOLS
+from attar.rng import Rng
+from attar.run import Run
+from attar.task import Examples, unit
+
+SMALL = {"updates": 6, "batch_real": 8, "ipm": 2, "factor": 1, "epochs": 1}
+LEARNED = [name for name in names() if "updates" in {f.name for f in dataclasses.fields(find(name))}]
+every = pytest.mark.parametrize("name", names())
+learned = pytest.mark.parametrize("name", LEARNED)
+
+
+def small(name: str, **settings):
+    """The method with few updates, and `settings` where it has them."""
+    fields = {f.name for f in dataclasses.fields(find(name))}
+    return find(name)(**{key: value for key, value in (SMALL | settings).items() if key in fields})
+
+
+def run(seed: int = 0, **options) -> Run:
+    return Run(Rng.of(seed), **options)
+
+
+def assert_same(a: CondensedSet, b: CondensedSet) -> None:
+    assert torch.equal(a.images, b.images)
+    assert torch.equal(a.labels, b.labels)
+
+
+@every
+def test_classes_and_counts_as_asked(name, task):
+    made = small(name)(task, 3, run())
+    assert made.labels.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    assert made.images.shape == (9, 1, 8, 8)
+    assert made.images.isfinite().all()
+
+
+@every
+def test_input_is_untouched(name, task):
+    before = [t.clone() for t in (*task.train, *task.test)]
+    small(name)(task, 2, run())
+    assert all(torch.equal(a, b) for a, b in zip(before, (*task.train, *task.test), strict=True))
+
+
+@every
+def test_same_seed_same_bits_another_seed_another_set(name, task):
+    method = small(name)
+    torch.rand(7)  # what global generators hold must not matter
+    first = method(task, 2, run())
+    torch.rand(3)
+    assert_same(first, method(task, 2, run()))
+    if name not in ("herding", "k-center"):  # on the trained network's features these need not differ
+        assert not torch.equal(first.images, method(task, 2, run(seed=1)).images)
+
+
+@every
+def test_global_generators_are_left_alone(name, task):
+    state = torch.get_rng_state()
+    small(name)(task, 2, run())
+    assert torch.equal(state, torch.get_rng_state())
+
+
+class Stop(Exception):
+    pass
+
+
+@learned
+def test_resumed_equals_uninterrupted(name, task, tmp_path):
+    whole = small(name)(task, 2, run(folder=tmp_path / "whole"))
+
+    def stop(done, total, loss):
+        if done == 5:
+            raise Stop
+
+    folder = tmp_path / "parts"
+    with pytest.raises(Stop):
+        small(name)(task, 2, run(folder=folder, progress=stop))
+    assert_same(whole, small(name)(task, 2, run(folder=folder)))
+    losses = [[json.loads(line)["loss"] for line in (f / "metrics.jsonl").read_text().splitlines()] for f in (tmp_path / "whole", folder)]
+    assert losses[0] == losses[1] and len(losses[0]) == SMALL["updates"]
+
+
+@learned
+def test_evaluating_on_the_way_changes_nothing(name, task):
+    def look(done, total, loss):
+        if done == 3:
+            attar.evaluate(CondensedSet.whole(task), task, protocol=dataclasses.replace(PROTOCOLS["quick"], steps=2), seeds=1)
+
+    assert_same(small(name)(task, 2, run()), small(name)(task, 2, run(progress=look)))
+
+
+@every
+def test_class_shards_equal_the_whole(name, task):
+    method = small(name)
+    if not method.separable:
+        pytest.skip("couples classes")
+    shards = [method(task, 2, run(classes=classes)) for classes in ((2, 0), (1,))]
+    assert_same(method(task, 2, run()), CondensedSet.concat(shards))
+
+
+@every
+def test_chunks_of_classes_change_rounding_only(name, task):
+    whole, parts = (small(name)(task, 2, run(chunk=chunk)) for chunk in (10, 2))
+    torch.testing.assert_close(whole.images, parts.images, rtol=1e-4, atol=1e-5)
+
+
+@every
+def test_saved_and_loaded_is_the_same(name, task, tmp_path):
+    settings = {key: value for key, value in SMALL.items() if key in {f.name for f in dataclasses.fields(find(name))}}
+    made = attar.condense(task, name, 2, out=tmp_path / "run", **settings)
+    loaded = attar.load(tmp_path / "run")
+    assert_same(made, loaded)
+    assert torch.equal(made.as_dataset().tensors[0], loaded.as_dataset().tensors[0])
+    assert dataclasses.replace(made, images=None, labels=None).__dict__ == dataclasses.replace(loaded, images=None, labels=None).__dict__
+
+
+@every
+def test_provenance_is_complete(name, task):
+    settings = {key: value for key, value in SMALL.items() if key in {f.name for f in dataclasses.fields(find(name))}}
+    about = attar.condense(task, name, 2, seed=5, **settings).provenance
+    assert (about["method"], about["data"], about["ipc"], about["seed"]) == (name, "toy", 2, 5)
+    assert about["fingerprint"] == task.fingerprint
+    assert about["hyperparameters"] == dataclasses.asdict(small(name))
+    assert about["seconds"] >= 0
+    assert about["versions"]["torch"] == torch.__version__
+    assert {"device", "precision", "compile", "threads", "ran"} <= about["engine"].keys()
+    json.dumps(about)
+
+
+@every
+def test_an_unknown_hyperparameter_is_refused(name, task):
+    with pytest.raises(ValueError, match=r"no_such"):
+        attar.condense(task, name, 2, no_such=1)
+
+
+@every
+@pytest.mark.parametrize("channels, side", [(1, 9), (3, 8), (3, (7, 10))], ids=["odd", "colour", "oblong"])
+def test_grey_and_colour_and_odd_sizes(name, channels, side):
+    made = small(name, factor=2, init="mix")(toy(channels, side), 1, run())
+    assert made.images.shape[1] == channels
+    assert made.as_dataset().tensors[0].shape[1:] == made.images.shape[1:]
+
+
+@every
+def test_unequal_classes(name):
+    made = small(name)(toy(counts=(5, 40, 12)), 4, run())  # batch_real is 8: the first class repeats itself
+    assert made.labels.bincount().tolist() == [4, 4, 4]
+
+
+@every
+def test_too_small_a_class_is_named(name):
+    with pytest.raises(ValueError, match=r"class 'b' has 3 images, fewer than the 5"):
+        small(name)(toy(counts=(20, 3, 20)), 5, run())
+
+
+@every
+def test_a_perceptron_will_do(name):
+    assert len(small(name)(toy(architecture="mlp"), 2, run()).labels) == 6
+
+
+@learned
+def test_nan_in_the_loss_is_caught_and_the_last_good_state_kept(name, task, tmp_path):
+    small(name)(task, 2, run(folder=tmp_path))
+    broken = dataclasses.replace(task, std=(float("nan"),))
+    with pytest.raises(ValueError, match="nan at update 0"):
+        small(name, init="noise")(broken, 2, run(folder=tmp_path / "broken"))
+
+
+@learned
+def test_compiled_gradients_are_the_eager_ones(name, task, unchecked):
+    """In float64 the two engines take the same steps."""
+    exact = dataclasses.replace(task, train=Examples(unit(task.train.x).double(), task.train.y))
+    torch.set_default_dtype(torch.float64)
+    try:
+        exact = exact.with_network("convnet")
+        eager, compiled = (small(name, updates=2)(exact, 1, run(compile=compile)).images for compile in ("off", "on"))
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert eager.dtype == torch.float64
+    torch.testing.assert_close(eager, compiled, rtol=1e-10, atol=1e-10)
+
+
+@learned
+def test_learning_beats_random_selection(name):
+    task = toy(side=12, counts=(60,) * 4)
+    protocol = dataclasses.replace(PROTOCOLS["quick"], steps=60)
+    accuracy = {}
+    for method, settings in ((name, {"updates": 60, "batch_real": 32, "lr": 0.3 if name == "m3d" else 1.0}), ("random", {})):
+        sets = [small(method, **settings)(task, 1, run(seed)) for seed in range(3)]
+        rows = attar.evaluate(sets, task, protocol=protocol, seeds=2)
+        accuracy[method] = sum(row.accuracy for row in rows) / len(rows)
+    assert accuracy[name] > accuracy["random"] + 3

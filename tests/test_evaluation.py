@@ -1,0 +1,139 @@
+import dataclasses
+
+import pytest
+import torch
+import torch.nn.functional as F
+from conftest import toy
+
+import attar
+from attar.architectures import ConvNet
+from attar.artefact import CondensedSet
+from attar.fit import fit
+from attar.protocol import PROTOCOLS, Protocol
+from attar.rng import Rng
+from attar.rows import Row, read_rows, summarise, write_rows
+from attar.run import Run
+
+QUICK = dataclasses.replace(PROTOCOLS["quick"], steps=8)
+CPU = {"device": "cpu", "precision": "fp32"}
+
+
+def test_lengths_and_drops_are_the_literatures():
+    dc, dm, idc, quick = (PROTOCOLS[name] for name in ("dc", "dm", "idc", "quick"))
+    assert (dc.epochs, dc.drops(301)) == (301, {152: 0.1})
+    assert (dm.epochs, dm.drops(1001)) == (1001, {502: 0.1})
+    assert (idc.epochs, idc.drops(1000), idc.batch, idc.cutmix) == (1000, {666: 0.2, 833: 0.2}, 64, 0.5)
+    assert all((p.lr, p.momentum, p.weight_decay) == (0.01, 0.9, 5e-4) for p in (dc, dm, idc))
+    assert quick.length(100) == 300 and quick.length(1437) == 50 and quick.updates(1437) == 300
+    assert not dc.augment.names and dm.augment.style == "dsa" and idc.augment.style == "idc"
+
+
+def literal(x, y, classes, epochs, batch, orders, weights):
+    """The authors' loop, plainly: a module, an optimiser that is made anew at the drop, no augmentation."""
+    net = ConvNet(tuple(x.shape[1:]), classes)
+    net.load_state_dict(weights)
+    lr = 0.01
+    opt = torch.optim.SGD(net.parameters(), lr=lr, momentum=0.9, weight_decay=5e-4)
+    for epoch in range(epochs):
+        for part in orders(epoch).split(batch):
+            opt.zero_grad()
+            F.cross_entropy(net(x[part]), y[part]).backward()
+            opt.step()
+        if epoch == (epochs - 1) // 2 + 1:
+            lr *= 0.1
+            opt = torch.optim.SGD(net.parameters(), lr=lr, momentum=0.9, weight_decay=5e-4)
+    return net
+
+
+def test_training_equals_the_literal_loop():
+    task = toy()
+    x, y = task.normalise(task.train.x), task.train.y
+    protocol, rng = Protocol("short dc", "", 9, 32, "half"), Rng.of(4)
+    start = {k: v.clone() for k, v in task.network.init(rng.fold("network")).params.items()}
+    orders = lambda epoch: torch.randperm(len(x), generator=rng.fold("order", epoch).generator())  # noqa: E731
+    net = literal(x, y, 3, 9, 32, orders, start)
+    w = fit(task.network, x, y, protocol, rng, Run(rng))
+    for name, value in net.state_dict().items():
+        torch.testing.assert_close(w.params[name], value, rtol=1e-4, atol=1e-6)
+
+
+def test_thirds_keep_the_momentum():
+    task = toy()
+    x, y = task.normalise(task.train.x), task.train.y
+    protocol, rng = Protocol("short idc", "", 6, 32, "thirds"), Rng.of(4)
+    w = fit(task.network, x, y, protocol, rng, Run(rng))
+    net = ConvNet((1, 8, 8), 3)
+    net.load_state_dict(task.network.init(rng.fold("network")).params)
+    opt = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4)
+    schedule = torch.optim.lr_scheduler.MultiStepLR(opt, [4, 5], 0.2)
+    for epoch in range(6):
+        for part in torch.randperm(len(x), generator=rng.fold("order", epoch).generator()).split(32):
+            opt.zero_grad()
+            F.cross_entropy(net(x[part]), y[part]).backward()
+            opt.step()
+        schedule.step()
+    for name, value in net.state_dict().items():
+        torch.testing.assert_close(w.params[name], value, rtol=1e-4, atol=1e-6)
+
+
+def test_rows_are_complete_and_reproducible(task):
+    made = CondensedSet.whole(task)
+    rows = attar.evaluate([made, made], task, protocol=QUICK, seeds=[3, 5], **CPU)
+    assert [row.seed for row in rows] == [3, 5, 3, 5]
+    assert rows[0].accuracy == rows[2].accuracy and rows[0].per_class == rows[2].per_class
+    assert rows[0].accuracy == pytest.approx(sum(rows[0].per_class) / 3)
+    assert (rows[0].protocol, rows[0].epochs, rows[0].split, rows[0].network) == ("quick", 8, "test set", "ConvNet")
+
+
+def test_processes_and_this_process_agree(task, monkeypatch):
+    here = attar.evaluate(CondensedSet.whole(task), task, protocol=QUICK, seeds=2, **CPU)
+    monkeypatch.setattr("attar.evaluation.WORTH_PROCESSES", 0)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    ticks = []
+    apart = attar.evaluate(CondensedSet.whole(task), task, protocol=QUICK, seeds=2, progress=lambda d, t, _: ticks.append((d, t)), **CPU)
+    assert [row.accuracy for row in here] == [row.accuracy for row in apart]
+    assert all(total == 16 for _, total in ticks)
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_every_protocol_learns_an_easy_task(name):
+    task = toy(side=12, counts=(40, 40, 40))
+    protocol = dataclasses.replace(PROTOCOLS[name], epochs=25)
+    (row,) = attar.evaluate(CondensedSet.whole(task), task, protocol=protocol, seeds=1, **CPU)
+    assert row.accuracy > 80
+
+
+def test_refusals(task):
+    made = CondensedSet.whole(task)
+    with pytest.raises(ValueError, match="unknown protocol 'dn'"):
+        attar.evaluate(made, task, protocol="dn")
+    with pytest.raises(ValueError, match="at least one seed"):
+        attar.evaluate(made, task, seeds=0)
+    with pytest.raises(ValueError, match=r"classes a, b, c are not those of toy: a, b"):
+        attar.evaluate(made, toy(counts=(9, 9)))
+    with pytest.raises(ValueError, match=r"images are \(1, 8, 8\), those of toy \(3, 8, 8\)"):
+        attar.evaluate(made, toy(3))
+
+
+def row(**changes) -> Row:
+    base = Row("mnist", "m3d", 1, 0, "dm", "ConvNet", 0, 90.0, (90.0, 90.0), 1001, 31_400, False, "test set", 100.0, 5.0)
+    return dataclasses.replace(base, **changes)
+
+
+def test_arithmetic_on_rows(tmp_path):
+    rows = [row(), row(seed=1, accuracy=94.0), row(method="random", accuracy=60.0), row(method="random", draw=1, accuracy=70.0), row(ipc=10)]
+    m3d, random, other = summarise(rows)
+    assert (m3d.mean, m3d.std) == (92.0, pytest.approx(8**0.5)) and m3d.gain == 27.0
+    assert random.mean == 65.0 and other.gain is None
+    assert m3d.cells()[4:6] == ("92.0 ± 2.8", "+27.0") and random.cells()[6] == "2 (2 draws)"
+    assert m3d.cells()[7:] == ("31.4 kB", "1 min 40 s")
+
+
+def test_rows_are_kept_and_replaced(tmp_path):
+    path = tmp_path / "rows.json"
+    write_rows(path, [row(), row(seed=1)])
+    write_rows(path, [row(accuracy=91.0), row(protocol="idc")])
+    assert [(r.protocol, r.seed, r.accuracy) for r in read_rows(path)] == [("dm", 0, 91.0), ("dm", 1, 90.0), ("idc", 0, 90.0)]
+    path.write_text("[{}]")
+    with pytest.raises(ValueError, match="does not hold rows"):
+        read_rows(path)

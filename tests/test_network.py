@@ -1,0 +1,120 @@
+import pytest
+import torch
+from torch import nn
+
+from attar.architectures import MLP, ConvNet
+from attar.architectures.convnet import default_depth
+from attar.network import Network, network
+from attar.rng import Rng
+
+
+@pytest.mark.parametrize(
+    "shape, classes, parameters, features, multiply_adds",
+    [
+        ((3, 32, 32), 10, 320_010, 2048, 101_449_728 // 2),
+        ((1, 28, 28), 10, 317_706, 2048, 96_731_136 // 2),
+        ((3, 32, 32), 100, 504_420, 2048, 101_449_728 // 2),
+        ((3, 64, 64), 200, 857_160, 2048, 424_673_280 // 2),
+        ((3, 128, 128), 10, 615_690, 2048, 1_717_567_488 // 2),
+    ],
+)
+def test_convnet_has_the_literatures_size_and_cost(shape, classes, parameters, features, multiply_adds):
+    family = network("convnet", shape, classes)
+    w = family.init(Rng.of(0))
+    assert sum(p.numel() for p in w.params.values()) == parameters
+    assert family.features(w, torch.zeros(1, *shape)).shape == (1, features)
+    assert family.flop(shape) == 2 * (multiply_adds + features * classes)
+
+
+@pytest.mark.parametrize("side, depth", [(8, 2), (16, 2), (28, 3), (32, 3), (64, 4), (128, 5), (4, 2), (2, 1)])
+def test_depth_follows_the_side(side, depth):
+    assert default_depth(side) == depth
+
+
+def test_starts_as_torch_starts():
+    module = ConvNet((3, 32, 32), 10)
+    w = network("convnet", (3, 32, 32), 10).init(Rng.of(3))
+    bound = 1 / (9 * 128) ** 0.5
+    kernel = w.params["body.1.0.weight"]
+    assert kernel.shape == module.body[1][0].weight.shape
+    assert kernel.abs().max() <= bound and kernel.std() > 0.5 * bound
+    assert (w.params["body.1.1.weight"] == 1).all() and (w.params["body.1.1.bias"] == 0).all()
+
+
+def test_same_path_same_weights_and_refill():
+    family = network("convnet", (1, 8, 8), 3)
+    a, b = family.init(Rng.of(0)), family.init(Rng.of(0))
+    assert all(torch.equal(a.params[k], b.params[k]) for k in a.params)
+    address = a.params["head.weight"].data_ptr()
+    c = family.init(Rng.of(1), out=a)
+    assert c.params["head.weight"].data_ptr() == address
+    assert not torch.equal(c.params["head.weight"], b.params["head.weight"])
+
+
+def test_count_stacks_independent_networks():
+    family = network("mlp", (1, 4, 4), 3)
+    w = family.init(Rng.of(0), count=3)
+    assert w.params["head.weight"].shape[0] == 3
+    assert torch.equal(w.params["head.weight"][1], family.init(Rng.of(0).fold(1)).params["head.weight"])
+
+
+def test_calls_equal_the_module():
+    family = network("convnet", (3, 8, 8), 4)
+    w, x = family.init(Rng.of(0)), torch.randn(5, 3, 8, 8)
+    module = ConvNet((3, 8, 8), 4)
+    module.load_state_dict({**w.params, **w.buffers})
+    torch.testing.assert_close(family.logits(w, x)[0], module(x))
+    torch.testing.assert_close(family.features(w, x), module.body(x))
+
+
+def test_instance_norm_makes_images_independent_and_batch_norm_does_not():
+    x = torch.randn(6, 3, 8, 8)
+    for norm, independent in (("instance", True), ("batch", False)):
+        family = Network(lambda norm=norm: ConvNet((3, 8, 8), 4, norm=norm))
+        w = family.init(Rng.of(0))
+        together = family.features(w, x, train=True)
+        apart = torch.cat([family.features(w, part, train=True) for part in x.split(2)])
+        assert torch.allclose(together, apart, atol=1e-5) == independent
+
+
+def test_running_statistics_come_back_and_are_not_changed_in_place():
+    family = Network(lambda: ConvNet((1, 8, 8), 2, norm="batch"))
+    w = family.init(Rng.of(0))
+    before = {k: v.clone() for k, v in w.buffers.items()}
+    _, buffers = family.logits(w, torch.randn(4, 1, 8, 8), train=True)
+    assert all(torch.equal(before[k], w.buffers[k]) for k in before)
+    assert not torch.equal(buffers["body.0.1.running_mean"], before["body.0.1.running_mean"])
+
+
+def test_any_module_will_do_and_its_head_can_be_named():
+    build = lambda: nn.Sequential(nn.Flatten(), nn.Linear(16, 5), nn.ReLU(), nn.Linear(5, 2))  # noqa: E731
+    x = torch.randn(3, 1, 4, 4)
+    assert Network(build).head == "3"
+    assert Network(build).features(Network(build).init(Rng.of(0)), x).shape == (3, 5)
+    named = Network(build, head="1")
+    assert named.head == "1"
+
+
+def test_errors(tmp_path):
+    with pytest.raises(ValueError, match="did you mean 'convnet'"):
+        network("convnt", (1, 8, 8), 2)
+    with pytest.raises(ValueError, match="has no Linear layer"):
+        Network(lambda: nn.Flatten())
+    with pytest.raises(ValueError, match="no such file"):
+        network(f"{tmp_path}/net.py:Net", (1, 8, 8), 2)
+    (tmp_path / "net.py").write_text("x = 1")
+    with pytest.raises(ValueError, match="has no Net"):
+        network(f"{tmp_path}/net.py:Net", (1, 8, 8), 2)
+
+
+def test_ones_own_file(tmp_path):
+    (tmp_path / "own.py").write_text(
+        "from torch import nn\n\ndef Net(shape, classes):\n    return nn.Sequential(nn.Flatten(), nn.Linear(shape[1] * shape[2], classes))\n"
+    )
+    family = network(f"{tmp_path}/own.py:Net", (1, 8, 8), 2)
+    assert family.logits(family.init(Rng.of(0)), torch.zeros(1, 1, 8, 8))[0].shape == (1, 2)
+    assert family.key and "own.py" in family.key
+
+
+def test_perceptron():
+    assert sum(p.numel() for p in MLP((1, 28, 28), 10).parameters()) == 784 * 128 + 128 + 128 * 128 + 128 + 128 * 10 + 10

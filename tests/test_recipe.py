@@ -1,0 +1,56 @@
+import pytest
+
+from attar.methods import names
+from attar.recipe import parse, resolve, shipped
+
+
+def test_later_sources_win():
+    plain = resolve("m3d", "unheard-of", 1, {})
+    assert plain.hyperparameters["updates"] == 10_000 and plain.sources == ("M3D defaults",)
+    recipe = resolve("m3d", "mnist", 1, {})
+    assert recipe.hyperparameters["batch_real"] == 64 and "recipe m3d/mnist" in recipe.sources
+    assert resolve("m3d", "mnist", 1, {"batch_real": 7}).hyperparameters["batch_real"] == 7
+
+
+def test_no_budget_is_impossible_and_between_two_the_lower_is_taken():
+    one, ten = (resolve("m3d", "mnist", n, {}).hyperparameters for n in (1, 10))
+    between = resolve("m3d", "mnist", 7, {})
+    assert between.hyperparameters == one != ten
+    assert between.sources[-1] == "its values for 1 images per class"
+    assert resolve("m3d", "mnist", 500, {}).hyperparameters == ten
+    assert resolve("m3d", "mnist", 7, {}).expect == {} and resolve("m3d", "mnist", 1, {}).expect["protocol"] == "idc"
+
+
+def test_every_shipped_recipe_resolves_and_says_what_to_expect():
+    assert len(shipped()) >= 5
+    for method, data, content in shipped():
+        assert method in names() and content["about"]
+        for ipc in (1, 10, 50):
+            resolve(method, data, ipc, {})
+        for expected in content.get("expect", {}).values():
+            assert {"protocol", "accuracy", "published", "source"} == expected.keys()
+
+
+@pytest.mark.parametrize(
+    "method, ipc, settings, sentence",
+    [
+        ("m3", 1, {}, r"unknown method 'm3', did you mean 'm3d'\? known: "),
+        ("m3d", 0, {}, "at least 1 image per class, not 0"),
+        ("m3d", 1, {"update": 5}, r"unknown hyper-parameter of M3D 'update', did you mean 'updates'\?"),
+        ("m3d", 1, {"updates": 0}, "updates must be a number of at least 1, not 0"),
+        ("m3d", 1, {"lr": float("nan")}, "lr must be a number of at least 0"),
+        ("m3d", 1, {"lr": "fast"}, "lr must be of type float, not 'fast'"),
+        ("m3d", 1, {"updates": 2.5}, "updates must be of type int"),
+        ("m3d", 1, {"kernel": "gausian"}, r"unknown value for kernel 'gausian', did you mean 'gaussian'\?"),
+        ("random", 1, {"lr": 1.0}, "Random has no hyper-parameters, so no 'lr'"),
+    ],
+)
+def test_refusals(method, ipc, settings, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        resolve(method, "mnist", ipc, settings)
+
+
+def test_settings_of_the_command_line():
+    assert parse("lr=0.5") == ("lr", 0.5) and parse("kernel=linear") == ("kernel", "linear") and parse("updates=10") == ("updates", 10)
+    with pytest.raises(ValueError, match="written key=value"):
+        parse("lr")
