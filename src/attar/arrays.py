@@ -1,7 +1,8 @@
 """Images and labels as they come, turned into what a task holds; whatever cannot be meant is refused in one sentence."""
 
+import sys
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from attar.task import Examples
 
+T = TypeVar("T")
 CHANNELS = (1, 3)
 SMALLEST = 4  # pixels a side; more than a channel axis has, so that no shape can be read in two ways
 
@@ -40,7 +42,7 @@ def parts(train: Given, test: Given | None, names: Sequence[str] | None = None) 
     values, codes = np.unique(y, return_inverse=True)
     if len(values) < 2:
         raise ValueError(f"{train.what} labels are all {str(values[0])!r}: at least two classes are needed")
-    named = names is not None and values.dtype.kind in "iu" and 0 <= values[0] and values[-1] < len(names)
+    named = names is not None and values.dtype.kind in "iu" and values[0] >= 0 and values[-1] < len(names)
     classes = tuple(str(names[v] if named and names else v) for v in values)
     checked = Examples(x, torch.from_numpy(codes.astype(np.int64)))
     return Parts(checked, None if test is None else fitting(test, checked, [str(v) for v in values]), classes)
@@ -153,6 +155,26 @@ def stacked(pictures: Iterable[np.ndarray], what: Callable[[int], str]) -> np.nd
             raise ValueError("{} is {}, but the first is {}; all must have one size and mode".format(what(i), *kinds))
         rows.append(picture)
     return np.stack(rows) if rows else np.empty((0, 0, 0))
+
+
+def watched(items: Iterable[T], total: int, what: str, quiet: bool) -> Iterable[T]:
+    """The items, with a bar on a terminal unless `quiet`."""
+    if quiet or not sys.stderr.isatty():
+        return items
+    from rich.console import Console
+    from rich.progress import track
+
+    return track(items, what, total, console=Console(stderr=True), transient=True)
+
+
+def moments(x: Shaped[Tensor, "n c h w"]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each channel, on [0, 1]; the deviation is at least 0.001, as one divides by it."""
+    total = torch.zeros(2, x.shape[1], dtype=torch.float64)
+    for some in x.split(4096):
+        some = some.double() / (255 if x.dtype == torch.uint8 else 1)
+        total += torch.stack([some.sum((0, 2, 3)), some.square().sum((0, 2, 3))])
+    mean, square = total / (x.numel() / x.shape[1])
+    return tuple(mean.tolist()), tuple((square - mean**2).clamp(min=1e-6).sqrt().tolist())
 
 
 def size(x: Shaped[Tensor, "n c h w"]) -> str:

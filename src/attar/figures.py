@@ -22,6 +22,7 @@ SERIES = tuple(f"#0100{i:02x}" for i in range(16, 26))
 VARIABLES = {INK: "currentColor", FAINT: "var(--line)", PAPER: "var(--card)", GREY: "var(--muted)"}
 VARIABLES |= {colour: f"var(--s{i})" for i, colour in enumerate(SERIES)}
 REFERENCES = ("random", "whole set")
+DASHES = ("-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)))
 WIDTH = 4.6  # inches: drawn at this size the type stays readable on a phone and is not coarse on a desk
 STYLE = {
     "svg.fonttype": "none",
@@ -45,11 +46,11 @@ STYLE = {
 }
 
 
-def figure(height: float, columns: int = 1) -> tuple["Figure", Any]:
+def figure(height: float) -> tuple["Figure", Any]:
     from matplotlib.figure import Figure
 
     made = Figure(figsize=(WIDTH, height), layout="constrained")
-    return made, made.subplots(1, columns, squeeze=False)[0]
+    return made, made.subplots()
 
 
 def svg(made: "Figure", name: str, alt: str) -> str:
@@ -79,7 +80,7 @@ def accuracies(summaries: Sequence[Summary], names: Sequence[str], palette: Mapp
     from matplotlib import rc_context
 
     with rc_context(STYLE):
-        made, (axes,) = figure(0.75 + 0.3 * len(summaries))
+        made, axes = figure(0.75 + 0.3 * len(summaries))
         for i, summary in enumerate(summaries):
             method, mean = summary.first.method, summary.mean
             colour = palette[method]
@@ -99,18 +100,22 @@ def accuracies(summaries: Sequence[Summary], names: Sequence[str], palette: Mapp
 
 
 def loss_curves(losses: Mapping[str, Sequence[tuple[int, float]]], palette: Mapping[str, str]) -> str:
-    """The raw loss faintly and its running mean; on a logarithmic scale where no value forbids it."""
+    """The raw loss faintly and its running mean; on a logarithmic scale where no value forbids it.
+
+    Runs of one method share its colour and differ in their dashes.
+    """
     from matplotlib import rc_context
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     with rc_context(STYLE):
-        made, (axes,) = figure(2.9)
-        for label, curve in losses.items():
+        made, axes = figure(2.9)
+        for i, (label, curve) in enumerate(losses.items()):
             steps, values = [step for step, _ in curve], [value for _, value in curve]
             smooth, colour = running_mean(values, max(1, len(values) // 40)), palette[label]
+            before = [palette[other] for other in list(losses)[:i]].count(colour)
             every = max(1, len(steps) // 400)
             axes.plot(steps[::every], values[::every], color=colour, alpha=0.25, linewidth=0.7)
-            axes.plot(steps[::every], smooth[::every], color=colour, linewidth=1.7, label=plain(label))
+            axes.plot(steps[::every], smooth[::every], color=colour, linewidth=1.7, linestyle=DASHES[before % len(DASHES)], label=plain(label))
         if all(value > 0 for curve in losses.values() for _, value in curve):
             axes.set_yscale("log")
             axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=8))
@@ -128,31 +133,28 @@ def running_mean(values: Sequence[float], reach: int) -> list[float]:
     return [statistics.fmean(values[max(0, i - reach) : i + reach + 1]) for i in range(len(values))]
 
 
-def projection(
-    points: Float[Tensor, "n 2"], owner: Int[Tensor, " n"], labels: Int[Tensor, " n"], names: Sequence[str], classes: Sequence[str]
+def scatter(
+    name: str,
+    real: tuple[Float[Tensor, "n 2"], Int[Tensor, " n"]],
+    condensed: tuple[Float[Tensor, "m 2"], Int[Tensor, " m"]],
+    classes: Sequence[str],
+    alt: str,
 ) -> str:
-    """Owner 0 are real images, faintly; owner i is the set `names[i - 1]`. Coloured by class where there are few."""
+    """Points of real images, faintly, and of condensed ones, outlined; each with labels. Coloured by class where there are few."""
     from matplotlib import rc_context
 
     few = len(classes) <= len(SERIES)
     with rc_context(STYLE):
-        made, panels = figure(WIDTH / len(names) * 0.92 + (0.5 if few else 0.2), len(names))
-        for i, (axes, name) in enumerate(zip(panels, names, strict=True), 1):
-            for c in range(len(classes)):
-                colour = SERIES[c] if few else SERIES[0]
-                real, condensed = (points[(owner == who) & (labels == c)] for who in (0, i))
-                size = 22 if len(names) == 1 else 14
-                axes.scatter(*real.T, s=5, color=colour if few else GREY, alpha=0.35, linewidths=0)
-                axes.scatter(*condensed.T, s=size, color=colour, edgecolors=INK, linewidths=0.6, zorder=3, label=plain(classes[c]))
-            axes.set_title(plain(name), fontsize=9)
-            axes.set(xticks=[], yticks=[])
-            axes.grid(visible=False)
-            for side in ("top", "right"):
-                axes.spines[side].set_visible(True)
-        if few:
-            handles, texts = panels[0].get_legend_handles_labels()
-            made.legend(handles, texts, loc="outside lower center", ncols=5, columnspacing=1, handletextpad=0.2, fontsize=8)
-        return svg(made, "projection", "Real and condensed images of " + ", ".join(names) + " in two dimensions")
+        made, axes = figure(3.7)
+        for c in range(len(classes)):
+            colour = SERIES[c] if few else SERIES[0]
+            behind, before = (points[labels == c] for points, labels in (real, condensed))
+            axes.scatter(*behind.T, s=8, color=colour if few else GREY, alpha=0.38, linewidths=0)
+            axes.scatter(*before.T, s=26, color=colour, edgecolors=INK, linewidths=0.7, zorder=3)
+        axes.set(xticks=[], yticks=[])
+        axes.grid(visible=False)
+        axes.spines[:].set_visible(False)
+        return svg(made, name, alt)
 
 
 def plain(text: str, most: int = 34) -> str:

@@ -2,85 +2,167 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.error import URLError
 
 import numpy as np
 
 from attar import archives, parquet
-from attar.arrays import Given, Parts, parts
+from attar.arrays import Given, Parts, moments, parts
 from attar.files import read_tensors, write_tensors
-from attar.task import Examples, moments
+from attar.names import unknown
+from attar.task import Examples
 
 DECODER = 1  # raise it when the same files give other tensors, so that no cached ones are taken for them
-STRAY = 0.03  # how far a measured mean may lie from the literature's; data sets differ by more
+STRAY = 0.03  # how far a measured mean may lie from the literature's: less than what parts any two of the sets
 
 
 @dataclass(frozen=True)
 class Known:
-    """`mean` and `std` as the literature normalises; `source` is torchvision's class, `folders` are those of Parquet copies."""
+    """`mean` and `std` as the literature normalises, `None`: measured; `source` is torchvision's class, `None`: scikit-learn's
+    digits; `folders` is where Parquet copies lie; `held_out` is the share of the examples that becomes the test part.
+    """
 
     title: str
+    holds: str
     shape: tuple[int, int, int]
-    mean: tuple[float, ...] | None
-    std: tuple[float, ...] | None
     flip: bool
-    source: str | None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    source: str | None = None
     folders: tuple[str, ...] = ()
-    note: str = ""
-    test_share: float = 0.1
+    held_out: float = 0.1
 
     @property
     def about(self) -> str:
         c, h, w = self.shape
-        return f"{self.title}: {self.note}, {h}x{w} {'grey' if c == 1 else 'colour'}"
+        return f"{self.title}: {self.holds}, {h}x{w} {'grey' if c == 1 else 'colour'}"
 
 
-GREY, COLOUR = (1, 28, 28), (3, 32, 32)
 DATASETS = {
-    "digits": Known("Digits", (1, 8, 8), None, None, False, None, note="1,797 handwritten digits, no files needed", test_share=0.2),
-    "mnist": Known("MNIST", GREY, (0.1307,), (0.3081,), False, "MNIST", ("mnist",), "70,000 handwritten digits"),
+    "digits": Known("Digits", "1,797 handwritten digits, shipped with scikit-learn", (1, 8, 8), flip=False, held_out=0.2),
+    "mnist": Known("MNIST", "70,000 handwritten digits", (1, 28, 28), False, (0.1307,), (0.3081,), "MNIST", ("mnist",)),
     "fashion-mnist": Known(
-        "Fashion-MNIST",
-        GREY,
-        (0.2861,),
-        (0.3530,),
-        True,
-        "FashionMNIST",
-        ("fashion-mnist", "fashion_mnist"),
-        "70,000 articles of clothing, 10 classes",
+        title="Fashion-MNIST",
+        holds="70,000 articles of clothing, 10 classes",
+        shape=(1, 28, 28),
+        flip=True,
+        mean=(0.2861,),
+        std=(0.3530,),
+        source="FashionMNIST",
+        folders=("fashion-mnist", "fashion_mnist"),
     ),
     "svhn": Known(
-        "SVHN",
-        COLOUR,
-        (0.4377, 0.4438, 0.4728),
-        (0.1980, 0.2010, 0.1970),
-        False,
-        "SVHN",
-        ("svhn", "cropped_digits"),
-        "99,289 house-number digits",
+        title="SVHN",
+        holds="99,289 digits of house numbers",
+        shape=(3, 32, 32),
+        flip=False,
+        mean=(0.4377, 0.4438, 0.4728),
+        std=(0.1980, 0.2010, 0.1970),
+        source="SVHN",
+        folders=("svhn", "cropped_digits"),
     ),
     "cifar10": Known(
-        "CIFAR-10",
-        COLOUR,
-        (0.4914, 0.4822, 0.4465),
-        (0.2023, 0.1994, 0.2010),
-        True,
-        "CIFAR10",
-        ("cifar10",),
-        "60,000 photographs, 10 classes",
+        title="CIFAR-10",
+        holds="60,000 photographs, 10 classes",
+        shape=(3, 32, 32),
+        flip=True,
+        mean=(0.4914, 0.4822, 0.4465),
+        std=(0.2023, 0.1994, 0.2010),
+        source="CIFAR10",
+        folders=("cifar10",),
     ),
     "cifar100": Known(
-        "CIFAR-100",
-        COLOUR,
-        (0.5071, 0.4866, 0.4409),
-        (0.2673, 0.2564, 0.2762),
-        True,
-        "CIFAR100",
-        ("cifar100",),
-        "60,000 photographs, 100 classes",
+        title="CIFAR-100",
+        holds="60,000 photographs, 100 classes",
+        shape=(3, 32, 32),
+        flip=True,
+        mean=(0.5071, 0.4866, 0.4409),
+        std=(0.2673, 0.2564, 0.2762),
+        source="CIFAR100",
+        folders=("cifar100",),
     ),
 }
+
+
+def cache_folder() -> Path:
+    """Where Attar keeps what it can make anew: `$ATTAR_CACHE`, else `$XDG_CACHE_HOME/attar`, else `~/.cache/attar`."""
+    if own := os.environ.get("ATTAR_CACHE"):
+        return Path(own).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "attar"
+
+
+def read(name: str, root: Path | None, download: bool, quiet: bool) -> Parts:
+    """The known set of that name, from `root` (default: the folder `data` of the cache), decoded once and then cached.
+
+    Raises `ValueError` where the name is unknown, or its files are missing, damaged, or those of another set.
+    """
+    if name not in DATASETS:
+        raise ValueError(unknown("data set", name, [*DATASETS, "npz:PATH"]))
+    known = DATASETS[name]
+    if known.source is None:
+        return digits()
+    root = root or cache_folder() / "data"
+    found = find(known, root)
+    if found is None and download:
+        archives.fetch(known.source, root)
+        found = find(known, root)
+    if found is None:
+        looked = f"{archives.wanted(known.source)}, and for train-*.parquet and test-*.parquet in it, {parquet.wanted(known.folders)}"
+        raise ValueError(f"no {known.title} in {root}: looked for {looked}; --download fetches it, --root points at it")
+    files, decode = found
+    return cached(name, files, lambda: checked(known, files[0].parent, decode(quiet)))
+
+
+Decode = Callable[[bool], Parts]
+
+
+def find(known: Known, root: Path) -> tuple[list[Path], Decode] | None:
+    """The files of a set under `root`, and how to decode them; torchvision's own layout goes first."""
+    assert known.source is not None
+    source = known.source
+    if files := archives.find(source, root):
+        return files, lambda quiet: parts(*archives.decode(source, files, quiet))
+    if shards := parquet.find(known.folders, root):
+        return shards, lambda quiet: parts(*parquet.decode(shards, known.title, quiet))
+    return None
+
+
+def checked(known: Known, folder: Path, found: Parts) -> Parts:
+    """Refuses the files of another data set, which many a folder name would let through."""
+    assert known.mean is not None
+    mean, shape = moments(found.train.x)[0], tuple(found.train.x.shape[1:])
+    if shape != known.shape:
+        raise ValueError(f"{folder} does not hold {known.title}: its images have the shape {shape}, not {known.shape}")
+    if max(abs(a - b) for a, b in zip(mean, known.mean, strict=True)) > STRAY:
+        shown = ", ".join(f"{m:.4f}" for m in mean)
+        raise ValueError(f"{folder} does not hold {known.title}: the mean of its images is {shown}, not {', '.join(map(str, known.mean))}")
+    return found
+
+
+def cached(name: str, files: list[Path], decode: Callable[[], Parts]) -> Parts:
+    """What `decode()` gives, from the cache where these very files (path, size, time) were decoded before."""
+    stats = [(str(f.resolve()), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
+    digest = hashlib.blake2b(repr((DECODER, stats)).encode(), digest_size=8).hexdigest()
+    path = cache_folder() / "decoded" / f"{name}-{digest}.safetensors"
+    with suppress(ValueError, KeyError, OSError):  # missing, damaged or unreadable: decoded anew
+        tensors, meta = read_tensors(path)
+        train, test = (Examples(tensors[f"{part}.x"], tensors[f"{part}.y"]) for part in ("train", "test"))
+        return Parts(train, test, tuple(meta["classes"]))
+    found = decode()
+    assert found.test is not None
+    tensors = {f"{part}.{k}": t for part, both in (("train", found.train), ("test", found.test)) for k, t in both._asdict().items()}
+    with suppress(OSError):  # a full or read-only disk only costs the time at the next start
+        write_tensors(path, tensors, {"classes": found.classes})
+    return found
+
+
+def digits() -> Parts:
+    """The 1,797 digits of scikit-learn; their values 0..16 become 0..255."""
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    return parts(Given("the digits", np.round(bunch.images * 255 / 16).astype(np.uint8), bunch.target), None)

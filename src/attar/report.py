@@ -18,6 +18,7 @@ from attar.files import beside
 from attar.protocol import PROTOCOLS
 from attar.rng import Rng
 from attar.rows import COLUMNS, Row, Summary, duration, size, summarise
+from attar.task import unit
 
 if TYPE_CHECKING:
     from attar.artefact import CondensedSet
@@ -115,8 +116,8 @@ def alike(a: Row, b: Row) -> bool:
 
 def size_of(made: "CondensedSet", task: "Task | None") -> dict[str, Any]:
     """What the set takes, and what the data took that it stands for."""
-    facts = {"title": title(made), "method": method(made), "ipc": made.ipc, "stored": len(made.labels), "decoded": len(made.decoded_labels())}
-    facts |= {"tiles": made.factor**2, "classes": len(made.classes), "bytes": size(made.bytes["stored"]), "small": size(made.bytes["eight_bit"])}
+    facts = {"ipc": made.ipc, "stored": len(made.labels), "decoded": len(made.decoded_labels()), "classes": len(made.classes)}
+    facts |= {"tiles": made.factor**2, "bytes": size(made.bytes["stored"]), "small": size(made.bytes["eight_bit"])}
     if task:
         real = len(task.train.y)
         facts |= {"real": real, "ratio": f"{real / len(made.labels):.3g}", "real_bytes": size(real * math.prod(task.shape))}
@@ -128,8 +129,8 @@ def labels(cells: Sequence[Summary]) -> list[str]:
     varied = [name for name in ("data", "protocol", "network") if len({getattr(cell.first, name) for cell in cells}) > 1]
     names = []
     for row in (cell.first for cell in cells):
-        parts = [row.method if row.method == "whole set" else f"{row.method}, {row.ipc} per class", *(getattr(row, name) for name in varied)]
-        names.append(", ".join(parts) + (" (8 bit)" if row.eight_bit else ""))
+        own = row.method if row.method == "whole set" else f"{row.method}, {row.ipc} per class"
+        names.append(", ".join([own, *(getattr(row, name) for name in varied)]) + (" (8 bit)" if row.eight_bit else ""))
     return names
 
 
@@ -143,14 +144,10 @@ def table(cells: Sequence[Summary]) -> list[dict[str, Any]]:
 
 
 def curve_colours(curves: Mapping[str, Any], palette: Mapping[str, str]) -> dict[str, str]:
-    """That of the method whose name the run's begins with, if no other run has it."""
-    taken: dict[str, str] = {}
-    spare = itertools.cycle(figures.SERIES)
-    for label in curves:
-        own = next((palette[name] for name in sorted(palette, key=len, reverse=True) if label.startswith(name)), None)
-        free = (colour for colour in itertools.islice(spare, len(figures.SERIES)) if colour not in {*taken.values(), *palette.values()})
-        taken[label] = own if own and own not in taken.values() else next(free, figures.SERIES[0])
-    return taken
+    """That of the method whose name the run's begins with, or one that no method has."""
+    spare = itertools.cycle([colour for colour in figures.SERIES if colour not in palette.values()] or figures.SERIES)
+    longest = sorted(palette, key=len, reverse=True)
+    return {label: next((palette[name] for name in longest if label.startswith(name)), None) or next(spare) for label in curves}
 
 
 def per_class(cells: Sequence[Summary], names: Sequence[str], classes: Sequence[str], best: Summary | None) -> dict[str, Any] | None:
@@ -162,6 +159,7 @@ def per_class(cells: Sequence[Summary], names: Sequence[str], classes: Sequence[
     if len(classes) > FEW and best:
         near = [i for i in chosen if alike(cells[i].first, best.first) and cells[i].first.ipc == best.first.ipc]
         chosen = [*near, *(i for i in chosen if cells[i].first.method == "whole set" and i not in near)][:4]
+        names = [cell.first.method for cell in cells]
         order.sort(key=lambda c: best.per_class[c])
     columns = [[cells[i].per_class[c] for c in order] for i in chosen]
     return {"few": len(classes) <= FEW, "classes": [classes[c] for c in order], "names": [names[i] for i in chosen], "values": columns}
@@ -171,7 +169,8 @@ class Block(NamedTuple):
     """A few pictures of one class in one image."""
 
     label: str
-    columns: int
+    columns: float
+    """Its width in pictures, with the gaps."""
     source: str
     alt: str
 
@@ -194,13 +193,13 @@ def sheet(sets: Sequence["CondensedSet"], task: "Task | None", shown: int, most:
     lines = 2 if min(most, max(counts)) > 5 else 1
     classes = []
     for c, name in enumerate(sets[0].classes[:shown]):
-        blocks = []
+        own = [(method(made), pictures[labels == c][:most]) for made, pictures, labels in decoded]
         if task:
-            real = task.train.x[task.table[c][: min(int(task.counts[c]), max(min(most, *counts, 10), min(most, 4)))]]
-            blocks.append(block("real", name, real if real.dtype == torch.uint8 else (real * 255).round().to(torch.uint8), lines))
-        blocks += [block(method(made), name, pictures[labels == c][:most], lines) for made, pictures, labels in decoded if (labels == c).any()]
+            real = unit(task.train.x[task.table[c][: min(int(task.counts[c]), most, max(4, *counts))]])
+            own.insert(0, ("real", (real * 255).round().to(torch.uint8)))
+        blocks = [block(label, name, images, lines) for label, images in own if len(images)]
         classes.append((name, blocks))
-    return {"ipc": sets[0].ipc, "classes": classes, "of": len(sets[0].classes), "most": most, "counts": counts, "tiles": sets[0].factor**2}
+    return {"ipc": sets[0].ipc, "classes": classes, "of": len(sets[0].classes), "most": most, "counts": counts}
 
 
 def block(label: str, name: str, images: UInt8[Tensor, "n c h w"], lines: int) -> Block:
@@ -215,7 +214,8 @@ def block(label: str, name: str, images: UInt8[Tensor, "n c h w"], lines: int) -
         canvas.paste(image.convert("RGBA"), (i % columns * (w + gap), i // columns * (h + gap)))
     out = BytesIO()
     canvas.save(out, format="WEBP", lossless=True, method=4)
-    return Block(label, columns, "data:image/webp;base64," + base64.b64encode(out.getvalue()).decode(), f"{len(small)} {label} images of {name}")
+    source = "data:image/webp;base64," + base64.b64encode(out.getvalue()).decode()
+    return Block(label, canvas.width / w, source, f"{len(small)} {label} image{'s' * (len(small) > 1)} of {name}")
 
 
 def projection(sets: Sequence["CondensedSet"], task: "Task", subject: "CondensedSet") -> dict[str, Any]:
@@ -229,10 +229,14 @@ def projection(sets: Sequence["CondensedSet"], task: "Task", subject: "Condensed
         labels = made.decoded_labels()
         chosen = torch.cat([(labels == c).nonzero()[: max(1, 200 // len(classes)), 0] for c in classes])
         parts.append((made.decoded()[chosen].to(task.device), labels[chosen].to(task.device)))
-    owner = torch.cat([torch.full((len(y),), i) for i, (_, y) in enumerate(parts)])
-    features = embed(task, torch.cat([x for x, _ in parts]))
-    names, y = [title(made) for made in shown], torch.cat([y for _, y in parts]).cpu()
-    return {"svg": figures.projection(plane(features), owner, y, names, task.classes), "panels": len(shown)}
+    sizes = [len(x) for x, _ in parts]
+    placed = plane(embed(task, torch.cat([x for x, _ in parts]))).split(sizes)
+    real, *condensed = [(points, y.cpu()) for points, (_, y) in zip(placed, parts, strict=True)]
+    panels = []
+    for i, (made, points) in enumerate(zip(shown, condensed, strict=True)):
+        alt = f"Real images and those of {title(made)}, in two dimensions"
+        panels.append((title(made), figures.scatter(f"projection{i}", real, points, task.classes, alt)))
+    return {"panels": panels, "legend": task.classes if len(task.classes) <= len(figures.SERIES) else ()}
 
 
 def embed(task: "Task", x: Tensor) -> Tensor:

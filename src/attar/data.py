@@ -1,0 +1,149 @@
+"""Data from anywhere as a task: known sets, NumPy files, arrays and torch datasets."""
+
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from attar import network as networks
+from attar.arrays import Given, Parts, image, moments, parts, stacked, watched
+from attar.known import DATASETS, cache_folder, read
+from attar.parquet import IMAGES, LABELS
+from attar.task import Examples, Task
+
+__all__ = ["DATASETS", "cache_folder", "load"]
+
+HELD_OUT = 0.1
+DAMAGE = (AttributeError, EOFError, KeyError, OSError, TypeError, ValueError, zipfile.BadZipFile, zlib.error)  # raised by np.load
+KEYS = {
+    "x": ("x", "images", "x_train", "train_images"),
+    "y": ("y", "labels", "y_train", "train_labels"),
+    "x_test": ("x_test", "test_images"),
+    "y_test": ("y_test", "test_labels"),
+}
+
+
+def load(data: Any, *, root: Path | str | None = None, download: bool = False, network: str = "convnet", quiet: bool = False) -> Task:
+    """A task from a `Task` (as it is), a known name, `npz:PATH`, `(x, y)`, `(x, y, x_test, y_test)`, a `Dataset` or a pair of them.
+
+    Known sets are read from `root`, in torchvision's or the Hugging Face hub's layout, and never written there unless
+    `download` fetches a missing one; the default is the folder `data` of the cache. Images are bytes or floats in
+    [0, 1], of `(n, h, w)`, `(n, h, w, c)` or `(n, c, h, w)`; labels are numbers or names. Without a test part 10 % of the
+    examples (of `digits` 20 %) are held out, stratified. `network` is a known name, or `file.py:Name`. Raises
+    `ValueError` with one sentence where the data is missing, damaged or no labelled image set.
+    """
+    if isinstance(data, Task):
+        return data
+    if isinstance(data, str) and not data.startswith("npz:"):
+        name, found = data, read(data, None if root is None else Path(root).expanduser(), download, quiet)
+    else:
+        name, found = given(data, quiet)
+    return task(name, found, network, in_memory=name != data)
+
+
+def given(data: Any, quiet: bool) -> tuple[str, Parts]:
+    """A name for the data, and its parts."""
+    if isinstance(data, str):
+        path = Path(data.removeprefix("npz:")).expanduser()
+        return path.stem, npz(path)
+    if not isinstance(data, tuple):
+        return name_of(data), datasets(data, None, quiet)
+    if len(data) == 2 and not any(map(is_array, data)):
+        return name_of(data[0]), datasets(*data, quiet)
+    if len(data) not in (2, 4):
+        raise ValueError(f"a tuple of {len(data)} is no data; expected (x, y), (x, y, x_test, y_test), or two datasets")
+    return "arrays", parts(Given("the training", *data[:2]), Given("the test", *data[2:]) if data[2:] else None)
+
+
+def task(name: str, found: Parts, network: str, in_memory: bool) -> Task:
+    """Normalisation and flips as the literature has them for known sets; else measured, and flips for colour images."""
+    known = None if in_memory else DATASETS[name]
+    train, test, split = found.train, found.test, "test set"
+    if test is None:
+        train, test, split = hold_out(train, found.classes, known.held_out if known else HELD_OUT)
+    c, h, w = train.x.shape[1:]
+    mean, std = (known.mean, known.std) if known and known.mean and known.std else moments(train.x)
+    flip = known.flip if known else c == 3
+    return Task(name, train, test, found.classes, mean, std, networks.network(network, (c, h, w), len(found.classes)), split, flip)
+
+
+def hold_out(whole: Examples, classes: tuple[str, ...], share: float) -> tuple[Examples, Examples, str]:
+    """Training part, test part and what became of them; the test part has room for every class."""
+    from sklearn.model_selection import train_test_split
+
+    counts = whole.y.bincount()
+    if counts.min() < 2:
+        raise ValueError(f"class {classes[int(counts.argmin())]!r} has a single example; a test part held out of it needs two")
+    n = max(round(share * len(whole.y)), len(classes))
+    train, test = train_test_split(np.arange(len(whole.y)), test_size=n, stratify=whole.y.numpy(), random_state=0)
+    kept, held = (Examples(whole.x[rows], whole.y[rows]) for rows in (np.sort(train), np.sort(test)))
+    return kept, held, f"hold-out: {100 * n / len(whole.y):.0f} % of the given examples, stratified"
+
+
+def npz(path: Path) -> Parts:
+    """The arrays of a NumPy file, under the names in `KEYS`; whatever else it holds is left alone."""
+    try:
+        file = np.load(path, allow_pickle=False)
+    except FileNotFoundError:
+        raise ValueError(f"no such file: {path}") from None
+    except DAMAGE as error:
+        raise ValueError(f"{path} is damaged, or no npz file: {error}") from None
+    if not isinstance(file, np.lib.npyio.NpzFile):
+        raise ValueError(f"{path} holds a single array; expected an npz file with x and y")
+    with file:
+        found = {role: key for role, keys in KEYS.items() for key in keys if key in file}
+        if not {"x", "y"} <= found.keys() or ("x_test" in found) != ("y_test" in found):
+            raise ValueError(f"{path} has the keys {', '.join(file)}; expected x and y, and both or none of x_test and y_test")
+        arrays = {role: member(file, key, path) for role, key in found.items()}
+    test = Given(f"{path}: the test", arrays["x_test"], arrays["y_test"]) if "x_test" in arrays else None
+    return parts(Given(f"{path}: the training", arrays["x"], arrays["y"]), test)
+
+
+def member(file: Any, key: str, path: Path) -> np.ndarray:
+    try:
+        return file[key]
+    except DAMAGE as error:
+        if "allow_pickle" in str(error):
+            raise ValueError(f"{path}: {key} holds Python objects; save numbers, or text as {key}.astype(str)") from None
+        raise ValueError(f"{path} is damaged: cannot read {key}: {error}") from None
+
+
+def datasets(train: Any, test: Any | None, quiet: bool) -> Parts:
+    names = getattr(train, "classes", None)
+    names = list(names) if isinstance(names, (list, tuple)) else None
+    return parts(decoded(train, "the training", quiet), None if test is None else decoded(test, "the test", quiet), names)
+
+
+def decoded(source: Any, what: str, quiet: bool) -> Given:
+    """All pairs of a map-style dataset, one after the other; dictionaries as the Hugging Face library gives them will do."""
+    if not (hasattr(source, "__len__") and hasattr(source, "__getitem__")) or isinstance(source, (Tensor, np.ndarray, dict)):
+        raise ValueError(f"{type(source).__name__} is no data; expected a known name, npz:PATH, arrays (x, y), or a dataset with a length")
+    labels: list[Any] = []
+
+    def pictures() -> Iterator[np.ndarray]:
+        for i in watched(range(len(source)), len(source), f"decoding {what} part", quiet):
+            picture, label = pair(source[i], f"{what} item {i}")
+            labels.append(label.item() if hasattr(label, "item") else label)
+            yield image(picture, f"{what} image {i}")
+
+    return Given(what, stacked(pictures(), lambda i: f"{what} image {i}"), labels)
+
+
+def pair(item: Any, what: str) -> tuple[Any, Any]:
+    if isinstance(item, dict):
+        item = [next((item[key] for key in keys if key in item), None) for keys in (IMAGES, LABELS)]
+    if not isinstance(item, (tuple, list)) or len(item) != 2 or item[0] is None or item[1] is None:
+        raise ValueError(f"{what} is no pair of an image and a label")
+    return item[0], item[1]
+
+
+def is_array(value: Any) -> bool:
+    return isinstance(value, (Tensor, list, tuple)) or hasattr(value, "__array__")
+
+
+def name_of(dataset: Any) -> str:
+    return type(dataset).__name__.lower()
