@@ -203,7 +203,7 @@ def facts(made: "CondensedSet") -> dict[str, str]:
         "Images a class": made.ipc,
         "Bytes": f"{size(bytes['stored'])} as stored (floats), {size(bytes['eight_bit'])} decoded to 8 bit",
         "Seed": about.get("seed"),
-        "Condensed in": duration(about["seconds"]) if isinstance(about.get("seconds"), int | float) else None,
+        "Condensed in": duration(float(about["seconds"])) if isinstance(about.get("seconds"), int | float) else None,
         "Engine": brief([about.get("engine"), about.get("precision")]),
         "Versions": ", ".join(f"{name} {version}" for name, version in about.get("versions", {}).items()),
         "Fingerprint of the training data": about.get("fingerprint"),

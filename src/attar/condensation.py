@@ -16,7 +16,7 @@ from attar.artefact import MANIFEST, CondensedSet, load
 from attar.data import load as load_data
 from attar.files import read_json, write_json
 from attar.optimise import CHECKPOINT, METRICS
-from attar.recipe import resolve
+from attar.recipe import known, resolve
 from attar.rng import Rng
 from attar.run import Compile, Precision, Progress, Run, default_precision, silent
 
@@ -52,7 +52,7 @@ def condense(
     device = torch.device(device)
     precision = precision or default_precision(device)
     task = load_data(data, network=network).to(device)
-    resolved = resolve(method, recipe or task.name, ipc, settings)
+    resolved = resolve(method, known(recipe) if recipe else task.name, ipc, settings)
     engine = {"device": device.type, "precision": precision, "compile": compile, "threads": torch.get_num_threads(), "torch": torch.__version__}
     request = {
         "format": FORMAT,

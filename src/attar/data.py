@@ -11,7 +11,7 @@ from torch import Tensor
 
 from attar import network as networks
 from attar.arrays import Given, Parts, image, moments, parts, stacked, watched
-from attar.known import DATASETS, cache_folder, read
+from attar.known import DATASETS, Known, cache_folder, read
 from attar.parquet import IMAGES, LABELS
 from attar.task import Examples, Task
 
@@ -38,18 +38,20 @@ def load(data: Any, *, root: Path | str | None = None, download: bool = False, n
     """
     if isinstance(data, Task):
         return data
-    if isinstance(data, str) and not data.startswith("npz:"):
-        name, found = data, read(data, None if root is None else Path(root).expanduser(), download, quiet)
-    else:
-        name, found = given(data, quiet)
-    return task(name, found, network, in_memory=name != data)
+    if not isinstance(data, str):
+        return task(*given(data, quiet), network)
+    try:
+        if data.startswith("npz:"):
+            path = Path(data.removeprefix("npz:")).expanduser()
+            return task(path.stem, npz(path), network)
+        found = read(data, None if root is None else Path(root).expanduser(), download, quiet)
+    except OSError as error:
+        raise ValueError(f"cannot read {data}: {error}") from None
+    return task(data, found, network, DATASETS[data])
 
 
 def given(data: Any, quiet: bool) -> tuple[str, Parts]:
-    """A name for the data, and its parts."""
-    if isinstance(data, str):
-        path = Path(data.removeprefix("npz:")).expanduser()
-        return path.stem, npz(path)
+    """A name for the data of a Python caller, and its parts."""
     if not isinstance(data, tuple):
         return name_of(data), datasets(data, None, quiet)
     if len(data) == 2 and not any(map(is_array, data)):
@@ -59,9 +61,8 @@ def given(data: Any, quiet: bool) -> tuple[str, Parts]:
     return "arrays", parts(Given("the training", *data[:2]), Given("the test", *data[2:]) if data[2:] else None)
 
 
-def task(name: str, found: Parts, network: str, in_memory: bool) -> Task:
+def task(name: str, found: Parts, network: str, known: Known | None = None) -> Task:
     """Normalisation and flips as the literature has them for known sets; else measured, and flips for colour images."""
-    known = None if in_memory else DATASETS[name]
     train, test, split = found.train, found.test, "test set"
     if test is None:
         train, test, split = hold_out(train, found.classes, known.held_out if known else HELD_OUT)
@@ -86,15 +87,15 @@ def hold_out(whole: Examples, classes: tuple[str, ...], share: float) -> tuple[E
 
 def npz(path: Path) -> Parts:
     """The arrays of a NumPy file, under the names in `KEYS`; whatever else it holds is left alone."""
-    try:
-        file = np.load(path, allow_pickle=False)
-    except FileNotFoundError:
-        raise ValueError(f"no such file: {path}") from None
-    except DAMAGE as error:
-        raise ValueError(f"{path} is damaged, or no npz file: {error}") from None
-    if not isinstance(file, np.lib.npyio.NpzFile):
-        raise ValueError(f"{path} holds a single array; expected an npz file with x and y")
-    with file:
+    if not path.is_file():
+        raise ValueError(f"no such file: {path}")
+    with path.open("rb") as opened:  # not by np.load, which leaves a damaged file open
+        try:
+            file = np.load(opened, allow_pickle=False)
+        except DAMAGE as error:
+            raise ValueError(f"{path} is damaged, or no npz file: {error}") from None
+        if not isinstance(file, np.lib.npyio.NpzFile):
+            raise ValueError(f"{path} holds a single array; expected an npz file with x and y")
         found = {role: key for role, keys in KEYS.items() for key in keys if key in file}
         if not {"x", "y"} <= found.keys() or ("x_test" in found) != ("y_test" in found):
             raise ValueError(f"{path} has the keys {', '.join(file)}; expected x and y, and both or none of x_test and y_test")
@@ -127,7 +128,7 @@ def decoded(source: Any, what: str, quiet: bool) -> Given:
     def pictures() -> Iterator[np.ndarray]:
         for i in watched(range(len(source)), len(source), f"decoding {what} part", quiet):
             picture, label = pair(source[i], f"{what} item {i}")
-            labels.append(label.item() if hasattr(label, "item") else label)
+            labels.append(label.tolist() if hasattr(label, "tolist") else label)
             yield image(picture, f"{what} image {i}")
 
     return Given(what, stacked(pictures(), lambda i: f"{what} image {i}"), labels)

@@ -1,16 +1,19 @@
-"""Charts as SVG that takes its colours and its type from the page around it."""
+"""What a page shows: charts as SVG that takes its colours and its type from around it, and pictures within the page."""
 
+import base64
 import html
 import itertools
+import math
 import re
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from io import StringIO
-from typing import TYPE_CHECKING, Any
+from io import BytesIO, StringIO
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
+from attar.card import enlarged, picture
 from attar.rows import Summary
 
 if TYPE_CHECKING:
@@ -24,6 +27,7 @@ VARIABLES |= {colour: f"var(--s{i})" for i, colour in enumerate(SERIES)}
 REFERENCES = ("random", "whole set")
 DASHES = ("-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)))
 WIDTH = 4.6  # inches: drawn at this size the type stays readable on a phone and is not coarse on a desk
+LARGEST = 64  # pixels a side of a picture
 STYLE = {
     "svg.fonttype": "none",
     "text.parse_math": False,
@@ -115,7 +119,8 @@ def loss_curves(losses: Mapping[str, Sequence[tuple[int, float]]], palette: Mapp
             before = [palette[other] for other in list(losses)[:i]].count(colour)
             every = max(1, len(steps) // 400)
             axes.plot(steps[::every], values[::every], color=colour, alpha=0.25, linewidth=0.7)
-            axes.plot(steps[::every], smooth[::every], color=colour, linewidth=1.7, linestyle=DASHES[before % len(DASHES)], label=plain(label))
+            dashes = DASHES[before % len(DASHES)]
+            axes.plot(steps[::every], smooth[::every], color=colour, linewidth=1.7, linestyle=dashes, label=plain(label))
         if all(value > 0 for curve in losses.values() for _, value in curve):
             axes.set_yscale("log")
             axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=8))
@@ -160,3 +165,29 @@ def scatter(
 def plain(text: str, most: int = 34) -> str:
     """Short, and without what makes matplotlib leave an entry out of a legend."""
     return (text if len(text) <= most else text[: most - 1] + "…").lstrip("_")
+
+
+class Block(NamedTuple):
+    """A few pictures of one class in one image."""
+
+    label: str
+    columns: float
+    """Its width in pictures, with the gaps."""
+    source: str
+    alt: str
+
+
+def block(label: str, name: str, images: UInt8[Tensor, "n c h w"], lines: int) -> Block:
+    """The images in `lines` lines, a transparent pixel or two apart."""
+    from PIL import Image
+
+    small = [enlarged(image, LARGEST) if max(image.size) > LARGEST else image for image in map(picture, images)]
+    w, h = small[0].size
+    gap, columns = max(1, w // 16), math.ceil(len(small) / lines)
+    canvas = Image.new("RGBA", (columns * (w + gap) - gap, math.ceil(len(small) / columns) * (h + gap) - gap))
+    for i, image in enumerate(small):
+        canvas.paste(image.convert("RGBA"), (i % columns * (w + gap), i // columns * (h + gap)))
+    out = BytesIO()
+    canvas.save(out, format="WEBP", lossless=True, method=4)
+    source = "data:image/webp;base64," + base64.b64encode(out.getvalue()).decode()
+    return Block(label, canvas.width / w, source, f"{len(small)} {label} image{'s' * (len(small) > 1)} of {name}")

@@ -111,7 +111,7 @@ def read(name: str, root: Path | None, download: bool, quiet: bool) -> Parts:
         archives.fetch(known.source, root)
         found = find(known, root)
     if found is None:
-        looked = f"{archives.wanted(known.source)}, and for train-*.parquet and test-*.parquet in it, {parquet.wanted(known.folders)}"
+        looked = f"{archives.wanted(known.source)}, and for train-*.parquet and test-*.parquet there, or in {parquet.wanted(known.folders)}"
         raise ValueError(f"no {known.title} in {root}: looked for {looked}; --download fetches it, --root points at it")
     files, decode = found
     return cached(name, files, lambda: checked(known, files[0].parent, decode(quiet)))

@@ -26,7 +26,7 @@ def places(folders: tuple[str, ...]) -> list[str]:
 
 def wanted(folders: tuple[str, ...]) -> str:
     """Where `find` looks below the root, for a person."""
-    return ", ".join([f"{name}/" for name in (*folders, *INNER[1:])]) + " or those of either in the other"
+    return ", ".join(f"{name}/" for name in (*folders, *INNER[1:-1])) + f" or {INNER[-1]}/"
 
 
 def find(folders: tuple[str, ...], root: Path) -> list[Path]:

@@ -56,6 +56,14 @@ def lower(tables: Mapping[str, Any], ipc: int) -> int | None:
     return max((n for n in budgets if n <= ipc), default=budgets[0] if budgets else None)
 
 
+def known(data: str) -> str:
+    """The name itself. Raises `ValueError` where no method has a recipe for it."""
+    names = sorted({data for _, data, _ in shipped()})
+    if data not in names:
+        raise ValueError(unknown("recipe", data, names))
+    return data
+
+
 def read(method: str, data: str) -> dict[str, Any]:
     """The recipe shipped for a method and a data set; empty where there is none."""
     path = resources.files("attar") / "recipes" / method / f"{data}.toml"

@@ -1,19 +1,16 @@
 """One page, whole in itself, that says what a condensation made and what it is worth."""
 
-import base64
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import torch
-from jaxtyping import UInt8
 from torch import Tensor
 
 from attar import figures
-from attar.card import brief, enlarged, picture
+from attar.card import brief
 from attar.files import beside
 from attar.protocol import PROTOCOLS
 from attar.rng import Rng
@@ -26,7 +23,6 @@ if TYPE_CHECKING:
 
 TEMPLATE = "report.html.j2"
 PIXELS = 1_900_000  # bytes of pixels on the page, before compression: it is to go by mail
-LARGEST = 64  # pixels a side of a picture on the page
 PROJECTED, FLOPS = 700, 2e11  # real images of the projection, fewer where the network is dear
 FEW = 20  # classes whose accuracies are read side by side
 TEXT = ("data", "method", "protocol")  # columns that are not numbers
@@ -165,23 +161,13 @@ def per_class(cells: Sequence[Summary], names: Sequence[str], classes: Sequence[
     return {"few": len(classes) <= FEW, "classes": [classes[c] for c in order], "names": [names[i] for i in chosen], "values": columns}
 
 
-class Block(NamedTuple):
-    """A few pictures of one class in one image."""
-
-    label: str
-    columns: float
-    """Its width in pictures, with the gaps."""
-    source: str
-    alt: str
-
-
 def sheets(sets: Sequence["CondensedSet"], task: "Task | None") -> list[dict[str, Any]]:
     """For each budget: class by class, real images and those of each method."""
     budgets = sorted({made.ipc for made in sets})
     if not budgets:
         return []
     c, h, w = sets[0].images.shape[1:]
-    place = PIXELS / (min(c, 3) * min(h, LARGEST) * min(w, LARGEST)) / (len(sets) + len(budgets) * bool(task))
+    place = PIXELS / (min(c, 3) * min(h, figures.LARGEST) * min(w, figures.LARGEST)) / (len(sets) + len(budgets) * bool(task))
     shown = min(len(sets[0].classes), 100, max(10, int(place / 2)))
     most = max(1, min(10, int(place / shown)))
     return [sheet([made for made in sets if made.ipc == ipc], task, shown, most) for ipc in budgets]
@@ -197,25 +183,9 @@ def sheet(sets: Sequence["CondensedSet"], task: "Task | None", shown: int, most:
         if task:
             real = unit(task.train.x[task.table[c][: min(int(task.counts[c]), most, max(4, *counts))]])
             own.insert(0, ("real", (real * 255).round().to(torch.uint8)))
-        blocks = [block(label, name, images, lines) for label, images in own if len(images)]
+        blocks = [figures.block(label, name, images, lines) for label, images in own if len(images)]
         classes.append((name, blocks))
     return {"ipc": sets[0].ipc, "classes": classes, "of": len(sets[0].classes), "most": most, "counts": counts}
-
-
-def block(label: str, name: str, images: UInt8[Tensor, "n c h w"], lines: int) -> Block:
-    """The images in `lines` lines, a transparent pixel or two apart."""
-    from PIL import Image
-
-    small = [enlarged(image, LARGEST) if max(image.size) > LARGEST else image for image in map(picture, images)]
-    w, h = small[0].size
-    gap, columns = max(1, w // 16), math.ceil(len(small) / lines)
-    canvas = Image.new("RGBA", (columns * (w + gap) - gap, math.ceil(len(small) / columns) * (h + gap) - gap))
-    for i, image in enumerate(small):
-        canvas.paste(image.convert("RGBA"), (i % columns * (w + gap), i // columns * (h + gap)))
-    out = BytesIO()
-    canvas.save(out, format="WEBP", lossless=True, method=4)
-    source = "data:image/webp;base64," + base64.b64encode(out.getvalue()).decode()
-    return Block(label, canvas.width / w, source, f"{len(small)} {label} image{'s' * (len(small) > 1)} of {name}")
 
 
 def projection(sets: Sequence["CondensedSet"], task: "Task", subject: "CondensedSet") -> dict[str, Any]:
@@ -269,4 +239,4 @@ def flat(entries: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, st
         if isinstance(value, dict):
             yield from flat(value, f"{prefix}{name} · ")
         else:
-            yield prefix + name, duration(value) if name == "seconds" else brief(value)
+            yield prefix + name, duration(float(value)) if name == "seconds" and isinstance(value, int | float) else brief(value)

@@ -1,0 +1,214 @@
+"""The commands as a user types them: what they print, where they write, how they end."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+
+import attar
+from attar import cli
+from attar.condensation import spent
+
+FAST = ["--set", "updates=12", "--set", "batch_real=8", "--set", "ipm=2"]
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def attar_command(monkeypatch, *words: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["attar", *map(str, words)])
+    try:
+        cli.main()
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    return 0
+
+
+def refused(monkeypatch, capsys, *words: str) -> str:
+    """The one sentence of a command that exits 2."""
+    assert attar_command(monkeypatch, *words) == 2
+    out, err = capsys.readouterr()
+    sentences = [line for line in err.splitlines() if line.startswith("attar: ")]
+    assert len(sentences) == 1 and "Traceback" not in err and not out
+    return sentences[0]
+
+
+def test_condense_evaluate_report(here, monkeypatch, capsys):
+    assert attar_command(monkeypatch, "condense", "digits", "--ipc", "2", *FAST) == 0
+    folder = here / "runs" / "digits-m3d-ipc2-seed0"
+    assert "20 images, 5.3 kB (8 bit: 1.3 kB), in runs/digits-m3d-ipc2-seed0/" in capsys.readouterr().out
+    names = {path.name for path in folder.iterdir()}
+    assert names == {"README.md", "condensed.safetensors", "contact.png", "images", "metrics.jsonl", "recipe.json", "run.json"}
+    assert len((folder / "metrics.jsonl").read_text().splitlines()) == 12
+
+    assert attar_command(monkeypatch, "evaluate", folder, "--protocol", "quick", "--seeds", "2") == 0
+    assert attar_command(monkeypatch, "evaluate", folder, "--protocol", "quick", "--seeds", "1", "--eight-bit") == 0
+    table = capsys.readouterr().out
+    assert "digits" in table and "quick" in table and "m3d (8 bit)" in table
+    rows = json.loads((folder / "rows.json").read_text())
+    assert [(row["seed"], row["eight_bit"]) for row in rows] == [(0, False), (1, False), (0, True)]
+
+    assert attar_command(monkeypatch, "report", folder) == 0
+    assert (folder / "report.html").stat().st_size > 10_000
+
+
+def test_compare_reuses_what_is_there(here, monkeypatch, capsys):
+    words = ["compare", "digits", "--methods", "random", "herding", "--ipc", "1", "2", "--seeds", "1", "--draws", "2", "--protocol", "quick"]
+    words += ["--network", "mlp", "--out", "all"]
+    monkeypatch.setattr("attar.methods.herding.Herding.features", "pixels")
+    assert attar_command(monkeypatch, *words) == 0
+    assert "report: all/report.html" in capsys.readouterr().out
+    stamp = (here / "all" / "random-ipc1-seed0" / "recipe.json").stat().st_mtime_ns
+    assert attar_command(monkeypatch, *words) == 0
+    assert (here / "all" / "random-ipc1-seed0" / "recipe.json").stat().st_mtime_ns == stamp
+    assert len(json.loads((here / "all" / "rows.json").read_text())) == 8
+
+
+@pytest.mark.parametrize("what, word", [("methods", "m3d"), ("datasets", "cifar10"), ("networks", "convnet"), ("protocols", "idc"), ("recipes", "m3d/mnist")])
+def test_list(what, word, monkeypatch, capsys):
+    assert attar_command(monkeypatch, "list", what) == 0
+    assert word in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "words, sentence",
+    [
+        (["condense", "digit"], "unknown data set 'digit', did you mean 'digits'? known: digits, mnist"),
+        (["condense", "digits", "--method", "m3"], "unknown method 'm3', did you mean 'm3d'? known: dm, herding, k-center, m3d, random"),
+        (["condense", "digits", "--ipc", "0"], "the budget must be at least 1 image per class, not 0"),
+        (["condense", "digits", "--set", "lrr=1"], "unknown hyper-parameter of M3D 'lrr', did you mean 'lr'?"),
+        (["condense", "digits", "--set", "updates=many"], "updates must be of type int, not 'many'"),
+        (["condense", "digits", "--set", "updates"], "a setting is written key=value, not 'updates'"),
+        (["condense", "digits", "--network", "convnt"], "unknown network 'convnt', did you mean 'convnet'?"),
+        (["condense", "digits", "--as", "mnst"], "unknown recipe 'mnst', did you mean 'mnist'?"),
+        (["condense", "digits", "--device", "toaster"], "unknown device 'toaster'; known: auto, cpu, cuda"),
+        (["condense", "digits", "--method", "random", "--ipc", "9999"], "fewer than the 9999 that this budget needs"),
+        (["condense", "digits", "--resume", "--out", "nowhere"], "nothing to resume in nowhere: no run.json"),
+        (["condense", "npz:missing.npz"], "no such file: missing.npz"),
+        (["condense", "mnist", "--root", "nowhere"], "no MNIST in nowhere: looked for"),
+        (["evaluate", "nowhere"], "nowhere holds no condensed set"),
+        (["report", "nowhere"], "nowhere holds no condensed set"),
+        (["compare", "digits", "--methods", "m3d", "rndom"], "unknown method 'rndom', did you mean 'random'?"),
+        (["compare", "digits", "--protocol", "quik"], "unknown protocol 'quik', did you mean 'quick'?"),
+    ],
+)
+def test_bad_input_gets_one_sentence(here, words, sentence, monkeypatch, capsys):
+    assert sentence in refused(monkeypatch, capsys, *words)
+    assert not list(here.rglob("*.safetensors"))
+
+
+def test_bad_arrays_get_one_sentence(here, monkeypatch, capsys):
+    x, y = np.random.default_rng(0).random((40, 8, 8)), np.arange(40) % 2
+    x[3, 0, 0] = np.nan
+    np.savez("nan.npz", x=x, y=y)
+    assert "NaN" in refused(monkeypatch, capsys, "condense", "npz:nan.npz")
+    np.savez("one.npz", x=np.zeros((9, 8, 8)), y=np.zeros(9, int))
+    assert "at least two classes" in refused(monkeypatch, capsys, "condense", "npz:one.npz")
+    np.savez("short.npz", x=np.zeros((9, 8, 8)), y=np.arange(8) % 2)
+    assert "9 images, but 8 labels" in refused(monkeypatch, capsys, "condense", "npz:short.npz")
+
+
+def test_nothing_is_overwritten_unasked(here, monkeypatch, capsys):
+    words = ["condense", "digits", "--method", "random", "--ipc", "1"]
+    assert attar_command(monkeypatch, *words, "--out", "a") == 0
+    capsys.readouterr()
+    assert "already holds a result: --overwrite" in refused(monkeypatch, capsys, *words, "--out", "a")
+    assert attar_command(monkeypatch, *words, "--out", "a", "--resume") == 0
+    assert attar_command(monkeypatch, *words, "--seed", "1", "--out", "a", "--overwrite") == 0
+    assert attar.load("a").provenance["seed"] == 1
+    capsys.readouterr()
+    assert "holds a run with seed = 1, not 0" in refused(monkeypatch, capsys, *words, "--out", "a", "--resume")
+    for name in ("digits-random-ipc1-seed0", "digits-random-ipc1-seed0-2"):
+        assert attar_command(monkeypatch, *words) == 0
+        assert attar.load(here / "runs" / name).ipc == 1
+
+
+def test_a_full_disk_is_said_in_one_sentence(here, monkeypatch, capsys):
+    if not os.path.exists("/dev/full"):
+        pytest.skip("no /dev/full here")
+    monkeypatch.setattr("attar.files.save_file", lambda *_: open("/dev/full", "wb", 0).write(b"x"))  # noqa: SIM115
+    assert "No space left on device" in refused(monkeypatch, capsys, "condense", "digits", "--method", "random", "--ipc", "1", "--out", "a")
+    assert not (here / "a" / "recipe.json").exists()
+
+
+def test_another_engine_asks(here, monkeypatch, capsys):
+    words = ["condense", "digits", "--ipc", "1", *FAST, "--out", "a"]
+
+    def stop(self, done, total, loss):
+        if done == 7:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("attar.progress.Progress.__call__", stop)
+        assert attar_command(patch, *words, "--precision", "fp32") == 130
+    err = capsys.readouterr().err
+    assert "attar condense digits --ipc 1" in err and "--precision fp32 --resume" in err
+    monkeypatch.setattr("sys.stdin.isatty", lambda: False, raising=False)
+    sentence = refused(monkeypatch, capsys, *words, "--precision", "bf16", "--resume")
+    assert "precision fp32 → bf16" in sentence and "its bits will differ" in sentence
+    assert "holds an unfinished run: --resume" in refused(monkeypatch, capsys, *words)
+    assert attar_command(monkeypatch, *words, "--precision", "bf16", "--resume", "--anyway") == 0
+
+
+def process(folder, *words, **options):
+    command = [sys.executable, "-m", "attar.cli", "condense", "digits", "--ipc", "1", "--out", str(folder), *words]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, **options)
+
+
+def wait_for(condition, seconds=90):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.02)
+
+
+def lines(path) -> int:
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_it_goes_on_to_the_same_bits(tmp_path):
+    """A real `kill -9`, twice, against a run that nobody disturbed."""
+    words = ["--set", "updates=150", "--set", "batch_real=16", "--device", "cpu", "--precision", "fp32"]
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    undisturbed = process(whole, *words)
+    undisturbed.communicate(timeout=120)
+    for at in (20, 80):
+        victim = process(parts, *words, *(["--resume"] if parts.exists() else []))
+        wait_for(lambda at=at: lines(parts / "metrics.jsonl") >= at)
+        victim.send_signal(signal.SIGKILL)
+        victim.communicate()
+        with pytest.raises(ValueError, match="unfinished run"):
+            attar.load(parts)
+    last = process(parts, *words, "--resume")
+    last.communicate(timeout=120)
+    assert undisturbed.returncode == last.returncode == 0
+    a, b = attar.load(whole), attar.load(parts)
+    assert torch.equal(a.images, b.images)
+    losses = [[json.loads(line)["loss"] for line in (f / "metrics.jsonl").read_text().splitlines()] for f in (whole, parts)]
+    assert losses[0] == losses[1] and len(losses[0]) == 150
+    assert b.provenance["seconds"] >= spent(parts)
+
+
+@pytest.mark.slow
+def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
+    running = process(tmp_path / "run", "--set", "updates=100000", "--set", "batch_real=16")
+    wait_for(lambda: lines(tmp_path / "run" / "metrics.jsonl") >= 20)
+    running.send_signal(signal.SIGINT)
+    _, err = running.communicate(timeout=60)
+    assert running.returncode == 130 and "go on with:\n  attar condense digits" in err and "Traceback" not in err
+    assert (tmp_path / "run" / "checkpoint.safetensors").exists()
+
+
+def test_help_is_quick_because_it_imports_no_torch():
+    code = "import sys; sys.argv = ['attar', '--help']\nfrom attar import cli\ntry: cli.main()\nexcept SystemExit: pass\nassert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
