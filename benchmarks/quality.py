@@ -96,7 +96,13 @@ def measure(cell: Cell, root: Path) -> None:
 
 def machine() -> dict[str, Any]:
     model = next((line.split(":")[1].strip() for line in cpuinfo() if line.startswith("model name")), platform.processor())
-    return {"cpu": model, "cores": os.cpu_count(), "python": platform.python_version(), "torch": torch.__version__, "threads": torch.get_num_threads()}
+    return {
+        "cpu": model,
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+    }
 
 
 def cpuinfo() -> list[str]:

@@ -1,11 +1,11 @@
 """The commands as a user types them: what they print, where they write, how they end."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -62,7 +62,22 @@ def test_condense_evaluate_report(here, monkeypatch, capsys):
 
 
 def test_compare_reuses_what_is_there(here, monkeypatch, capsys):
-    words = ["compare", "digits", "--methods", "random", "herding", "--ipc", "1", "2", "--seeds", "1", "--draws", "2", "--protocol", "quick"]
+    words = [
+        "compare",
+        "digits",
+        "--methods",
+        "random",
+        "herding",
+        "--ipc",
+        "1",
+        "2",
+        "--seeds",
+        "1",
+        "--draws",
+        "2",
+        "--protocol",
+        "quick",
+    ]
     words += ["--network", "mlp", "--out", "all"]
     monkeypatch.setattr("attar.methods.herding.Herding.features", "pixels")
     assert attar_command(monkeypatch, *words) == 0
@@ -73,7 +88,9 @@ def test_compare_reuses_what_is_there(here, monkeypatch, capsys):
     assert len(json.loads((here / "all" / "rows.json").read_text())) == 8
 
 
-@pytest.mark.parametrize("what, word", [("methods", "m3d"), ("datasets", "cifar10"), ("networks", "convnet"), ("protocols", "idc"), ("recipes", "m3d/mnist")])
+@pytest.mark.parametrize(
+    "what, word", [("methods", "m3d"), ("datasets", "cifar10"), ("networks", "convnet"), ("protocols", "idc"), ("recipes", "m3d/mnist")]
+)
 def test_list(what, word, monkeypatch, capsys):
     assert attar_command(monkeypatch, "list", what) == 0
     assert word in capsys.readouterr().out
@@ -133,9 +150,14 @@ def test_nothing_is_overwritten_unasked(here, monkeypatch, capsys):
 
 
 def test_a_full_disk_is_said_in_one_sentence(here, monkeypatch, capsys):
-    if not os.path.exists("/dev/full"):
+    if not Path("/dev/full").exists():
         pytest.skip("no /dev/full here")
-    monkeypatch.setattr("attar.files.save_file", lambda *_: open("/dev/full", "wb", 0).write(b"x"))  # noqa: SIM115
+
+    def full(*_):
+        with Path("/dev/full").open("wb", 0) as device:
+            device.write(b"x")
+
+    monkeypatch.setattr("attar.files.save_file", full)
     assert "No space left on device" in refused(monkeypatch, capsys, "condense", "digits", "--method", "random", "--ipc", "1", "--out", "a")
     assert not (here / "a" / "recipe.json").exists()
 
@@ -210,5 +232,6 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
 
 
 def test_help_is_quick_because_it_imports_no_torch():
-    code = "import sys; sys.argv = ['attar', '--help']\nfrom attar import cli\ntry: cli.main()\nexcept SystemExit: pass\nassert 'torch' not in sys.modules"
+    code = "import sys; sys.argv = ['attar', '--help']\nfrom attar import cli\ntry: cli.main()\n"
+    code += "except SystemExit: pass\nassert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)

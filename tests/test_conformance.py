@@ -120,7 +120,8 @@ def test_saved_and_loaded_is_the_same(name, task, tmp_path):
     loaded = attar.load(tmp_path / "run")
     assert_same(made, loaded)
     assert torch.equal(made.as_dataset().tensors[0], loaded.as_dataset().tensors[0])
-    assert dataclasses.replace(made, images=None, labels=None).__dict__ == dataclasses.replace(loaded, images=None, labels=None).__dict__
+    for field in ("classes", "mean", "std", "factor", "space", "provenance"):
+        assert getattr(made, field) == getattr(loaded, field)
 
 
 @every
@@ -176,6 +177,7 @@ def test_nan_in_the_loss_is_caught_and_the_last_good_state_kept(name, task, tmp_
 
 
 @learned
+@pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")  # the compiler looks at it
 def test_compiled_gradients_are_the_eager_ones(name, task, unchecked):
     """In float64 the two engines take the same steps."""
     exact = dataclasses.replace(task, train=Examples(unit(task.train.x).double(), task.train.y))

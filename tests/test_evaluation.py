@@ -120,8 +120,14 @@ def row(**changes) -> Row:
     return dataclasses.replace(base, **changes)
 
 
-def test_arithmetic_on_rows(tmp_path):
-    rows = [row(), row(seed=1, accuracy=94.0), row(method="random", accuracy=60.0), row(method="random", draw=1, accuracy=70.0), row(ipc=10)]
+def test_arithmetic_on_rows():
+    rows = [
+        row(),
+        row(seed=1, accuracy=94.0),
+        row(method="random", accuracy=60.0),
+        row(method="random", draw=1, accuracy=70.0),
+        row(ipc=10),
+    ]
     m3d, random, other = summarise(rows)
     assert (m3d.mean, m3d.std) == (92.0, pytest.approx(8**0.5)) and m3d.gain == 27.0
     assert random.mean == 65.0 and other.gain is None

@@ -109,7 +109,7 @@ def test_errors(tmp_path):
 
 def test_ones_own_file(tmp_path):
     (tmp_path / "own.py").write_text(
-        "from torch import nn\n\ndef Net(shape, classes):\n    return nn.Sequential(nn.Flatten(), nn.Linear(shape[1] * shape[2], classes))\n"
+        "from torch import nn\n\ndef Net(shape, classes):\n    return nn.Sequential(nn.Flatten(), nn.Linear(64, classes))\n"
     )
     family = network(f"{tmp_path}/own.py:Net", (1, 8, 8), 2)
     assert family.logits(family.init(Rng.of(0)), torch.zeros(1, 1, 8, 8))[0].shape == (1, 2)

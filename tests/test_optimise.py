@@ -24,7 +24,9 @@ def noisy(syn, rng):
 
 def descend(run, updates=10, episode=noisy, lr=None, state=None, momentum=0.9):
     syn = Point(1.0, -2.0)
-    return optimise(episode, syn, torch.optim.SGD(syn.parameters(), lr=0.1, momentum=momentum), updates=updates, run=run, lr=lr, state=state)
+    return optimise(
+        episode, syn, torch.optim.SGD(syn.parameters(), lr=0.1, momentum=momentum), updates=updates, run=run, lr=lr, state=state
+    )
 
 
 def test_one_step_for_all_classes_equals_the_papers_step_per_class():

@@ -217,6 +217,8 @@ def brief(value: Any) -> str:
         return ", ".join(f"{name} {brief(inner)}" for name, inner in value.items())
     if isinstance(value, list | tuple):
         return f"{len(value)} values" if len(value) > 12 else ", ".join(brief(inner) for inner in value if inner is not None)
+    if isinstance(value, float):
+        return f"{value:.6g}"
     return "" if value is None else str(value)
 
 

@@ -1,10 +1,9 @@
 """The command line: `attar condense | evaluate | compare | report | list | demo`."""
 
 import contextlib
-import os
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -57,7 +56,11 @@ class Engine:
             raise ValueError(f"unknown device {self.device!r}; known: auto, cpu, cuda") from None
         if device.type == "cuda" and not torch.cuda.is_available():
             raise ValueError("this machine has no CUDA device that torch can use")
-        return {"device": device, "compile": self.compile, "precision": default_precision(device) if self.precision == "auto" else self.precision}
+        return {
+            "device": device,
+            "compile": self.compile,
+            "precision": default_precision(device) if self.precision == "auto" else self.precision,
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,13 +97,24 @@ class Condense:
 
         find(self.method)
         settings = dict(map(parse, self.set))
-        folder = self.out or default_folder(f"{self.data}-{self.method}-ipc{self.ipc}-seed{self.seed}", self.resume)
+        folder = self.out or default_folder(f"{short(self.data)}-{self.method}-ipc{self.ipc}-seed{self.seed}", self.resume)
 
         def go(anyway: bool) -> "CondensedSet":
             with Progress(f"{self.method} on {task.name}") as progress:
-                where = {"out": folder, "resume": self.resume, "anyway": anyway, "overwrite": self.overwrite}
-                how = {"seed": self.seed, "recipe": self.recipe, "progress": progress}
-                return condense(task, self.method, self.ipc, **where, **how, **self.engine.options(), **settings)
+                return condense(
+                    task,
+                    self.method,
+                    self.ipc,
+                    out=folder,
+                    seed=self.seed,
+                    recipe=self.recipe,
+                    resume=self.resume,
+                    anyway=anyway,
+                    overwrite=self.overwrite,
+                    progress=progress,
+                    **self.engine.options(),
+                    **settings,
+                )
 
         task = self.source.task(self.data)
         with resumable(folder):
@@ -170,7 +184,7 @@ class Compare:
     engine: tyro.conf.OmitArgPrefixes[Engine] = Engine()
 
     def __call__(self) -> None:
-        folder = self.out or default_folder(f"{self.data}-{'-'.join(self.methods)}", resume=False)
+        folder = self.out or default_folder(f"{short(self.data)}-{'-'.join(self.methods)}", resume=False)
         run_comparison(self, folder)
 
 
@@ -181,7 +195,7 @@ class Demo:
     out: Path = Path("demo")
 
     def __call__(self) -> None:
-        run_comparison(Compare(data="digits", methods=("m3d", "random"), ipc=(10,), protocol="quick", whole=True), self.out)
+        run_comparison(Compare(data="digits", methods=("m3d", "random"), ipc=(10,), protocol="quick", seeds=2, whole=True), self.out)
 
 
 def run_comparison(request: Compare, folder: Path) -> None:
@@ -196,7 +210,7 @@ def run_comparison(request: Compare, folder: Path) -> None:
             bars.close()
             return bars.enter_context(Progress(what))
 
-        sets, rows = compare(
+        _, rows = compare(
             task,
             request.methods,
             request.ipc,
@@ -307,7 +321,13 @@ def list_recipes() -> Iterator[tuple[str, str]]:
         yield f"{method}/{data}", content.get("about", "")
 
 
-LISTS = {"methods": list_methods, "datasets": list_datasets, "networks": list_networks, "protocols": list_protocols, "recipes": list_recipes}
+LISTS = {
+    "methods": list_methods,
+    "datasets": list_datasets,
+    "networks": list_networks,
+    "protocols": list_protocols,
+    "recipes": list_recipes,
+}
 
 
 def sole_data(sets: "Sequence[CondensedSet]") -> str:
@@ -317,10 +337,14 @@ def sole_data(sets: "Sequence[CondensedSet]") -> str:
     return names.pop()
 
 
+def short(data: str) -> str:
+    """`digits` for itself, `mine` for `npz:where/mine.npz`."""
+    return Path(data.removeprefix("npz:")).stem
+
+
 def default_folder(name: str, resume: bool) -> Path:
     """`runs/NAME`, or `runs/NAME-2` and on where that is taken; the latest of them to resume."""
-    stem = Path(os.path.basename(name).replace(":", "-")).stem if ":" in name else name
-    candidates = [Path("runs") / (stem if i == 1 else f"{stem}-{i}") for i in range(1, 10_000)]
+    candidates = [Path("runs") / (name if i == 1 else f"{name}-{i}") for i in range(1, 10_000)]
     first_free = next(i for i, folder in enumerate(candidates) if not folder.exists())
     return candidates[max(first_free - 1, 0) if resume else first_free]
 
@@ -351,10 +375,17 @@ def show(rows: "Sequence[Row]") -> None:
         table.add_column(column, justify="left" if column in ("data", "method", "protocol") else "right")
     for summary in summarise(rows):
         table.add_row(*summary.cells())
-    Console().print(table)
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
-COMMANDS = {"condense": Condense, "evaluate": Evaluate, "compare": Compare, "report": Report, "list": List, "demo": Demo}
+COMMANDS: dict[str, Callable[..., Any]] = {
+    "condense": Condense,
+    "evaluate": Evaluate,
+    "compare": Compare,
+    "report": Report,
+    "list": List,
+    "demo": Demo,
+}
 
 
 def main() -> None:

@@ -53,7 +53,13 @@ def condense(
     precision = precision or default_precision(device)
     task = load_data(data, network=network).to(device)
     resolved = resolve(method, known(recipe) if recipe else task.name, ipc, settings)
-    engine = {"device": device.type, "precision": precision, "compile": compile, "threads": torch.get_num_threads(), "torch": torch.__version__}
+    engine = {
+        "device": device.type,
+        "precision": precision,
+        "compile": compile,
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+    }
     request = {
         "format": FORMAT,
         "method": method,
@@ -155,5 +161,3 @@ def losses(folder: Path) -> list[tuple[int, float]]:
     path = folder / METRICS
     lines = path.read_text().splitlines() if path.exists() else []
     return [(entry["update"], entry["loss"]) for entry in map(json.loads, lines)]
-
-

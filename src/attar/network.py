@@ -3,7 +3,6 @@
 import copy
 import hashlib
 import importlib.util
-import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ from torch.func import functional_call
 
 from attar import architectures
 from attar.names import unknown
-from attar.rng import Rng
+from attar.rng import CPU, Rng
 
 Build = Callable[[], nn.Module]
 
@@ -40,7 +39,7 @@ class Network:
 
     build: Build
     head: str | None = None
-    device: torch.device = torch.device("cpu")
+    device: torch.device = CPU
     _templates: dict[tuple[bool, bool], nn.Module] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -133,7 +132,7 @@ def network(name: str, shape: tuple[int, int, int], classes: int) -> Network:
     Raises `ValueError` where the name is unknown, or the file does not hold it.
     """
     if ".py:" in name:
-        return Network(FromFile(os.path.abspath(name.rpartition(":")[0]), name.rpartition(":")[2], shape, classes))
+        return Network(FromFile(str(Path(name.rpartition(":")[0]).resolve()), name.rpartition(":")[2], shape, classes))
     if name not in NAMED:
         raise ValueError(unknown("network", name, [*NAMED, "file.py:Name"]))
     return Network(partial(NAMED[name], shape, classes))

@@ -48,8 +48,9 @@ def optimise(
         while done < updates:
             for terms in episode(syn, run.rng.fold("episode", episodes)):
                 assert torch.is_grad_enabled(), "an episode must not yield inside no_grad"
-                for group in opt.param_groups if lr else ():
-                    group["lr"] = lr(done)
+                if lr is not None:
+                    for group in opt.param_groups:
+                        group["lr"] = lr(done)
                 journal.add(done, step(terms, opt))
                 done += 1
                 run.progress(done, updates, journal.last)
@@ -108,7 +109,7 @@ class Journal:
         """Write what is pending. Raises `ValueError` at the first loss that is not finite."""
         pending, self.pending = self.pending, []
         seconds = round(time.perf_counter() - self.start, 3)
-        lines = []
+        lines: list[str] = []
         for update, loss in pending:
             self.last = loss.item()
             if not loss.isfinite():

@@ -5,6 +5,7 @@ from typing import Literal
 
 from attar.augment import Augment
 
+NONE = Augment("")
 DSA = Augment("color_crop_cutout_flip_scale_rotate", "dsa")
 IDC = Augment("color_crop_flip_scale_rotate", "idc")
 
@@ -22,7 +23,7 @@ class Protocol:
     epochs: int
     batch: int
     decay: Literal["half", "thirds"]
-    augment: Augment = Augment("")
+    augment: Augment = NONE
     cutmix: float = 0.0
     """Probability, a mini-batch."""
     steps: int | None = None

@@ -91,7 +91,11 @@ def check(cls: type, values: Mapping[str, Any]) -> dict[str, Any]:
     known = [f.name for f in dataclasses.fields(cls)]
     for key in values:
         if key not in known:
-            raise ValueError(unknown(f"hyper-parameter of {cls.__name__}", key, known) if known else f"{cls.__name__} has no hyper-parameters, so no {key!r}")
+            raise ValueError(
+                unknown(f"hyper-parameter of {cls.__name__}", key, known)
+                if known
+                else f"{cls.__name__} has no hyper-parameters, so no {key!r}"
+            )
     return {key: fitting(key, value, hints[key]) for key, value in values.items()}
 
 

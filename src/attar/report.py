@@ -230,7 +230,8 @@ def plane(features: Tensor) -> Tensor:
 
 def settings(made: "CondensedSet") -> list[tuple[str, str]]:
     """Every entry of the provenance, those of its parts by their path."""
-    facts = {"images": f"{len(made.labels)} stored, {len(made.decoded_labels())} decoded", "bytes": made.bytes, "factor": made.factor}
+    took = f"{size(made.bytes['stored'])} stored, {size(made.bytes['eight_bit'])} at 8 bit"
+    facts = {"images": f"{len(made.labels)} stored, {len(made.decoded_labels())} decoded", "bytes": took, "factor": made.factor}
     return list(flat({**facts, "space": made.space, "mean": list(made.mean), "std": list(made.std), **made.provenance}))
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor
 
-from attar.rng import Rng
+from attar.rng import CPU, Rng
 
 if TYPE_CHECKING:
     from attar.task import Task
@@ -34,7 +34,7 @@ class Run:
 
     rng: Rng
     folder: Path | None = None
-    device: torch.device = torch.device("cpu")
+    device: torch.device = CPU
     precision: Precision = "fp32"
     compile: Compile = "auto"
     classes: tuple[int, ...] | None = None
@@ -61,7 +61,10 @@ class Run:
         self.engines.add("compiled" if compiles else "eager")
         if self.device.type == "cpu":
             keep_freed_memory()
-        return torch.compile(lowered, dynamic=False, fullgraph=True) if compiles else lowered
+        if not compiles:
+            return lowered
+        torch.compiler.reset()  # what earlier runs compiled counts against the limit of one function's variants
+        return torch.compile(lowered, dynamic=False, fullgraph=True)
 
     def _lowered(self, function: Callable[..., Any]) -> Callable[..., Any]:
         if self.precision != "bf16":

@@ -1,5 +1,6 @@
 """A multi-layer perceptron on flattened pixels."""
 
+import itertools
 import math
 
 from jaxtyping import Float
@@ -12,7 +13,7 @@ class MLP(nn.Module):
     def __init__(self, shape: tuple[int, int, int], classes: int, *, width: int = 128, depth: int = 2):
         super().__init__()
         sizes = [math.prod(shape)] + [width] * depth
-        layers = [layer for a, b in zip(sizes, sizes[1:], strict=False) for layer in (nn.Linear(a, b), nn.ReLU())]
+        layers = [layer for a, b in itertools.pairwise(sizes) for layer in (nn.Linear(a, b), nn.ReLU())]
         self.body = nn.Sequential(nn.Flatten(), *layers)
         self.head = nn.Linear(width, classes)
 

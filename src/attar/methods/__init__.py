@@ -1,6 +1,5 @@
 """One file per method; a method is found by its file's name (`k-center` is `k_center.py`)."""
 
-import dataclasses
 import importlib
 import pkgutil
 from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
@@ -34,6 +33,6 @@ def find(name: str) -> type:
     if name not in names():
         raise ValueError(unknown("method", name, names()))
     module = importlib.import_module(f"{__name__}.{name.replace('-', '_')}")
-    classes = [value for value in vars(module).values() if dataclasses.is_dataclass(value) and hasattr(value, "separable")]
+    classes = [value for value in vars(module).values() if isinstance(value, type) and hasattr(value, "separable")]
     assert len(classes) == 1, f"{module.__name__} must define exactly one method"
     return classes[0]

@@ -1,0 +1,73 @@
+import pytest
+import torch
+
+from attar.network import network
+from attar.rng import Rng
+from attar.run import Run, default_precision, eager_flops, sliced, worth_compiling
+
+CPU = torch.device("cpu")
+
+
+def test_chunks_and_shards():
+    assert [list(c) for c in Run(Rng.of(0), chunk=3).chunks(range(7))] == [[0, 1, 2], [3, 4, 5], [6]]
+
+
+def test_compiling_is_for_long_work():
+    minute = int(60 * eager_flops(CPU))
+    assert not worth_compiling(minute - 1, CPU)
+    calm = Run(Rng.of(0))
+    function = lambda w, x: x  # noqa: E731
+    assert calm.engine(function, 1) is function and calm.engines == {"eager"}
+
+
+def test_without_a_compiler_everything_runs_eagerly(monkeypatch):
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    assert not worth_compiling(10**18, CPU)
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")
+def test_one_process_can_compile_for_many_runs(unchecked):
+    """More than the compiler's limit for variants of one function."""
+    run, x = Run(Rng.of(0), compile="on"), torch.randn(2, 1, 4, 4)
+    for i in range(10):
+        family = network("mlp", (1, 4, 4), 2)
+        w = family.init(Rng.of(i))
+        engine = run.engine(lambda w, x, family=family: family.logits(w, x)[0], 0)
+        torch.testing.assert_close(engine(w, x), family.logits(w, x)[0])
+
+
+def test_nothing_compiles_twice_for_new_weights(unchecked):
+    family = network("mlp", (1, 4, 4), 2)
+    engine, x = Run(Rng.of(0), compile="on").engine(lambda w, x: family.logits(w, x)[0], 0), torch.randn(2, 1, 4, 4)
+    engine(family.init(Rng.of(0)), x)
+    with torch.compiler.set_stance("fail_on_recompile"):
+        for i in range(3):
+            engine(family.init(Rng.of(i)), x)
+
+
+def test_low_precision_stays_inside():
+    family = network("convnet", (1, 8, 8), 2)
+    w, x = family.init(Rng.of(0)), torch.randn(4, 1, 8, 8)
+    low = Run(Rng.of(0), precision="bf16").engine(family.features, 0)(w, x)
+    exact = family.features(w, x)
+    assert low.dtype == torch.float32 and not torch.equal(low, exact)
+    assert torch.nn.functional.cosine_similarity(low.flatten(), exact.flatten(), 0) > 0.999
+    scores, _ = Run(Rng.of(0), precision="bf16").engine(family.logits, 0)(w, x)
+    assert scores.dtype == torch.float32
+
+
+def test_default_precision_is_what_the_hardware_has():
+    assert default_precision(CPU) in ("fp32", "bf16")
+
+
+def test_slices_have_one_shape_and_lose_nothing():
+    shapes = []
+
+    def double(part):
+        shapes.append(len(part))
+        return 2 * part
+
+    x = torch.randn(10, 3)
+    assert torch.equal(sliced(double, x, 4), 2 * x) and shapes == [4, 4, 4]
+    shapes.clear()
+    assert torch.equal(sliced(double, x, 16), 2 * x) and shapes == [10]
