@@ -1,6 +1,7 @@
 """Measure what `results/quality` records: condense, train, test, write. What is there already is skipped.
 
     python benchmarks/quality.py --root DATA [--only PATTERN]
+    python benchmarks/quality.py --table                        # what is there, as Markdown
 
 Each cell is one data set, method and budget; each becomes one JSON with machine, commit, seeds, seconds and every row.
 Condensed sets are kept under runs/quality, where an interrupted cell goes on.
@@ -14,14 +15,14 @@ import sys
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 import tyro
 
 import attar
 from attar.data import load as load_data
-from attar.files import write_json
+from attar.files import read_json, write_json
 from attar.progress import Progress
 from attar.rows import COLUMNS, summarise
 
@@ -116,8 +117,23 @@ def commit() -> str:
     return result.stdout.strip() or "unknown"
 
 
-def main(root: Path, only: str = "*") -> None:
+def table() -> str:
+    """All results as Markdown, in the order of `CELLS`."""
+    lines = ["| data | IPC | method | protocol | accuracy | published | networks | condensed in |", "|---|---|---|---|---|---|---|---|"]
+    for cell in CELLS:
+        path = RESULTS / f"{cell.name}.json"
+        for measured in read_json(path)["measured"] if path.exists() else []:
+            row = {**measured, "published": cell.published if measured["protocol"] == cell.protocols[0] else ""}
+            columns = ("data", "ipc", "method", "protocol", "accuracy", "published", "networks", "condensed in")
+            lines.append(f"| {' | '.join(row[column] for column in columns)} |")
+    return "\n".join(lines)
+
+
+def main(root: Path = Path(), only: str = "*", table_only: Annotated[bool, tyro.conf.arg(name="table")] = False) -> None:
     """`root`: the folder of the data sets; `only`: a pattern of cell names, such as `mnist-*`."""
+    if table_only:
+        print(table())
+        return
     for cell in CELLS:
         if fnmatch(cell.name, only) and not (RESULTS / f"{cell.name}.json").exists():
             print(cell.name, file=sys.stderr, flush=True)

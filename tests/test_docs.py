@@ -1,0 +1,51 @@
+"""What the documentation shows is what runs, and what was measured."""
+
+import importlib.util
+import re
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import toy
+
+from attar.protocol import PROTOCOLS
+from attar.rng import Rng
+from attar.run import Run
+
+HOME = Path(__file__).parents[1]
+
+
+def test_the_readmes_table_is_what_the_results_hold(monkeypatch):
+    monkeypatch.syspath_prepend(HOME / "benchmarks")
+    import quality
+
+    shown = re.search(r"--table -->\n(.*?)<!-- end -->", (HOME / "README.md").read_text(), re.DOTALL)
+    assert shown and shown[1].strip() == quality.table()
+
+
+def test_the_example_method_runs(tmp_path):
+    source = re.search(r"```python\n(.*?)```", (HOME / "docs" / "extending.md").read_text(), re.DOTALL)
+    path = tmp_path / "pixel_means.py"
+    path.write_text(source[1])
+    spec = importlib.util.spec_from_file_location("pixel_means", path)
+    module = sys.modules["pixel_means"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    task = toy(counts=(80, 80))
+    made = module.PixelMeans()(task, 2, Run(Rng.of(0)))
+    x, y = made.as_dataset().tensors
+    real = task.normalise(task.train.x)
+    for c in range(2):  # the method's own closed form, up to the noise of its batches
+        torch.testing.assert_close(x[y == c].mean(0), real[task.train.y == c].mean(0), atol=0.35, rtol=0)
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_every_protocol_is_explained(name):
+    assert f"| `{name}` |" in (HOME / "docs" / "numbers.md").read_text()
+
+
+def test_example_network(task):
+    from attar.network import network
+
+    family = network(f"{HOME}/examples/own_network.py:Small", task.shape, 3)
+    assert family.features(family.init(Rng.of(0)), task.normalise(task.train.x[:2])).shape == (2, 512)
