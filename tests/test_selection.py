@@ -1,6 +1,7 @@
 """The laws of selection, and its rules against naive ones."""
 
 import dataclasses
+import itertools
 
 import pytest
 import torch
@@ -46,7 +47,7 @@ def radius(f, rows):
 def test_the_radius_of_k_center_never_grows_and_is_within_twice_the_best():
     f = features(60, 3)
     radii = [radius(f, farthest_first(f, m)) for m in range(1, 15)]
-    assert all(a >= b for a, b in zip(radii, radii[1:], strict=False))
+    assert all(a >= b for a, b in itertools.pairwise(radii))
     # Gonzalez: among m + 1 centres two share a best cluster, so their distance bounds twice the best radius from below.
     centres = f[farthest_first(f, 6)]
     apart = torch.pdist(centres).min().item()

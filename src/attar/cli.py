@@ -248,13 +248,14 @@ class Report:
 
 def report(folders: Sequence[Path], task: "Task", out: Path) -> Path:
     from attar.artefact import load
-    from attar.condensation import losses
+    from attar.optimise import metrics
     from attar.report import write_report
     from attar.rows import read_rows
 
     found = artefacts(folders)
     rows: list[Row] = [row for folder in {*folders, *found} if (folder / ROWS).exists() for row in read_rows(folder / ROWS)]
-    return write_report(out, [load(folder) for folder in found], rows, task, {folder.name: losses(folder) for folder in found})
+    losses = {folder.name: [(entry["update"], entry["loss"]) for entry in metrics(folder)] for folder in found}
+    return write_report(out, [load(folder) for folder in found], rows, task, losses)
 
 
 def artefacts(folders: Sequence[Path]) -> list[Path]:
@@ -277,57 +278,10 @@ class List:
     what: Positional[Literal["methods", "datasets", "networks", "protocols", "recipes"]]
 
     def __call__(self) -> None:
+        from attar.listing import LISTS
+
         for name, about in LISTS[self.what]():
             print(f"{name:16} {about}".rstrip())
-
-
-def list_methods() -> Iterator[tuple[str, str]]:
-    import importlib
-
-    from attar.methods import names
-
-    for name in names():
-        about = importlib.import_module(f"attar.methods.{name.replace('-', '_')}").__doc__ or ""
-        yield name, about.partition(":")[2].strip().splitlines()[0] if ":" in about else about.splitlines()[0]
-
-
-def list_datasets() -> Iterator[tuple[str, str]]:
-    from attar.data import DATASETS
-
-    for name, known in DATASETS.items():
-        yield name, known.about
-    yield "npz:PATH", "images and labels of a NumPy file"
-
-
-def list_networks() -> Iterator[tuple[str, str]]:
-    from attar.network import NAMED
-
-    for name, cls in NAMED.items():
-        yield name, (cls.__doc__ or "").splitlines()[0]
-    yield "file.py:Name", "a module of yours, called as Name(shape, classes)"
-
-
-def list_protocols() -> Iterator[tuple[str, str]]:
-    from attar.protocol import PROTOCOLS
-
-    for name, protocol in PROTOCOLS.items():
-        yield name, protocol.about
-
-
-def list_recipes() -> Iterator[tuple[str, str]]:
-    from attar.recipe import shipped
-
-    for method, data, content in shipped():
-        yield f"{method}/{data}", content.get("about", "")
-
-
-LISTS = {
-    "methods": list_methods,
-    "datasets": list_datasets,
-    "networks": list_networks,
-    "protocols": list_protocols,
-    "recipes": list_recipes,
-}
 
 
 def sole_data(sets: "Sequence[CondensedSet]") -> str:

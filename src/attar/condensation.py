@@ -15,10 +15,11 @@ import torch
 from attar.artefact import MANIFEST, CondensedSet, load
 from attar.data import load as load_data
 from attar.files import read_json, write_json
-from attar.optimise import CHECKPOINT, METRICS
-from attar.recipe import known, resolve
+from attar.optimise import CHECKPOINT, METRICS, metrics
+from attar.recipe import Resolved, known, resolve
 from attar.rng import Rng
 from attar.run import Compile, Precision, Progress, Run, default_precision, silent
+from attar.task import Task
 
 REQUEST = "run.json"
 FORMAT = 1
@@ -53,14 +54,27 @@ def condense(
     precision = precision or default_precision(device)
     task = load_data(data, network=network).to(device)
     resolved = resolve(method, known(recipe) if recipe else task.name, ipc, settings)
-    engine = {
-        "device": device.type,
-        "precision": precision,
-        "compile": compile,
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-    }
-    request = {
+    run = Run(Rng.of(seed), None if out is None else Path(out), device, precision, compile, progress=progress)
+    request = describe(task, method, ipc, seed, resolved, run)
+    before = 0.0
+    if run.folder is not None:
+        if resume and (run.folder / MANIFEST).exists():
+            same(run.folder, request, anyway=True)
+            return load(run.folder)
+        before = begin(run.folder, request, resume, anyway, overwrite)
+    start = time.perf_counter()
+    with matmul_precision(precision):
+        made = resolved.method(task, ipc, run)
+    made = signed(made, task, request, resolved, run, before + time.perf_counter() - start)
+    if run.folder is not None:
+        made.save(run.folder)
+        (run.folder / CHECKPOINT).unlink(missing_ok=True)
+    return made
+
+
+def describe(task: Task, method: str, ipc: int, seed: int, resolved: Resolved, run: Run) -> dict[str, Any]:
+    """What a run is asked to do, and on what engine: the same request on the same engine gives the same bits."""
+    return {
         "format": FORMAT,
         "method": method,
         "data": task.name,
@@ -69,34 +83,29 @@ def condense(
         "network": task.network.name,
         "hyperparameters": resolved.hyperparameters,
         "fingerprint": task.fingerprint,
-        "engine": engine,
+        "engine": {
+            "device": run.device.type,
+            "precision": run.precision,
+            "compile": run.compile,
+            "threads": torch.get_num_threads(),
+            "torch": torch.__version__,
+        },
     }
-    folder = Path(out) if out is not None else None
-    before = 0.0
-    if folder is not None:
-        if resume and (folder / MANIFEST).exists():
-            same(folder, request, anyway=True)
-            return load(folder)
-        before = begin(folder, request, resume, anyway, overwrite)
-    run = Run(Rng.of(seed), folder, device, precision, compile, progress=progress)
-    start = time.perf_counter()
-    with matmul_precision(precision):
-        made = resolved.method(task, ipc, run)
+
+
+def signed(made: CondensedSet, task: Task, request: dict[str, Any], resolved: Resolved, run: Run, seconds: float) -> CondensedSet:
+    """The set with its provenance: the request, where its values come from, what ran, for how long."""
     provenance = {
         **{key: value for key, value in request.items() if key != "format"},
-        "engine": engine | {"ran": sorted(run.engines)},
+        "engine": request["engine"] | {"ran": sorted(run.engines)},
         "recipe": list(resolved.sources),
         "expect": resolved.expect,
         "split": task.split,
-        "seconds": round(before + time.perf_counter() - start, 2),
+        "seconds": round(seconds, 2),
         "versions": {"attar": version("attar"), "python": platform.python_version(), "torch": torch.__version__},
         **made.provenance,
     }
-    made = dataclasses.replace(made, provenance=provenance)
-    if folder is not None:
-        made.save(folder)
-        (folder / CHECKPOINT).unlink(missing_ok=True)
-    return made
+    return dataclasses.replace(made, provenance=provenance)
 
 
 def begin(folder: Path, request: dict[str, Any], resume: bool, anyway: bool, overwrite: bool) -> float:
@@ -105,7 +114,7 @@ def begin(folder: Path, request: dict[str, Any], resume: bool, anyway: bool, ove
         if not (folder / REQUEST).exists():
             raise ValueError(f"nothing to resume in {folder}: no {REQUEST}")
         same(folder, request, anyway)
-        return spent(folder)
+        return max((entry["seconds"] for entry in metrics(folder)), default=0.0)
     if (folder / MANIFEST).exists() and not overwrite:
         raise ValueError(f"{folder} already holds a result: --overwrite replaces it, another --out keeps it")
     if (folder / REQUEST).exists() and not overwrite:
@@ -136,15 +145,6 @@ class OtherEngine(ValueError):
     """Going on would work, but not to the same bits."""
 
 
-def spent(folder: Path) -> float:
-    """Seconds of a run up to the last line of its metrics."""
-    lines = (folder / METRICS).read_text().splitlines() if (folder / METRICS).exists() else []
-    for line in reversed(lines):
-        with contextlib.suppress(ValueError):  # a kill may have cut the last line
-            return json.loads(line)["seconds"]
-    return 0.0
-
-
 @contextlib.contextmanager
 def matmul_precision(precision: Precision) -> Iterator[None]:
     """tf32 products inside the block where asked; torch keeps this as a global setting, so it is given back."""
@@ -154,10 +154,3 @@ def matmul_precision(precision: Precision) -> Iterator[None]:
         yield
     finally:
         torch.set_float32_matmul_precision(earlier)
-
-
-def losses(folder: Path) -> list[tuple[int, float]]:
-    """(update, loss) of a run's metrics; empty where nothing was optimised."""
-    path = folder / METRICS
-    lines = path.read_text().splitlines() if path.exists() else []
-    return [(entry["update"], entry["loss"]) for entry in map(json.loads, lines)]

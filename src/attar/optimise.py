@@ -1,5 +1,6 @@
 """The one loop: terms to gradients to steps, with a finite guard, checkpoints, metrics and progress."""
 
+import itertools
 import json
 import math
 import time
@@ -10,7 +11,7 @@ from typing import Any, Literal, TypeVar
 import torch
 from torch import Tensor, nn
 
-from attar.files import read_tensors, write_tensors
+from attar.files import beside, read_tensors, write_tensors
 from attar.rng import Rng
 from attar.run import Run
 
@@ -42,20 +43,16 @@ def optimise(
     journal = Journal(run)
     done, episodes = restore(run.folder, learned, opt)
     journal.keep(done)
-    saved = time.monotonic()
-    boundary = snapshot(learned, opt, done, episodes)
+    boundary, saved = snapshot(learned, opt, done, episodes), time.monotonic()
     try:
         while done < updates:
-            for terms in episode(syn, run.rng.fold("episode", episodes)):
+            for terms in itertools.islice(episode(syn, run.rng.fold("episode", episodes)), updates - done):
                 assert torch.is_grad_enabled(), "an episode must not yield inside no_grad"
                 if lr is not None:
-                    for group in opt.param_groups:
-                        group["lr"] = lr(done)
+                    set_lr(opt, lr(done))
                 journal.add(done, step(terms, opt))
                 done += 1
                 run.progress(done, updates, journal.last)
-                if done == updates:
-                    break
             episodes += 1
             journal.check()
             finite(learned, done)
@@ -64,9 +61,13 @@ def optimise(
                 save(run.folder, boundary)
                 saved = time.monotonic()
     finally:
-        journal.close()
         save(run.folder, boundary)
     return syn
+
+
+def set_lr(opt: torch.optim.Optimizer, lr: float) -> None:
+    for group in opt.param_groups:
+        group["lr"] = lr
 
 
 def step(terms: Iterable[Tensor], opt: torch.optim.Optimizer) -> Tensor:
@@ -96,9 +97,10 @@ class Journal:
         """Drop the lines of updates that the checkpoint does not hold; they will be made again."""
         if self.path is None:
             return
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        lines = self.path.read_text().splitlines(keepends=True) if self.path.exists() else []
-        self.path.write_text("".join(lines[:done]))
+        kept = metrics(self.path.parent)[:done]
+        self.start -= kept[-1]["seconds"] if kept else 0.0
+        with beside(self.path) as temporary:
+            temporary.write_text("".join(json.dumps(entry) + "\n" for entry in kept))
 
     def add(self, update: int, loss: Tensor) -> None:
         self.pending.append((update, loss))
@@ -123,8 +125,12 @@ class Journal:
             with self.path.open("a") as file:
                 file.writelines(lines)
 
-    def close(self) -> None:
-        self.append([json.dumps({"update": u, "loss": v.item()}) + "\n" for u, v in self.pending if v.isfinite()])
+
+def metrics(folder: Path) -> list[dict[str, Any]]:
+    """What a run has written of each update: its number, loss, and seconds since the run began, pauses left out."""
+    path = folder / METRICS
+    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    return [json.loads(line) for line in lines if line.endswith("\n")]  # a kill may have cut the last one
 
 
 def finite(learned: nn.Module, done: int) -> None:

@@ -1,0 +1,47 @@
+"""What there is, a name and a line about it each."""
+
+import importlib
+from collections.abc import Iterator
+
+from attar.data import DATASETS
+from attar.methods import names
+from attar.network import NAMED
+from attar.protocol import PROTOCOLS
+from attar.recipe import shipped
+
+
+def list_methods() -> Iterator[tuple[str, str]]:
+    for name in names():
+        about = importlib.import_module(f"attar.methods.{name.replace('-', '_')}").__doc__ or ""
+        yield name, about.partition("\n")[0]
+
+
+def list_datasets() -> Iterator[tuple[str, str]]:
+    for name, known in DATASETS.items():
+        yield name, known.about
+    yield "npz:PATH", "images and labels of a NumPy file"
+
+
+def list_networks() -> Iterator[tuple[str, str]]:
+    for name, cls in NAMED.items():
+        yield name, (cls.__doc__ or "").partition("\n")[0]
+    yield "file.py:Name", "a module of yours, called as Name(shape, classes)"
+
+
+def list_protocols() -> Iterator[tuple[str, str]]:
+    for name, protocol in PROTOCOLS.items():
+        yield name, protocol.about
+
+
+def list_recipes() -> Iterator[tuple[str, str]]:
+    for method, data, content in shipped():
+        yield f"{method}/{data}", content.get("about", "")
+
+
+LISTS = {
+    "methods": list_methods,
+    "datasets": list_datasets,
+    "networks": list_networks,
+    "protocols": list_protocols,
+    "recipes": list_recipes,
+}
