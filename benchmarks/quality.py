@@ -21,7 +21,7 @@ import torch
 import tyro
 
 import attar
-from attar.data import load as load_data
+from attar.data import load_data
 from attar.files import read_json, write_json
 from attar.progress import Progress
 from attar.rows import COLUMNS, summarise

@@ -15,7 +15,7 @@ from quality import HOME, commit, machine
 from tyro.conf import Positional, UseAppendAction, arg
 
 import attar
-from attar.data import load as load_data
+from attar.data import load_data
 from attar.files import write_json
 from attar.progress import Progress
 from attar.recipe import parse

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from attar.data import load
+from attar.data import load_data
 from attar.kernels import gaussian_mmd, mean_distance
 from attar.matching import unlearned
 from attar.rng import Rng
@@ -25,7 +25,7 @@ def features(tmp_path_factory):
     for part, groups in (("train", range(5)), ("test", range(1))):
         (source,) = CIFAR.glob(f"{part}-*.parquet")
         pq.write_table(pq.ParquetFile(source).read_row_groups(list(groups)), root / f"{part}-00000-of-00001.parquet")
-    task = load("cifar10", root=root)
+    task = load_data("cifar10", root=root)
     x = task.sample(range(10), 266, Rng.of(0))
     w = task.network.init(Rng.of(1))
     with torch.no_grad():

@@ -18,7 +18,7 @@ from torch.utils.data import Dataset, TensorDataset
 
 from attar import archives, known, parquet
 from attar.arrays import images, moments, watched
-from attar.data import DATASETS, cache_folder, load
+from attar.data import DATASETS, cache_folder, load_data
 from attar.task import Task
 
 REAL = Path(__file__).parents[2] / "shared" / "data"
@@ -105,23 +105,23 @@ def write_cifar(folder: Path, name: str = "cifar10", **options) -> list[Path]:
 
 
 def test_a_task_is_returned_as_it_is(task):
-    assert load(task) is task
+    assert load_data(task) is task
 
 
 def test_digits():
-    task = load("digits")
+    task = load_data("digits")
     assert (task.name, task.shape, len(task.classes), task.flip) == ("digits", (1, 8, 8), 10, False)
     assert task.split == "hold-out: 20 % of the given examples, stratified"
     assert len(task.train.y) + len(task.test.y) == 1797
     assert task.train.x.dtype == torch.uint8 and task.train.x.max() == 255
     assert task.test.y.bincount().min() >= 34
     assert torch.allclose(task.normalise(task.train.x).mean(), torch.zeros(()), atol=1e-5)
-    assert task.fingerprint == load("digits").fingerprint
+    assert task.fingerprint == load_data("digits").fingerprint
 
 
 def test_an_unknown_name_lists_the_known_and_the_nearest():
     with pytest.raises(ValueError, match=r"unknown data set 'cifar'.*did you mean 'cifar10'\?.*digits, mnist.*npz:PATH"):
-        load("cifar")
+        load_data("cifar")
 
 
 def test_every_known_set_describes_itself_in_a_line():
@@ -132,9 +132,9 @@ def test_every_known_set_describes_itself_in_a_line():
 
 
 def test_the_network_is_the_one_asked_for():
-    assert load("digits", network="mlp").network.name == "MLP"
+    assert load_data("digits", network="mlp").network.name == "MLP"
     with pytest.raises(ValueError, match="unknown network"):
-        load("digits", network="mpl")
+        load_data("digits", network="mpl")
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_cache_folder(monkeypatch, variables, folder):
 )
 def test_what_is_no_data(data, message):
     with pytest.raises(ValueError, match=message):
-        load(data)
+        load_data(data)
 
 
 # --- arrays -----------------------------------------------------------------------------------------------------------
@@ -175,7 +175,7 @@ def test_what_is_no_data(data, message):
 def test_arrays_with_a_test_part():
     x, y, x_test, y_test = noise(12, 8, 6), turns(12), noise(4, 8, 6), turns(4)
     before = x.copy()
-    task = load((x, y, x_test, y_test))
+    task = load_data((x, y, x_test, y_test))
     assert isinstance(task, Task) and task.split == "test set" and task.name == "arrays"
     assert task.shape == (1, 8, 6) and task.train.y.dtype == torch.int64 and not task.flip
     assert np.array_equal(task.train.x[:, 0].numpy(), x) and np.array_equal(task.test.x[:, 0].numpy(), x_test)
@@ -241,7 +241,7 @@ def with_value(value: float, *, where=(2, 3, 4)) -> np.ndarray:
 )
 def test_images_that_are_refused(x, message):
     with pytest.raises(ValueError, match=message):
-        load((x, turns(4)))
+        load_data((x, turns(4)))
 
 
 @pytest.mark.parametrize(
@@ -259,7 +259,7 @@ def test_images_that_are_refused(x, message):
     ],
 )
 def test_labels_of_any_kind_keep_their_names_in_order(y, classes, codes):
-    task = load((noise(4, 8, 8), y, noise(4, 8, 8), y))
+    task = load_data((noise(4, 8, 8), y, noise(4, 8, 8), y))
     assert task.classes == classes
     assert task.train.y.tolist() == task.test.y.tolist() == codes
 
@@ -278,7 +278,7 @@ def test_labels_of_any_kind_keep_their_names_in_order(y, classes, codes):
 )
 def test_labels_that_are_refused(y, message):
     with pytest.raises(ValueError, match=message):
-        load((noise(4, 8, 8), y))
+        load_data((noise(4, 8, 8), y))
 
 
 @pytest.mark.parametrize(
@@ -293,12 +293,12 @@ def test_labels_that_are_refused(y, message):
 )
 def test_test_parts_that_do_not_fit(x, y, message):
     with pytest.raises(ValueError, match=message):
-        load((noise(4, 8, 8), turns(4), x, y))
+        load_data((noise(4, 8, 8), turns(4), x, y))
 
 
 def test_many_strange_labels_are_cut_short():
     with pytest.raises(ValueError, match="'14' and 5 more, which"):
-        load((noise(10, 8, 8), turns(10), noise(10, 8, 8), np.arange(10, 20)))
+        load_data((noise(10, 8, 8), turns(10), noise(10, 8, 8), np.arange(10, 20)))
 
 
 # --- hold-out and normalisation ---------------------------------------------------------------------------------------
@@ -306,7 +306,7 @@ def test_many_strange_labels_are_cut_short():
 
 def test_a_hold_out_is_stratified_and_repeatable():
     y = np.repeat([0, 1, 2], [100, 50, 50])
-    task, again = load((noise(200, 8, 8), y)), load((noise(200, 8, 8), y))
+    task, again = load_data((noise(200, 8, 8), y)), load_data((noise(200, 8, 8), y))
     assert task.test.y.bincount().tolist() == [10, 5, 5] and task.counts.tolist() == [90, 45, 45]
     assert task.split == "hold-out: 10 % of the given examples, stratified"
     assert torch.equal(task.test.x, again.test.x)
@@ -317,17 +317,17 @@ def test_a_hold_out_is_stratified_and_repeatable():
 @pytest.mark.parametrize("counts", [(2, 2), (2, 2, 2, 2, 2), (2, 50), (3, 2, 2), (200, 2)])
 def test_a_small_hold_out_leaves_every_class_in_training(counts):
     y = np.repeat(np.arange(len(counts)), counts)
-    task = load((noise(len(y), 8, 8), y))
+    task = load_data((noise(len(y), 8, 8), y))
     assert task.counts.min() >= 1 and len(task.test.y) >= len(counts)
 
 
 def test_the_split_says_the_share_that_it_is():
-    assert load((noise(4, 8, 8), turns(4))).split == "hold-out: 50 % of the given examples, stratified"
+    assert load_data((noise(4, 8, 8), turns(4))).split == "hold-out: 50 % of the given examples, stratified"
 
 
 def test_a_class_with_one_example_cannot_be_split():
     with pytest.raises(ValueError, match="class 'b' has a single example"):
-        load((noise(4, 8, 8), ["a", "b", "a", "a"]))
+        load_data((noise(4, 8, 8), ["a", "b", "a", "a"]))
 
 
 def test_moments_are_those_of_the_training_part_per_channel():
@@ -335,12 +335,12 @@ def test_moments_are_those_of_the_training_part_per_channel():
     mean, std = moments(images(x, "x"))
     assert np.allclose(mean, (x / 255).mean((0, 1, 2)), atol=1e-12) and np.allclose(std, (x / 255).std((0, 1, 2)), atol=1e-12)
     assert np.allclose(moments(images(x / 255, "x"))[0], mean, atol=1e-7)
-    task = load((x[:200], turns(200), x[:10], turns(10)))
+    task = load_data((x[:200], turns(200), x[:10], turns(10)))
     assert (task.mean, task.std) == moments(task.train.x) and task.flip
 
 
 def test_a_constant_channel_can_still_be_divided_by():
-    task = load((np.full((4, 8, 8), 7, np.uint8), turns(4)))
+    task = load_data((np.full((4, 8, 8), 7, np.uint8), turns(4)))
     assert task.std == (pytest.approx(1e-3),)
     assert torch.isfinite(task.normalise(task.train.x)).all()
 
@@ -361,13 +361,13 @@ def test_npz_under_any_of_its_names(tmp_path, keys):
     path = tmp_path / "mine.npz"
     arrays = noise(6, 8, 8), np.array(["b", "a"] * 3), noise(2, 8, 8), np.array(["a", "b"])
     np.savez_compressed(path, **dict(zip(keys, arrays, strict=True)), val_images=noise(1, 2, 2))
-    task = load(f"npz:{path}")
+    task = load_data(f"npz:{path}")
     assert (task.name, task.classes, task.split, task.test.y.tolist()) == ("mine", ("a", "b"), "test set", [0, 1])
 
 
 def test_npz_without_a_test_part(tmp_path):
     np.savez(tmp_path / "mine.npz", x=noise(40, 8, 8), y=turns(40))
-    assert load(f"npz:{tmp_path / 'mine.npz'}").split.startswith("hold-out: 10 %")
+    assert load_data(f"npz:{tmp_path / 'mine.npz'}").split.startswith("hold-out: 10 %")
 
 
 @pytest.mark.parametrize(
@@ -382,31 +382,31 @@ def test_npz_without_a_test_part(tmp_path):
 def test_npz_that_is_refused(tmp_path, arrays, message):
     np.savez(tmp_path / "mine.npz", **arrays)
     with pytest.raises(ValueError, match=message):
-        load(f"npz:{tmp_path / 'mine.npz'}")
+        load_data(f"npz:{tmp_path / 'mine.npz'}")
 
 
 def test_npz_that_is_none(tmp_path):
     path = tmp_path / "mine.npz"
     with pytest.raises(ValueError, match=r"no such file: .*mine.npz"):
-        load(f"npz:{path}")
+        load_data(f"npz:{path}")
     for content in (b"", b"nonsense", b"PK\3\4 and no zip", pickle.dumps({"x": 1})):
         path.write_bytes(content)
         with pytest.raises(ValueError, match=r"mine.npz is damaged, or no npz file"):
-            load(f"npz:{path}")
+            load_data(f"npz:{path}")
     np.savez(path, x=noise(40, 8, 8), y=turns(40))
     whole = path.read_bytes()
     path.write_bytes(whole[:900])
     with pytest.raises(ValueError, match=r"mine.npz is damaged"):
-        load(f"npz:{path}")
+        load_data(f"npz:{path}")
     path.write_bytes(whole[:600] + bytes(40) + whole[640:])
     with pytest.raises(ValueError, match=r"mine.npz is damaged: cannot read x"):
-        load(f"npz:{path}")
+        load_data(f"npz:{path}")
     with path.open("wb") as file:
         np.save(file, noise(4, 8, 8))
     with pytest.raises(ValueError, match=r"mine.npz holds a single array"):
-        load(f"npz:{path}")
+        load_data(f"npz:{path}")
     with pytest.raises(ValueError, match="no such file"):
-        load(f"npz:{tmp_path}")
+        load_data(f"npz:{tmp_path}")
 
 
 # --- datasets ---------------------------------------------------------------------------------------------------------
@@ -433,13 +433,13 @@ def pictures(mode: str = "L", n: int = 6, **options) -> Pictures:
 
 @pytest.mark.parametrize(("mode", "channels"), [("L", 1), ("RGB", 3), ("1", 1), ("P", 3)])
 def test_datasets_of_pil_images(mode, channels):
-    task = load(pictures(mode, classes=["no", "yes"]))
+    task = load_data(pictures(mode, classes=["no", "yes"]))
     assert task.shape == (channels, 8, 6) and task.classes == ("no", "yes") and task.name == "pictures"
     assert task.train.x.dtype == torch.uint8
 
 
 def test_a_pair_of_datasets():
-    task = load((pictures("RGB"), pictures("RGB", 4)))
+    task = load_data((pictures("RGB"), pictures("RGB", 4)))
     assert (len(task.train.y), len(task.test.y), task.split) == (6, 4, "test set")
 
 
@@ -450,7 +450,7 @@ def test_datasets_of_tensors_and_dictionaries():
         [{"img": a, "label": b} for a, b in zip(x.numpy(), y, strict=True)],
         list(zip(x, "abaaab", strict=True)),
     ):
-        task = load((data, Pictures(list(zip(x, y, strict=True))))) if isinstance(data, Dataset) else load(data)
+        task = load_data((data, Pictures(list(zip(x, y, strict=True))))) if isinstance(data, Dataset) else load_data(data)
         assert task.shape == (3, 8, 8) and len(task.classes) == 2
 
 
@@ -458,13 +458,13 @@ def test_datasets_of_hugging_face():
     hub = pytest.importorskip("datasets")
     features = hub.Features({"image": hub.Image(), "label": hub.ClassLabel(names=["no", "yes"])})
     rows = hub.Dataset.from_dict({"image": [p for p, _ in pictures()], "label": turns(6)}, features=features)
-    task = load((rows, rows))
+    task = load_data((rows, rows))
     assert task.shape == (1, 8, 6) and len(task.test.y) == 6
 
 
 def test_names_that_do_not_fit_the_labels_are_left_alone():
-    assert load(pictures(classes=["only"])).classes == ("0", "1")
-    assert load(pictures(classes=["a", "b", "never seen"])).classes == ("a", "b")
+    assert load_data(pictures(classes=["only"])).classes == ("0", "1")
+    assert load_data(pictures(classes=["a", "b", "never seen"])).classes == ("a", "b")
 
 
 @pytest.mark.parametrize(
@@ -485,16 +485,16 @@ def test_names_that_do_not_fit_the_labels_are_left_alone():
 )
 def test_datasets_that_are_refused(items, message):
     with pytest.raises(ValueError, match=message):
-        load(Pictures(items))
+        load_data(Pictures(items))
 
 
 def test_a_bar_is_drawn_on_a_terminal_only(monkeypatch, capsys):
     assert list(watched(range(3), 3, "decoding", False)) == [0, 1, 2]
     assert capsys.readouterr() == ("", "")
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
-    load(pictures())
+    load_data(pictures())
     assert "decoding" in capsys.readouterr().err
-    load(pictures(), quiet=True)
+    load_data(pictures(), quiet=True)
     assert capsys.readouterr() == ("", "")
 
 
@@ -507,7 +507,7 @@ def test_mnist_wherever_its_files_lie(tmp_path, monkeypatch, inner, packed):
     root = tmp_path / "root"
     write_idx(root / inner, monkeypatch if packed else None)
     before = listing(root)
-    task = load("mnist", root=str(root))
+    task = load_data("mnist", root=str(root))
     assert task.shape == (1, 28, 28) and task.classes == tuple("0123456789") and task.split == "test set"
     assert (task.mean, task.std, task.flip) == ((0.1307,), (0.3081,), False)
     assert np.array_equal(task.train.x[:, 0].numpy(), noise(40, 28, 28, mean=0.1307)) and task.test.y.tolist() == turns(20, 10).tolist()
@@ -516,48 +516,48 @@ def test_mnist_wherever_its_files_lie(tmp_path, monkeypatch, inner, packed):
 
 def test_fashion_mnist_has_names_and_flips(tmp_path, monkeypatch):
     write_idx(tmp_path / "FashionMNIST/raw", monkeypatch, mean=0.2861, source="FashionMNIST")
-    task = load("fashion-mnist", root=tmp_path)
+    task = load_data("fashion-mnist", root=tmp_path)
     assert task.classes[:2] == ("T-shirt/top", "Trouser") and task.flip and task.name == "fashion-mnist"
 
 
 def test_the_default_root_is_in_the_cache(tmp_path):
     write_idx(tmp_path / "cache/data/MNIST/raw")
-    assert load("mnist").name == "mnist"
+    assert load_data("mnist").name == "mnist"
 
 
 def test_files_of_another_set_are_refused(tmp_path):
     write_idx(tmp_path / "FashionMNIST/raw", mean=0.2861)
     with pytest.raises(ValueError, match=r"FashionMNIST/raw does not hold MNIST: the mean of its images is 0.28\d\d, not 0.1307"):
-        load("mnist", root=tmp_path / "FashionMNIST")
+        load_data("mnist", root=tmp_path / "FashionMNIST")
     write_idx(tmp_path / "MNIST/raw", side=20)
     with pytest.raises(ValueError, match=r"its images have the shape \(1, 20, 20\), not \(1, 28, 28\)"):
-        load("mnist", root=tmp_path)
+        load_data("mnist", root=tmp_path)
 
 
 def test_missing_files_are_named(tmp_path):
     files = write_idx(tmp_path / "MNIST/raw")
     files[0].unlink()
     with pytest.raises(ValueError, match=r"no MNIST in .*train-images-idx3-ubyte\[.gz\].*MNIST/raw/.*train-\*.parquet.*--download.*--root"):
-        load("mnist", root=tmp_path)
+        load_data("mnist", root=tmp_path)
     with pytest.raises(
         ValueError, match=r"no CIFAR-10 in .*cache/data: looked for cifar-10-python.tar.gz, data_batch_1.*cifar-10-batches-py/"
     ):
-        load("cifar10")
+        load_data("cifar10")
 
 
 def test_damaged_files_are_named(tmp_path, monkeypatch):
     packed = write_idx(tmp_path / "a/MNIST/raw", monkeypatch)
     packed[2].write_bytes(packed[2].read_bytes()[:-9])
     with pytest.raises(ValueError, match=rf"{packed[2].name} is damaged: its md5 is not"):
-        load("mnist", root=tmp_path / "a")
+        load_data("mnist", root=tmp_path / "a")
     official(monkeypatch, "MNIST", packed)
     with pytest.raises(ValueError, match=rf"{packed[2].name} is damaged: Compressed file ended"):
-        load("mnist", root=tmp_path / "a")
+        load_data("mnist", root=tmp_path / "a")
     for i, content in enumerate((b"", b"\0\0\x08", b"\0\0\x08\1\0\0\0\x09only", b"nonsense")):
         files = write_idx(tmp_path / f"b{i}/MNIST/raw")
         files[1].write_bytes(content)
         with pytest.raises(ValueError, match=rf"{files[1].name} is damaged"):
-            load("mnist", root=tmp_path / f"b{i}")
+            load_data("mnist", root=tmp_path / f"b{i}")
 
 
 def test_unreadable_files_are_named(tmp_path, monkeypatch):
@@ -567,7 +567,7 @@ def test_unreadable_files_are_named(tmp_path, monkeypatch):
     write_idx(tmp_path / "MNIST/raw", monkeypatch)
     monkeypatch.setattr(archives, "md5", closed)
     with pytest.raises(ValueError, match=rf"cannot read mnist: .*Permission denied: '{tmp_path}.*{IDX[0]}"):
-        load("mnist", root=tmp_path)
+        load_data("mnist", root=tmp_path)
 
 
 def test_svhn(tmp_path, monkeypatch):
@@ -577,7 +577,7 @@ def test_svhn(tmp_path, monkeypatch):
     for part in ("train", "test"):
         savemat(tmp_path / f"{part}_32x32.mat", {"X": x.transpose(1, 2, 3, 0), "y": turns(20, 10)[:, None].astype(np.uint8) + 1})
     official(monkeypatch, "SVHN", sorted(tmp_path.glob("*.mat")))
-    task = load("svhn", root=tmp_path)
+    task = load_data("svhn", root=tmp_path)
     assert np.array_equal(task.train.x.numpy(), x.transpose(0, 3, 1, 2)) and not task.flip
     assert task.train.y[:10].tolist() == [1, 2, 3, 4, 5, 6, 7, 8, 9, 0] and task.classes == tuple("0123456789")
 
@@ -610,7 +610,7 @@ def test_cifar_batches(tmp_path, monkeypatch, kind):
     monkeypatch.setattr(tv, "meta", tv.meta | {"md5": sums["meta"]})
     root = {"archive": archive.parent, "folder": folder.parent, "inner": folder}[kind]
     before = listing(root)
-    task = load("cifar100", root=root)
+    task = load_data("cifar100", root=root)
     assert np.array_equal(task.train.x.numpy(), rows.reshape(200, 3, 32, 32)) and listing(root) == before
     assert task.classes[:2] == ("kind 0", "kind 1") and len(task.classes) == 100
 
@@ -641,11 +641,11 @@ def test_download_is_torchvisions_and_only_on_demand(tmp_path, monkeypatch):
 
     monkeypatch.setattr(archives, "torchvision_class", fake)
     with pytest.raises(ValueError, match="--download"):
-        load("mnist", root=tmp_path / "root")
+        load_data("mnist", root=tmp_path / "root")
     assert not asked and not (tmp_path / "root").exists()
-    assert load("mnist", root=tmp_path / "root", download=True).name == "mnist"
-    assert load("mnist", root=tmp_path / "root", download=True).name == "mnist"
-    assert load("mnist", download=True).name == "mnist"
+    assert load_data("mnist", root=tmp_path / "root", download=True).name == "mnist"
+    assert load_data("mnist", root=tmp_path / "root", download=True).name == "mnist"
+    assert load_data("mnist", download=True).name == "mnist"
     assert asked == [("MNIST", tmp_path / "root", True), ("MNIST", tmp_path / "cache/data", True)]
 
 
@@ -658,7 +658,7 @@ def test_a_failed_download_says_so(tmp_path, monkeypatch):
 
     monkeypatch.setattr(archives, "torchvision_class", unreachable)
     with pytest.raises(ValueError, match=r"cannot download SVHN to .*: no route to host"):
-        load("svhn", root=tmp_path, download=True)
+        load_data("svhn", root=tmp_path, download=True)
 
 
 # --- known sets: Parquet ----------------------------------------------------------------------------------------------
@@ -669,7 +669,7 @@ def test_parquet_wherever_it_lies(tmp_path, place):
     root = tmp_path / "root"
     write_cifar(root / place, names=[f"kind {i}" for i in range(10)])
     before = listing(root)
-    task = load("cifar10", root=root)
+    task = load_data("cifar10", root=root)
     assert task.shape == (3, 32, 32) and task.classes[3] == "kind 3" and task.train.y.tolist() == turns(20, 10).tolist()
     assert np.array_equal(task.train.x[:, 0].numpy(), noise(20, 32, 32, mean=0.4914)) and task.std == DATASETS["cifar10"].std
     assert listing(root) == before
@@ -678,7 +678,7 @@ def test_parquet_wherever_it_lies(tmp_path, place):
 @pytest.mark.parametrize(("name", "columns"), [("cifar100", ("img", "fine_label")), ("mnist", ("image", "label"))])
 def test_parquet_of_other_sets(tmp_path, name, columns):
     write_cifar(tmp_path / name, name, columns=columns)
-    task = load(name, root=tmp_path)
+    task = load_data(name, root=tmp_path)
     assert len(task.classes) == (100 if name == "cifar100" else 10) and task.classes[-1] in ("9", "99")
 
 
@@ -686,9 +686,9 @@ def test_shards_go_together(tmp_path):
     (train, _), x = write_cifar(tmp_path), np.stack([noise(20, 32, 32, mean=m) for m in DATASETS["cifar10"].mean], 3)
     train.rename(tmp_path / "train-00000-of-00002.parquet")
     with pytest.raises(ValueError, match=r"has 1 of the 2 files that train-00000-of-00002.parquet belongs to"):
-        load("cifar10", root=tmp_path)
+        load_data("cifar10", root=tmp_path)
     write_parquet(tmp_path / "train-00001-of-00002.parquet", x[:10], turns(10, 10))
-    assert len(load("cifar10", root=tmp_path).train.y) == 30
+    assert len(load_data("cifar10", root=tmp_path).train.y) == 30
 
 
 def test_parquet_that_is_damaged(tmp_path):
@@ -698,7 +698,7 @@ def test_parquet_that_is_damaged(tmp_path):
 
     def refused(message: str) -> None:
         with pytest.raises(ValueError, match=message):
-            load("cifar10", root=tmp_path)
+            load_data("cifar10", root=tmp_path)
 
     for content in (b"", b"nonsense", whole[: len(whole) // 2]):
         train.write_bytes(content)
@@ -738,32 +738,32 @@ def decodings(monkeypatch) -> list[str]:
 
 def test_what_is_decoded_once_is_cached(tmp_path, decodings):
     files = write_idx(tmp_path / "root/MNIST/raw")
-    first, second = (load("mnist", root=tmp_path / "root") for _ in range(2))
+    first, second = (load_data("mnist", root=tmp_path / "root") for _ in range(2))
     assert decodings == ["MNIST"] and first.fingerprint == second.fingerprint and first.classes == second.classes
     assert torch.equal(first.test.x, second.test.x) and first.normalise(second.train.x[:1]).isfinite().all()
     files[0].touch()
-    load("mnist", root=tmp_path / "root")
+    load_data("mnist", root=tmp_path / "root")
     assert decodings == ["MNIST"] * 2
 
 
 def test_another_decoder_decodes_anew(tmp_path, decodings, monkeypatch):
     write_idx(tmp_path / "root/MNIST/raw")
-    load("mnist", root=tmp_path / "root")
+    load_data("mnist", root=tmp_path / "root")
     monkeypatch.setattr(known, "DECODER", known.DECODER + 1)
-    load("mnist", root=tmp_path / "root")
+    load_data("mnist", root=tmp_path / "root")
     assert decodings == ["MNIST"] * 2
 
 
 def test_a_damaged_cache_is_made_anew(tmp_path, decodings):
     write_idx(tmp_path / "root/MNIST/raw")
-    first = load("mnist", root=tmp_path / "root")
+    first = load_data("mnist", root=tmp_path / "root")
     (path,) = (tmp_path / "cache/decoded").iterdir()
     for content in (b"", b"nonsense", path.read_bytes()[:-5]):
         path.unlink()
         path.write_bytes(content)
-        assert load("mnist", root=tmp_path / "root").fingerprint == first.fingerprint
+        assert load_data("mnist", root=tmp_path / "root").fingerprint == first.fingerprint
     assert len(decodings) == 4
-    load("mnist", root=tmp_path / "root")
+    load_data("mnist", root=tmp_path / "root")
     assert len(decodings) == 4
 
 
@@ -771,13 +771,13 @@ def test_a_cache_that_cannot_be_written_is_no_error(tmp_path, monkeypatch, decod
     write_idx(tmp_path / "root/MNIST/raw")
     (tmp_path / "file").touch()
     monkeypatch.setenv("ATTAR_CACHE", str(tmp_path / "file"))
-    assert load("mnist", root=tmp_path / "root").name == load("mnist", root=tmp_path / "root").name
+    assert load_data("mnist", root=tmp_path / "root").name == load_data("mnist", root=tmp_path / "root").name
     assert len(decodings) == 2
 
 
 def test_arrays_and_datasets_are_not_cached(tmp_path):
-    load((noise(4, 8, 8), turns(4)))
-    load(pictures())
+    load_data((noise(4, 8, 8), turns(4)))
+    load_data(pictures())
     assert not (tmp_path / "cache").exists()
 
 
@@ -787,7 +787,7 @@ def test_arrays_and_datasets_are_not_cached(tmp_path):
 @pytest.mark.skipif(not (REAL / "MNIST").is_dir(), reason="no MNIST under ../shared/data")
 def test_the_real_mnist():
     before = listing(REAL)
-    task = load("mnist", root=REAL)
+    task = load_data("mnist", root=REAL)
     assert task.counts.tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
     assert task.test.y.bincount().tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
     mean, std = moments(task.train.x)
@@ -803,7 +803,7 @@ def test_the_real_cifar10(tmp_path):
     for part in ("train", "test"):
         name = f"{part}-00000-of-00001.parquet"
         pq.write_table(pq.ParquetFile(REAL / "cifar10" / name).read_row_group(0), tmp_path / name)
-    task = load("cifar10", root=tmp_path)
+    task = load_data("cifar10", root=tmp_path)
     assert task.classes[0] == "airplane" and task.classes[6] == "frog" and len(task.train.y) == len(task.test.y) == 1000
     assert task.train.y[:4].tolist() == [6, 9, 9, 4] and task.test.y[:4].tolist() == [3, 8, 8, 0]
     assert task.train.x[0, :, 0, 0].tolist() == [59, 62, 63] and listing(REAL) == before

@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from attar.artefact import CondensedSet, load
     from attar.comparison import compare
     from attar.condensation import condense
+    from attar.data import load_data
     from attar.evaluation import evaluate
     from attar.network import Network
     from attar.report import write_report
@@ -21,10 +22,11 @@ _HOMES = {
     "condense": "condensation",
     "evaluate": "evaluation",
     "load": "artefact",
+    "load_data": "data",
     "write_report": "report",
 }
 
-__all__ = ["CondensedSet", "Network", "Task", "compare", "condense", "evaluate", "load", "write_report"]
+__all__ = ["CondensedSet", "Network", "Task", "compare", "condense", "evaluate", "load", "load_data", "write_report"]
 
 
 def __getattr__(name: str) -> Any:

@@ -31,9 +31,9 @@ class Source:
     """A known network, or file.py:Name for one's own."""
 
     def task(self, data: str) -> "Task":
-        from attar.data import load
+        from attar.data import load_data
 
-        return load(data, root=self.root, download=self.download, network=self.network)
+        return load_data(data, root=self.root, download=self.download, network=self.network)
 
 
 @dataclass(frozen=True, kw_only=True)

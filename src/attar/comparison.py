@@ -6,7 +6,7 @@ from typing import Any
 
 from attar.artefact import MANIFEST, CondensedSet
 from attar.condensation import condense
-from attar.data import load as load_data
+from attar.data import load_data
 from attar.evaluation import evaluate, named
 from attar.methods import find
 from attar.rows import Row

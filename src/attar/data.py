@@ -15,7 +15,7 @@ from attar.known import DATASETS, Known, cache_folder, read
 from attar.parquet import IMAGES, LABELS
 from attar.task import Examples, Task
 
-__all__ = ["DATASETS", "cache_folder", "load"]
+__all__ = ["DATASETS", "cache_folder", "load_data"]
 
 HELD_OUT = 0.1
 DAMAGE = (AttributeError, EOFError, KeyError, OSError, TypeError, ValueError, zipfile.BadZipFile, zlib.error)  # raised by np.load
@@ -27,7 +27,7 @@ KEYS = {
 }
 
 
-def load(data: Any, *, root: Path | str | None = None, download: bool = False, network: str = "convnet", quiet: bool = False) -> Task:
+def load_data(data: Any, *, root: Path | str | None = None, download: bool = False, network: str = "convnet", quiet: bool = False) -> Task:
     """A task from a `Task` (as it is), a known name, `npz:PATH`, `(x, y)`, `(x, y, x_test, y_test)`, a `Dataset` or a pair of them.
 
     Known sets are read from `root`, in torchvision's or the Hugging Face hub's layout, and never written there unless

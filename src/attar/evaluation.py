@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from attar.artefact import CondensedSet, load
-from attar.data import load as load_data
+from attar.data import load_data
 from attar.files import read_tensors, write_tensors
 from attar.fit import TRAINING, fit, predict
 from attar.names import unknown

@@ -28,7 +28,7 @@ REFERENCES = ("random", "whole set")
 DASHES = ("-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)))
 WIDTH = 4.6  # inches: drawn at this size the type stays readable on a phone and is not coarse on a desk
 LARGEST = 64  # pixels a side of a picture
-STYLE = {
+STYLE: Any = {
     "svg.fonttype": "none",
     "text.parse_math": False,
     "font.size": 9,

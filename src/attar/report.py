@@ -112,7 +112,12 @@ def alike(a: Row, b: Row) -> bool:
 
 def size_of(made: "CondensedSet", task: "Task | None") -> dict[str, Any]:
     """What the set takes, and what the data took that it stands for."""
-    facts = {"ipc": made.ipc, "stored": len(made.labels), "decoded": len(made.decoded_labels()), "classes": len(made.classes)}
+    facts: dict[str, Any] = {
+        "ipc": made.ipc,
+        "stored": len(made.labels),
+        "decoded": len(made.decoded_labels()),
+        "classes": len(made.classes),
+    }
     facts |= {"tiles": made.factor**2, "bytes": size(made.bytes["stored"]), "small": size(made.bytes["eight_bit"])}
     if task:
         real = len(task.train.y)
@@ -133,7 +138,7 @@ def labels(cells: Sequence[Summary]) -> list[str]:
 def table(cells: Sequence[Summary]) -> list[dict[str, Any]]:
     """The rows of `attar.rows`, with the best of each data, budget and protocol marked where there is a choice."""
     groups: dict[tuple, list[Summary]] = {}
-    for cell in cells:
+    for cell in (cell for cell in cells if cell.first.method != "whole set"):
         groups.setdefault((cell.first.data, cell.first.ipc, cell.first.protocol), []).append(cell)
     best = [max(group, key=lambda cell: cell.mean) for group in groups.values() if len(group) > 1]
     return [{"cells": list(zip(cell.cells(), COLUMNS, strict=True)), "best": any(cell is one for one in best)} for cell in cells]
