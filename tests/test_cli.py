@@ -197,6 +197,13 @@ def lines(path) -> int:
     return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
+def test_a_run_of_another_version_is_refused(here, monkeypatch, capsys):
+    words = ["condense", "digits", "--method", "random", "--ipc", "1", "--out", "a"]
+    (here / "a").mkdir()
+    (here / "a" / "run.json").write_text('{"format": 0}')
+    assert "has format 0; this attar reads format 1" in refused(monkeypatch, capsys, *words, "--resume")
+
+
 @pytest.mark.slow
 def test_killed_at_any_moment_it_goes_on_to_the_same_bits(tmp_path):
     """A real `kill -9`, twice, against a run that nobody disturbed."""

@@ -54,3 +54,9 @@ def test_settings_of_the_command_line():
     assert parse("lr=0.5") == ("lr", 0.5) and parse("kernel=linear") == ("kernel", "linear") and parse("updates=10") == ("updates", 10)
     with pytest.raises(ValueError, match="written key=value"):
         parse("lr")
+
+
+def test_a_recipe_of_another_version_is_refused(monkeypatch):
+    monkeypatch.setattr("attar.recipe.VERSION", 2)
+    with pytest.raises(ValueError, match="recipe m3d/mnist has version 1; this attar reads version 2"):
+        resolve("m3d", "mnist", 1, {})
