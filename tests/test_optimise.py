@@ -155,6 +155,8 @@ def test_schedules():
     assert [SCHEDULES["constant"](2.0, 10)(t) for t in (0, 9)] == [2.0, 2.0]
     cosine = SCHEDULES["cosine"](2.0, 10)
     assert cosine(0) == 2.0 and cosine(5) == pytest.approx(1.0) and cosine(10) == pytest.approx(0.0)
+    settle = SCHEDULES["settle"](2.0, 10)
+    assert [settle(t) for t in (0, 8, 9, 10)] == pytest.approx([2.0, 2.0, 1.0, 0.0])
     syn = Point(0.0)
     opt = torch.optim.SGD(syn.parameters(), lr=99.0)
     optimise(lambda s, r: iter([[s.x.sum()]]), syn, opt, updates=3, run=Run(Rng.of(0)), lr=lambda done: float(done))
