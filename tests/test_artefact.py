@@ -7,6 +7,7 @@ from safetensors.torch import load_file, save_file
 
 import attar
 from attar.artefact import MANIFEST, TENSORS, CondensedSet
+from attar.files import read_tensors
 from attar.rng import Rng
 from attar.run import Run
 from attar.synthetic import Pixels
@@ -51,7 +52,7 @@ def test_refusals(made, tmp_path):
     data = bytearray((folder / TENSORS).read_bytes())
     data[-5] ^= 1
     (folder / TENSORS).write_bytes(data)
-    with pytest.raises(ValueError, match=r"condensed.safetensors is damaged: its checksum"):
+    with pytest.raises(ValueError, match=r"condensed.safetensors is damaged, or another set's: its checksum"):
         attar.load(folder)
 
     (folder / TENSORS).write_bytes(data[:100])
@@ -64,8 +65,13 @@ def test_refusals(made, tmp_path):
 
     folder = made.save(tmp_path / "foreign")
     save_file({"images": torch.zeros(1)}, folder / TENSORS)
-    with pytest.raises(ValueError, match="was not written by attar"):
+    with pytest.raises(ValueError, match="or another set's"):
         attar.load(folder)
+    with pytest.raises(ValueError, match="was not written by attar"):
+        read_tensors(folder / TENSORS)
+    (folder / TENSORS).write_bytes(b"nonsense")
+    with pytest.raises(ValueError, match="is damaged"):
+        read_tensors(folder / TENSORS)
 
     folder = made.save(tmp_path / "version")
     manifest = json.loads((folder / MANIFEST).read_text())

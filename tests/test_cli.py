@@ -13,7 +13,8 @@ import torch
 
 import attar
 from attar import cli
-from attar.optimise import metrics
+from attar.files import read_tensors
+from attar.optimise import CHECKPOINT, metrics
 
 FAST = ["--set", "updates=12", "--set", "batch_real=8", "--set", "ipm=2"]
 
@@ -113,6 +114,11 @@ def test_list(what, word, monkeypatch, capsys):
         (["condense", "npz:missing.npz"], "no such file: missing.npz"),
         (["condense", "mnist", "--root", "nowhere"], "no MNIST in nowhere: looked for"),
         (["evaluate", "nowhere"], "nowhere holds no condensed set"),
+        (["condense", "digits", "--set", "momentum=1"], "momentum must be below 1, not 1.0"),
+        (["condense", "digits", "--set", "factor=20"], "factor 20 is too large for images of 8 pixels"),
+        (["condense", "digits", "--device", "mps"], "unknown device 'mps'; known: auto, cpu, cuda"),
+        (["compare", "digits", "--draws", "0"], "draws must be at least 1, not 0"),
+        (["evaluate"], "name the folder of at least one run"),
         (["report", "nowhere"], "nowhere holds no condensed set"),
         (["compare", "digits", "--methods", "m3d", "rndom"], "unknown method 'rndom', did you mean 'random'?"),
         (["compare", "digits", "--protocol", "quik"], "unknown protocol 'quik', did you mean 'quick'?"),
@@ -132,6 +138,15 @@ def test_bad_arrays_get_one_sentence(here, monkeypatch, capsys):
     assert "at least two classes" in refused(monkeypatch, capsys, "condense", "npz:one.npz")
     np.savez("short.npz", x=np.zeros((9, 8, 8)), y=np.arange(8) % 2)
     assert "9 images, but 8 labels" in refused(monkeypatch, capsys, "condense", "npz:short.npz")
+
+
+def test_a_folder_of_ones_own_is_left_alone(here, monkeypatch, capsys):
+    (here / "mine" / "images").mkdir(parents=True)
+    (here / "mine" / "README.md").write_text("my words")
+    for more in ([], ["--overwrite"]):
+        sentence = refused(monkeypatch, capsys, "condense", "digits", "--method", "random", "--ipc", "1", "--out", "mine", *more)
+        assert "mine holds files that are no run's" in sentence
+    assert (here / "mine" / "README.md").read_text() == "my words"
 
 
 def test_nothing_is_overwritten_unasked(here, monkeypatch, capsys):
@@ -182,7 +197,8 @@ def test_another_engine_asks(here, monkeypatch, capsys):
 
 
 def process(folder, *words, **options):
-    command = [sys.executable, "-m", "attar.cli", "condense", "digits", "--ipc", "1", "--out", str(folder), *words]
+    code = "import attar.cli, attar.optimise; attar.optimise.CHECKPOINT_EVERY = 0.3; attar.cli.main()"
+    command = [sys.executable, "-c", code, "condense", "digits", "--ipc", "1", "--out", str(folder), *words]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, **options)
 
 
@@ -213,9 +229,10 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_bits(tmp_path):
     undisturbed.communicate(timeout=120)
     for at in (20, 80):
         victim = process(parts, *words, *(["--resume"] if parts.exists() else []))
-        wait_for(lambda at=at: lines(parts / "metrics.jsonl") >= at)
+        wait_for(lambda at=at: lines(parts / "metrics.jsonl") >= at and (parts / CHECKPOINT).exists())
         victim.send_signal(signal.SIGKILL)
         victim.communicate()
+        assert 0 < read_tensors(parts / CHECKPOINT)[1]["done"] < 150
         with pytest.raises(ValueError, match="unfinished run"):
             attar.load(parts)
     last = process(parts, *words, "--resume")

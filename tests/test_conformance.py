@@ -8,8 +8,12 @@ import torch
 from conftest import toy
 
 import attar
+from attar.architectures import ConvNet
 from attar.artefact import CondensedSet
+from attar.files import read_tensors
 from attar.methods import find, names
+from attar.network import Network
+from attar.optimise import CHECKPOINT
 from attar.protocol import PROTOCOLS
 from attar.rng import Rng
 from attar.run import Run
@@ -170,10 +174,23 @@ def test_a_perceptron_will_do(name):
 
 @learned
 def test_nan_in_the_loss_is_caught_and_the_last_good_state_kept(name, task, tmp_path):
-    small(name)(task, 2, run(folder=tmp_path))
-    broken = dataclasses.replace(task, std=(float("nan"),))
-    with pytest.raises(ValueError, match="nan at update 0"):
-        small(name, init="noise")(broken, 2, run(folder=tmp_path / "broken"))
+    method = small(name, updates=9)
+
+    def poison(done, total, loss):
+        if done == 6:
+            object.__setattr__(task, "std", (float("nan"),))
+
+    with pytest.raises(ValueError, match="the loss became nan at update 6"):
+        method(task, 2, run(folder=tmp_path, progress=poison))
+    tensors, meta = read_tensors(tmp_path / CHECKPOINT)
+    assert meta["done"] == 6 and all(tensor.isfinite().all() for tensor in tensors.values())
+
+
+@learned
+def test_batch_statistics_are_refused(name, task):
+    mixed = dataclasses.replace(task, network=Network(lambda: ConvNet(task.shape, 3, norm="batch")))
+    with pytest.raises(ValueError, match="normalises by batch statistics"):
+        small(name)(mixed, 1, run())
 
 
 @learned

@@ -116,7 +116,7 @@ def test_refusals(task):
 
 
 def row(**changes) -> Row:
-    base = Row("mnist", "m3d", 1, 0, "dm", "ConvNet", 0, 90.0, (90.0, 90.0), 1001, 31_400, False, "test set", 100.0, 5.0)
+    base = Row("mnist", "m3d", 1, 0, "a", "dm", "ConvNet", 0, 90.0, (90.0, 90.0), 1001, 31_400, False, "bf16", "test set", 100.0, 5.0)
     return dataclasses.replace(base, **changes)
 
 
@@ -133,6 +133,10 @@ def test_arithmetic_on_rows():
     assert random.mean == 65.0 and other.gain is None
     assert m3d.cells()[4:6] == ("92.0 ± 2.8", "+27.0") and random.cells()[6] == "2 (2 draws)"
     assert m3d.cells()[7:] == ("31.4 kB", "1 min 40 s")
+
+
+def test_sets_made_differently_are_never_averaged_and_nothing_counts_twice():
+    assert [len(s.rows) for s in summarise([row(), row(), row(seed=1), row(variant="b"), row(precision="fp32")])] == [2, 1, 1]
 
 
 def test_rows_are_kept_and_replaced(tmp_path):

@@ -105,6 +105,12 @@ def test_errors(tmp_path):
     (tmp_path / "net.py").write_text("x = 1")
     with pytest.raises(ValueError, match="has no Net"):
         network(f"{tmp_path}/net.py:Net", (1, 8, 8), 2)
+    (tmp_path / "broken.py").write_text("def Net(:")
+    with pytest.raises(ValueError, match=r"broken.py does not import: invalid syntax"):
+        network(f"{tmp_path}/broken.py:Net", (1, 8, 8), 2)
+    (tmp_path / "other.py").write_text("def Net(): pass")
+    with pytest.raises(ValueError, match=r"Net of .*other.py cannot be called with \(shape, classes\)"):
+        network(f"{tmp_path}/other.py:Net", (1, 8, 8), 2)
 
 
 def test_ones_own_file(tmp_path):

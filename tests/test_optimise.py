@@ -83,14 +83,15 @@ def test_interrupted_anywhere_goes_on_to_the_same_bits(tmp_path):
         assert [line["update"] for line in lines] == list(range(10))
 
 
-def test_checkpoints_come_by_time_and_between_episodes(tmp_path):
+def test_checkpoints_come_by_time_and_between_episodes(tmp_path, monkeypatch):
+    monkeypatch.setattr("attar.optimise.CHECKPOINT_EVERY", 0.0)
     seen = []
 
     def look(done, total, loss):
         if (tmp_path / CHECKPOINT).exists():
             seen.append((done, read_tensors(tmp_path / CHECKPOINT)[1]["done"]))
 
-    descend(Run(Rng.of(0), tmp_path, progress=look, interval=0.0))
+    descend(Run(Rng.of(0), tmp_path, progress=look))
     assert seen == [(4, 3), (5, 3), (6, 3), (7, 6), (8, 6), (9, 6), (10, 9)]
 
 

@@ -68,7 +68,7 @@ def sets(task, methods=("m3d", "random"), ipc=2, factor=1) -> list[CondensedSet]
 def rows(task, accuracies, ipc=2, protocol="dm", networks=3) -> list[Row]:
     k = len(task.classes)
     return [
-        Row(task.name, method, ipc, 0, protocol, "ConvNet", s, a + s, (a + s,) * k, 9, 1000, False, task.split, None, 1.0)
+        Row(task.name, method, ipc, 0, "a", protocol, "ConvNet", s, a + s, (a + s,) * k, 9, 1000, False, "fp32", task.split, None, 1.0)
         for method, a in accuracies.items()
         for s in range(networks)
     ]

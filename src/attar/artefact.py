@@ -116,6 +116,7 @@ class CondensedSet:
         from attar.card import write_card, write_pictures
 
         folder = Path(folder)
+        (folder / MANIFEST).unlink(missing_ok=True)  # an earlier set's must not stand beside these tensors
         meta = {name: getattr(self, name) for name in ("classes", "mean", "std", "factor", "space")}
         write_tensors(folder / TENSORS, {"images": self.images, "labels": self.labels}, meta)
         write_pictures(self, folder)
@@ -136,9 +137,11 @@ def load(folder: str | Path) -> CondensedSet:
         raise ValueError(f"{folder / MANIFEST} was not written by attar")
     if manifest["format"] != FORMAT:
         raise ValueError(f"{folder} has format {manifest['format']}; this attar reads format {FORMAT}")
-    tensors, meta = read_tensors(folder / TENSORS)
+    if not (folder / TENSORS).is_file():
+        raise ValueError(f"no such file: {folder / TENSORS}")
     if sha256(folder / TENSORS) != manifest["sha256"]:
-        raise ValueError(f"{folder / TENSORS} is damaged: its checksum is not the one in {MANIFEST}")
+        raise ValueError(f"{folder / TENSORS} is damaged, or another set's: its checksum is not the one in {MANIFEST}")
+    tensors, meta = read_tensors(folder / TENSORS)
     provenance = {key: value for key, value in manifest.items() if key not in ("format", "sha256", "bytes")}
     classes, mean, std = (tuple(meta[name]) for name in ("classes", "mean", "std"))
     return CondensedSet(**tensors, classes=classes, mean=mean, std=std, factor=meta["factor"], space=meta["space"], provenance=provenance)

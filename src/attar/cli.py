@@ -16,15 +16,13 @@ if TYPE_CHECKING:
     from attar.rows import Row
     from attar.task import Task
 
-ROWS, REPORT = "rows.json", "report.html"
-
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
     """Where the data comes from, and what trains on it."""
 
     root: Path | None = None
-    """Folder of the data set's files; nothing is ever written there."""
+    """Folder of the data set's files; nothing is written there, but for what --download fetches."""
     download: bool = False
     """Fetch a known data set that is not there."""
     network: str = "convnet"
@@ -54,6 +52,8 @@ class Engine:
             device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device)
         except RuntimeError:
             raise ValueError(f"unknown device {self.device!r}; known: auto, cpu, cuda") from None
+        if device.type not in ("cpu", "cuda"):
+            raise ValueError(f"unknown device {self.device!r}; known: auto, cpu, cuda")
         if device.type == "cuda" and not torch.cuda.is_available():
             raise ValueError("this machine has no CUDA device that torch can use")
         return {
@@ -148,7 +148,7 @@ class Evaluate:
         from attar.artefact import load
         from attar.evaluation import evaluate
         from attar.progress import Progress
-        from attar.rows import write_rows
+        from attar.rows import ROWS, write_rows
 
         sets = [load(run) for run in self.runs]
         task = self.source.task(self.data or sole_data(sets))
@@ -158,7 +158,12 @@ class Evaluate:
             )
         for i, run in enumerate(self.runs):
             write_rows(run / ROWS, rows[i * self.seeds : (i + 1) * self.seeds])
-        show(rows)
+        show(rows, task.classes)
+        for made in sets:
+            if made.provenance.get("fingerprint") != task.fingerprint:
+                print(
+                    f"note: {made.provenance.get('method', 'a set')} was not made from the training images of {task.name}", file=sys.stderr
+                )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,7 +206,7 @@ class Demo:
 def run_comparison(request: Compare, folder: Path) -> None:
     from attar.comparison import compare
     from attar.progress import Progress
-    from attar.rows import write_rows
+    from attar.rows import REPORT, ROWS, write_rows
 
     task = request.source.task(request.data)
     with resumable(folder), contextlib.ExitStack() as bars:
@@ -223,7 +228,7 @@ def run_comparison(request: Compare, folder: Path) -> None:
             **request.engine.options(),
         )
     write_rows(folder / ROWS, rows)
-    show(rows)
+    show(rows, task.classes)
     print(f"report: {report([folder], task, folder / REPORT)}")
 
 
@@ -241,6 +246,7 @@ class Report:
 
     def __call__(self) -> None:
         from attar.artefact import load
+        from attar.rows import REPORT
 
         task = self.source.task(self.data or sole_data([load(folder) for folder in artefacts(self.runs)]))
         print(report(self.runs, task, self.out or self.runs[0] / REPORT))
@@ -250,11 +256,12 @@ def report(folders: Sequence[Path], task: "Task", out: Path) -> Path:
     from attar.artefact import load
     from attar.optimise import metrics
     from attar.report import write_report
-    from attar.rows import read_rows
+    from attar.rows import ROWS, read_rows
 
     found = artefacts(folders)
-    rows: list[Row] = [row for folder in {*folders, *found} if (folder / ROWS).exists() for row in read_rows(folder / ROWS)]
-    losses = {folder.name: [(entry["update"], entry["loss"]) for entry in metrics(folder)] for folder in found}
+    rows: list[Row] = [row for folder in dict.fromkeys([*folders, *found]) if (folder / ROWS).exists() for row in read_rows(folder / ROWS)]
+    unique = len({folder.name for folder in found}) == len(found)
+    losses = {folder.name if unique else str(folder): [(entry["update"], entry["loss"]) for entry in metrics(folder)] for folder in found}
     return write_report(out, [load(folder) for folder in found], rows, task, losses)
 
 
@@ -286,6 +293,8 @@ class List:
 
 def sole_data(sets: "Sequence[CondensedSet]") -> str:
     names = {made.provenance.get("data", "") for made in sets}
+    if not sets:
+        raise ValueError("name the folder of at least one run")
     if len(names) != 1:
         raise ValueError(f"the sets come from different data ({', '.join(sorted(names))}): say which with --data")
     return names.pop()
@@ -318,18 +327,30 @@ def resumable(folder: Path) -> Iterator[None]:
         raise SystemExit(130) from None
 
 
-def show(rows: "Sequence[Row]") -> None:
+MOST_CLASSES = 20  # whose accuracies are printed side by side
+
+
+def show(rows: "Sequence[Row]", classes: Sequence[str]) -> None:
+    """The table of accuracies, those of each class where they are few, and what all of them rest on."""
     from rich.console import Console
     from rich.table import Table
 
     from attar.rows import COLUMNS, summarise
 
-    table = Table(box=None)
-    for column in COLUMNS:
-        table.add_column(column, justify="left" if column in ("data", "method", "protocol") else "right")
-    for summary in summarise(rows):
-        table.add_row(*summary.cells())
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
+    cells = summarise(rows)
+    table = Table(*COLUMNS, box=None)
+    for column in table.columns:
+        column.justify = "left" if column.header in ("data", "method", "protocol") else "right"
+    by_class = Table("accuracy by class", *classes, box=None)
+    for cell in cells:
+        table.add_row(*cell.cells())
+        by_class.add_row(f"{cell.first.method}, {cell.first.ipc} per class", *(f"{accuracy:.1f}" for accuracy in cell.per_class))
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    console.print(table)
+    if len(classes) <= MOST_CLASSES:
+        console.print(by_class)
+    seeds, kinds = sorted({row.seed for row in rows}), sorted({f"{row.precision} on the {row.split}" for row in rows})
+    console.print(f"last epoch; seeds {', '.join(map(str, seeds))}; trained in {', '.join(kinds)}", highlight=False)
 
 
 COMMANDS: dict[str, Callable[..., Any]] = {

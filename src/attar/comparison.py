@@ -38,6 +38,9 @@ def compare(
     for method in methods:
         find(method)
     named(protocol)
+    for name, value in (("draws", draws), ("seeds", seeds)):
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, not {value}")
     task = load_data(data, network=network)
     sets = []
     for method in methods:

@@ -1,11 +1,9 @@
 """From data to a condensed set on disk: resolve, run, record."""
 
-import contextlib
 import dataclasses
 import json
 import platform
 import time
-from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,8 @@ from attar.files import read_json, write_json
 from attar.optimise import CHECKPOINT, METRICS, metrics
 from attar.recipe import Resolved, known, resolve
 from attar.rng import Rng
-from attar.run import Compile, Precision, Progress, Run, default_precision, silent
+from attar.rows import REPORT, ROWS
+from attar.run import Compile, Precision, Progress, Run, default_precision, full_precision, silent
 from attar.task import Task
 
 REQUEST = "run.json"
@@ -63,9 +62,10 @@ def condense(
             return load(run.folder)
         before = begin(run.folder, request, resume, anyway, overwrite)
     start = time.perf_counter()
-    with matmul_precision(precision):
+    with full_precision(unless=precision == "tf32"):
         made = resolved.method(task, ipc, run)
-    made = signed(made, task, request, resolved, run, before + time.perf_counter() - start)
+    seconds = before + time.perf_counter() - start + sum(run.cached_seconds)
+    made = signed(made, task, request, resolved, run, seconds)
     if run.folder is not None:
         made.save(run.folder)
         (run.folder / CHECKPOINT).unlink(missing_ok=True)
@@ -121,15 +121,20 @@ def begin(folder: Path, request: dict[str, Any], resume: bool, anyway: bool, ove
         raise ValueError(f"{folder} holds an unfinished run: --resume goes on with it, --overwrite starts anew")
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is a file, not a folder")
-    for name in (MANIFEST, CHECKPOINT, METRICS):
+    if folder.exists() and any(folder.iterdir()) and not (folder / REQUEST).exists():
+        raise ValueError(f"{folder} holds files that are no run's: name a new folder with --out")
+    for name in (MANIFEST, CHECKPOINT, METRICS, ROWS, REPORT):  # the manifest first: what is half gone must not look whole
         (folder / name).unlink(missing_ok=True)
     write_json(folder / REQUEST, request)
+    (folder / METRICS).touch()
     return 0.0
 
 
 def same(folder: Path, request: dict[str, Any], anyway: bool) -> None:
     """Raises `ValueError` where the folder's run asked for something else, or ran on another engine."""
     earlier = read_json(folder / REQUEST)
+    if not isinstance(earlier, dict) or not isinstance(earlier.get("engine", {}), dict):
+        raise ValueError(f"{folder / REQUEST} was not written by attar")
     if earlier.get("format") != FORMAT:
         raise ValueError(f"{folder / REQUEST} has format {earlier.get('format')}; this attar reads format {FORMAT}")
     for key, value in json.loads(json.dumps(request)).items():
@@ -143,14 +148,3 @@ def same(folder: Path, request: dict[str, Any], anyway: bool) -> None:
 
 class OtherEngine(ValueError):
     """Going on would work, but not to the same bits."""
-
-
-@contextlib.contextmanager
-def matmul_precision(precision: Precision) -> Iterator[None]:
-    """tf32 products inside the block where asked; torch keeps this as a global setting, so it is given back."""
-    earlier = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(earlier)

@@ -69,20 +69,23 @@ def task(name: str, found: Parts, network: str, known: Known | None = None) -> T
     c, h, w = train.x.shape[1:]
     mean, std = (known.mean, known.std) if known and known.mean and known.std else moments(train.x)
     flip = known.flip if known else c == 3
+    if known is None and name in DATASETS:
+        name = f"own-{name}"  # a known set's recipe is for that set alone
     return Task(name, train, test, found.classes, mean, std, networks.network(network, (c, h, w), len(found.classes)), split, flip)
 
 
 def hold_out(whole: Examples, classes: tuple[str, ...], share: float) -> tuple[Examples, Examples, str]:
-    """Training part, test part and what became of them; the test part has room for every class."""
-    from sklearn.model_selection import train_test_split
-
+    """Training part, test part and what became of them; every class has its share of the test part, and at least one."""
     counts = whole.y.bincount()
     if counts.min() < 2:
         raise ValueError(f"class {classes[int(counts.argmin())]!r} has a single example; a test part held out of it needs two")
-    n = max(round(share * len(whole.y)), len(classes))
-    train, test = train_test_split(np.arange(len(whole.y)), test_size=n, stratify=whole.y.numpy(), random_state=0)
-    kept, held = (Examples(whole.x[rows], whole.y[rows]) for rows in (np.sort(train), np.sort(test)))
-    return kept, held, f"hold-out: {100 * n / len(whole.y):.0f} % of the given examples, stratified"
+    rng = np.random.default_rng(0)
+    rows = [rng.permutation(np.flatnonzero(whole.y.numpy() == c)) for c in range(len(classes))]
+    cuts = [max(1, round(share * len(row))) for row in rows]
+    held = np.sort(np.concatenate([row[:n] for row, n in zip(rows, cuts, strict=True)]))
+    kept = np.setdiff1d(np.arange(len(whole.y)), held)
+    train, test = (Examples(whole.x[part], whole.y[part]) for part in (kept, held))
+    return train, test, f"hold-out: {100 * len(held) / len(whole.y):.0f} % of the given examples, stratified"
 
 
 def npz(path: Path) -> Parts:

@@ -1,5 +1,7 @@
 """Training fresh networks on condensed sets and testing them, once each, at the end."""
 
+import hashlib
+import json
 import pickle
 import tempfile
 import time
@@ -19,7 +21,7 @@ from attar.network import Network
 from attar.protocol import PROTOCOLS, Protocol
 from attar.rng import Rng
 from attar.rows import Row
-from attar.run import Compile, Precision, Progress, Run, default_precision, eager_flops, silent, worth_compiling
+from attar.run import Compile, Precision, Progress, Run, default_precision, eager_flops, full_precision, silent, worth_compiling
 from attar.task import Task, per_channel, unit
 
 WORTH_PROCESSES = 20  # seconds of work; a process starts in about four
@@ -184,11 +186,21 @@ def train_and_test(job: Job, ticker: Ticker, show: bool = False) -> Result:
             ticker.show()
 
     start = time.perf_counter()
-    w = fit(job.network, x, y, job.protocol, run.rng, run, flip=job.flip, tick=tick)
-    seconds = time.perf_counter() - start
-    right = predict(job.network, w, lambda part: (unit(test_x[part]) - mean) / std, len(test_y), run) == test_y
+    with full_precision(unless=job.precision == "tf32"):
+        w = fit(job.network, x, y, job.protocol, run.rng, run, flip=job.flip, tick=tick)
+        seconds = time.perf_counter() - start
+        right = predict(job.network, w, lambda part: (unit(test_x[part]) - mean) / std, len(test_y), run) == test_y
     per_class = tuple(100 * right[test_y == c].float().mean().item() for c in range(meta["classes"]))
     return Result(per_class, 100 * right.float().mean().item(), seconds)
+
+
+def variant(made: CondensedSet) -> str:
+    """Tells apart sets of one method: by their settings, or by their images where nothing is known of those."""
+    about = made.provenance
+    told = (
+        json.dumps([about["hyperparameters"], about["network"]]).encode() if "hyperparameters" in about else made.images.numpy().tobytes()
+    )
+    return hashlib.blake2b(told, digest_size=4).hexdigest()
 
 
 def row(made: CondensedSet, task: Task, job: Job, eight_bit: bool, result: Result) -> Row:
@@ -198,6 +210,7 @@ def row(made: CondensedSet, task: Task, job: Job, eight_bit: bool, result: Resul
         method=about.get("method", "given"),
         ipc=made.ipc,
         draw=about.get("seed", 0),
+        variant=variant(made),
         protocol=job.protocol.name,
         network=job.network.name,
         seed=job.seed,
@@ -206,6 +219,7 @@ def row(made: CondensedSet, task: Task, job: Job, eight_bit: bool, result: Resul
         epochs=job.protocol.length(len(made.decoded_labels())),
         bytes=made.bytes["eight_bit" if eight_bit else "stored"],
         eight_bit=eight_bit,
+        precision=job.precision,
         split=task.split,
         condense_seconds=about.get("seconds"),
         train_seconds=round(result.seconds, 2),

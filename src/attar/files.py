@@ -17,8 +17,11 @@ def beside(path: Path) -> Iterator[Path]:
     """A temporary name in the same folder, renamed to `path` when the block succeeds."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary.touch()
+    mode = temporary.stat().st_mode  # as the user's umask has it; some writers have ideas of their own
     try:
         yield temporary
+        temporary.chmod(mode)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

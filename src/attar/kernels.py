@@ -10,7 +10,10 @@ Other = Float[Tensor, "k m d"]
 
 def squared_distances(x: Sample, y: Other) -> Float[Tensor, "k n m"]:
     """‖x_i − y_j‖², directly and clamped at 0: no square root, whose slope at 0 is infinite."""
-    return (x.square().sum(2)[:, :, None] + y.square().sum(2)[:, None, :] - 2 * x @ y.mT).clamp_min(0)
+    dtype = x.dtype
+    if torch.get_float32_matmul_precision() != "highest":  # networks may round their products; these nearly cancel
+        x, y = x.double(), y.double()
+    return (x.square().sum(2)[:, :, None] + y.square().sum(2)[:, None, :] - 2 * x @ y.mT).clamp_min(0).to(dtype)
 
 
 def mean_squared_distance(z: Sample) -> Float[Tensor, " k"]:

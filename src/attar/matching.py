@@ -31,7 +31,12 @@ class Matching:
 
     @classmethod
     def of(cls, task: Task, run: Run, augment: Augment, discrepancy, *, images: int, shared: bool = False) -> "Matching":
-        """`images`: how many forward passes of one image the whole run will make; decides whether to compile."""
+        """`images`: how many forward passes of one image the whole run will make; decides whether to compile.
+
+        Raises `ValueError` for a network with batch statistics, which would couple the classes.
+        """
+        if task.network.keeps_statistics:
+            raise ValueError(f"{task.network.name} normalises by batch statistics, which mix the classes: use another normalisation")
         features = run.engine(unlearned(task), images * task.network.flop(task.shape))
         return cls(task, features, augment if task.flip else augment.without_flip(), discrepancy, shared)
 

@@ -61,6 +61,10 @@ class Network:
         return type(self._templates[True, False]).__name__
 
     @property
+    def keeps_statistics(self) -> bool:
+        return any(True for _ in self._templates[True, True].buffers())
+
+    @property
     def key(self) -> str | None:
         """What tells this family from others across processes; `None` where its `build` does not say."""
         if isinstance(self.build, FromFile):
@@ -154,9 +158,15 @@ class FromFile:
         if key not in sys.modules:
             spec = importlib.util.spec_from_file_location(key, self.path)
             assert spec is not None and spec.loader is not None
-            module = importlib.util.module_from_spec(spec)
-            spec.loader.exec_module(module)
-            sys.modules[key] = module
+            sys.modules[key] = module = importlib.util.module_from_spec(spec)
+            try:
+                spec.loader.exec_module(module)
+            except (SyntaxError, ImportError) as error:
+                del sys.modules[key]
+                raise ValueError(f"{self.path} does not import: {error}") from None
         if not hasattr(sys.modules[key], self.name):
             raise ValueError(f"{self.path} has no {self.name}")
-        return getattr(sys.modules[key], self.name)(self.shape, self.classes)
+        try:
+            return getattr(sys.modules[key], self.name)(self.shape, self.classes)
+        except TypeError as error:
+            raise ValueError(f"{self.name} of {self.path} cannot be called with (shape, classes): {error}") from None

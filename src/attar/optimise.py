@@ -18,6 +18,7 @@ from attar.run import Run
 Syn = TypeVar("Syn", bound=nn.Module)
 Episode = Callable[[Any, Rng], Iterator[Iterable[Tensor]]]
 CHECKPOINT, METRICS = "checkpoint.safetensors", "metrics.jsonl"
+CHECKPOINT_EVERY = 30.0  # seconds
 GUARD_EVERY = 100  # updates between looks at a GPU's losses; each look waits for the device
 
 
@@ -35,7 +36,7 @@ def optimise(
 
     An episode is the life of one network: it yields the terms of one update at a time, and their gradients add up.
     `lr(done)` is the step size after `done` updates. What outlives an episode is in `state`. With a folder, a checkpoint
-    falls between two episodes every `run.interval` seconds and when the loop is interrupted, and a run that finds one
+    falls between two episodes every `CHECKPOINT_EVERY` seconds and when the loop is interrupted, and a run that finds one
     goes on from it to the same bits. Raises `ValueError` where a loss stops being finite; the checkpoint then holds the
     last good state.
     """
@@ -46,6 +47,7 @@ def optimise(
     boundary, saved = snapshot(learned, opt, done, episodes), time.monotonic()
     try:
         while done < updates:
+            before = done
             for terms in itertools.islice(episode(syn, run.rng.fold("episode", episodes)), updates - done):
                 assert torch.is_grad_enabled(), "an episode must not yield inside no_grad"
                 if lr is not None:
@@ -53,11 +55,12 @@ def optimise(
                 journal.add(done, step(terms, opt))
                 done += 1
                 run.progress(done, updates, journal.last)
+            assert done > before, "an episode must yield an update"
             episodes += 1
             journal.check()
             finite(learned, done)
             boundary = snapshot(learned, opt, done, episodes)
-            if time.monotonic() - saved > run.interval:
+            if time.monotonic() - saved > CHECKPOINT_EVERY:
                 save(run.folder, boundary)
                 saved = time.monotonic()
     finally:
@@ -130,7 +133,10 @@ def metrics(folder: Path) -> list[dict[str, Any]]:
     """What a run has written of each update: its number, loss, and seconds since the run began, pauses left out."""
     path = folder / METRICS
     lines = path.read_text().splitlines(keepends=True) if path.exists() else []
-    return [json.loads(line) for line in lines if line.endswith("\n")]  # a kill may have cut the last one
+    try:
+        return [json.loads(line) for line in lines if line.endswith("\n")]  # a kill may have cut the last one
+    except ValueError:
+        raise ValueError(f"{path} is damaged: not JSON") from None
 
 
 def finite(learned: nn.Module, done: int) -> None:
@@ -184,6 +190,8 @@ def once_per_class(lr: float, momentum: float, classes: int) -> tuple[float, flo
     Each class's gradient comes once; in the other steps its momentum alone moves it, so `classes` of them make
     lr (1 − μ^C)/(1 − μ) and μ^C (no dampening, no weight decay).
     """
+    if not momentum < 1:
+        raise ValueError(f"momentum must be below 1, not {momentum}")
     return lr * (1 - momentum**classes) / (1 - momentum), momentum**classes
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from attar.files import read_json, write_json
 
+ROWS, REPORT = "rows.json", "report.html"  # in the folder of a run or a comparison
 COLUMNS = ("data", "ipc", "method", "protocol", "accuracy", "gain", "networks", "stored", "condensed in")
 
 
@@ -19,6 +20,8 @@ class Row:
     ipc: int
     draw: int
     """The seed of the condensation."""
+    variant: str
+    """A hash of the method's settings: sets made differently are never averaged."""
     protocol: str
     network: str
     seed: int
@@ -29,6 +32,8 @@ class Row:
     bytes: int
     """What the trained-on images take: floats as stored, or decoded 8-bit ones."""
     eight_bit: bool
+    precision: str
+    """Of the network's training: fp32, tf32 or bf16."""
     split: str
     condense_seconds: float | None
     train_seconds: float
@@ -36,7 +41,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Summary:
-    """Rows of one cell: same data, method, budget, protocol, network and bits."""
+    """Rows of one cell: same data, method and settings, budget, protocol, network and precision."""
 
     rows: tuple[Row, ...]
     random: float | None
@@ -90,14 +95,14 @@ class Summary:
 def summarise(rows: Sequence[Row]) -> list[Summary]:
     """One summary a cell, in the order of first appearance."""
     cells: dict[tuple, list[Row]] = {}
-    for row in rows:
-        cells.setdefault((*circumstances(row), row.method), []).append(row)
+    for row in {identity(row): row for row in rows}.values():
+        cells.setdefault((*circumstances(row), row.method, row.variant), []).append(row)
     randoms = {circumstances(group[0]): Summary(tuple(group), None).mean for group in cells.values() if group[0].method == "random"}
     return [Summary(tuple(group), randoms.get(circumstances(group[0]))) for group in cells.values()]
 
 
 def circumstances(row: Row) -> tuple:
-    return row.data, row.ipc, row.protocol, row.network, row.eight_bit
+    return row.data, row.ipc, row.protocol, row.network, row.eight_bit, row.precision
 
 
 def size(count: int) -> str:
@@ -129,7 +134,7 @@ def write_rows(path: Path, rows: Sequence[Row]) -> None:
 
 
 def identity(row: Row) -> tuple:
-    return *circumstances(row), row.method, row.draw, row.seed
+    return *circumstances(row), row.method, row.variant, row.draw, row.seed
 
 
 def read_rows(path: Path) -> list[Row]:

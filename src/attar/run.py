@@ -1,5 +1,6 @@
 """Where and how a method runs: randomness, folder, device, precision, compilation, share of the classes."""
 
+import contextlib
 import ctypes
 import functools
 import shutil
@@ -30,7 +31,7 @@ def silent(done: int, total: int, loss: float) -> None:
 
 @dataclass(frozen=True)
 class Run:
-    """`classes` limits a run to a shard of them; `chunk` classes share a forward pass; `interval` seconds part checkpoints."""
+    """`classes` limits a run to a shard of them; `chunk` classes share a forward pass."""
 
     rng: Rng
     folder: Path | None = None
@@ -39,9 +40,10 @@ class Run:
     compile: Compile = "auto"
     classes: tuple[int, ...] | None = None
     chunk: int = 10
-    interval: float = 30.0
     progress: Progress = silent
     engines: set[str] = field(default_factory=set, compare=False)
+    cached_seconds: list[float] = field(default_factory=list, compare=False)
+    """What stages took that were found in the cache: a run's seconds do not depend on who ran before."""
 
     def shard(self, task: "Task") -> tuple[int, ...]:
         return self.classes if self.classes is not None else tuple(range(len(task.classes)))
@@ -89,6 +91,19 @@ def keep_freed_memory() -> None:
     if mallopt is not None:
         mallopt(mmap_threshold, top)
         mallopt(trim_threshold, top)
+
+
+@contextlib.contextmanager
+def full_precision(unless: bool) -> Iterator[None]:
+    """float32 products at full precision inside the block, or `unless` in tf32; torch keeps this globally, so it is given back."""
+    earlier = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    torch.set_float32_matmul_precision("high" if unless else "highest")
+    torch.backends.cudnn.allow_tf32 = unless
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(earlier[0])
+        torch.backends.cudnn.allow_tf32 = earlier[1]
 
 
 def default_precision(device: torch.device) -> Precision:

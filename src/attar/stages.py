@@ -2,6 +2,10 @@
 
 import hashlib
 import math
+import time
+from pathlib import Path
+
+import torch
 
 from attar.data import cache_folder
 from attar.files import read_tensors, write_tensors
@@ -16,13 +20,18 @@ def trained(task: Task, run: Run, epochs: int) -> Weights:
     """Weights of `task.network` trained on the whole training set with DSA, from the cache where they lie there already."""
     protocol = Protocol("whole", "training on the whole set", epochs, 256, "half", DSA)
     rng = run.rng.fold("trained")
-    identity = repr((task.fingerprint, task.mean, task.std, task.flip, task.network.key, protocol, rng.path, run.precision))
+    data, engine = (
+        (task.fingerprint, task.mean, task.std, task.flip),
+        (run.precision, run.compile, torch.get_num_threads(), torch.__version__),
+    )
+    identity = repr((data, engine, task.network.key, protocol, rng.path))
     path = cache_folder() / "stages" / f"{hashlib.blake2b(identity.encode(), digest_size=16).hexdigest()}.safetensors"
     if task.network.key and path.exists():
         try:
-            return unpack(path)
+            return unpack(path, task, run)
         except ValueError:
             path.unlink()  # damaged: made anew below
+    start = time.perf_counter()
     done, total = 0, protocol.updates(len(task.train.y))
 
     def tick() -> None:
@@ -33,14 +42,15 @@ def trained(task: Task, run: Run, epochs: int) -> Weights:
     w = fit(task.network, task.normalise(task.train.x), task.train.y, protocol, rng, run, flip=task.flip, tick=tick)
     if task.network.key:
         tensors = {f"{part}.{name}": t for part, group in w._asdict().items() for name, t in group.items()}
-        write_tensors(path, tensors, {"what": identity})
-    return Weights(*({k: v.to(task.device) for k, v in group.items()} for group in w))
+        write_tensors(path, tensors, {"what": identity, "seconds": time.perf_counter() - start})
+    return w
 
 
-def unpack(path) -> Weights:
-    tensors, _ = read_tensors(path)
+def unpack(path: Path, task: Task, run: Run) -> Weights:
+    tensors, meta = read_tensors(path)
     parts: dict[str, dict] = {"params": {}, "buffers": {}}
     for name, tensor in tensors.items():
         part, _, rest = name.partition(".")
-        parts[part][rest] = tensor
+        parts[part][rest] = tensor.to(task.device)
+    run.cached_seconds.append(meta["seconds"])
     return Weights(**parts)
