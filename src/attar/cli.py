@@ -156,14 +156,12 @@ class Evaluate:
             rows = evaluate(
                 sets, task, protocol=self.protocol, seeds=self.seeds, eight_bit=self.eight_bit, progress=progress, **self.engine.options()
             )
-        for i, run in enumerate(self.runs):
-            write_rows(run / ROWS, rows[i * self.seeds : (i + 1) * self.seeds])
+        for i, (run, made) in enumerate(zip(self.runs, sets, strict=True)):
+            own = rows[i * self.seeds : (i + 1) * self.seeds]
+            write_rows(run / ROWS, own)
+            for note in notes(made, own, task):
+                print(f"note: {run}: {note}", file=sys.stderr)
         show(rows, task.classes)
-        for made in sets:
-            if made.provenance.get("fingerprint") != task.fingerprint:
-                print(
-                    f"note: {made.provenance.get('method', 'a set')} was not made from the training images of {task.name}", file=sys.stderr
-                )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -298,6 +296,20 @@ def sole_data(sets: "Sequence[CondensedSet]") -> str:
     if len(names) != 1:
         raise ValueError(f"the sets come from different data ({', '.join(sorted(names))}): say which with --data")
     return names.pop()
+
+
+def notes(made: "CondensedSet", rows: "Sequence[Row]", task: "Task") -> Iterator[str]:
+    """What a reader of these rows should know: data it was not made from, an accuracy its recipe does not expect."""
+    from attar.rows import summarise
+
+    about = made.provenance
+    if about.get("fingerprint") != task.fingerprint:
+        yield f"this set was not made from the training images of this {task.name}"
+    expect = about.get("expect") or {}
+    for cell in summarise(rows) if expect.get("protocol") == rows[0].protocol else ():
+        low, high = expect["accuracy"]
+        if not low <= cell.mean <= high:
+            yield f"{cell.mean:.1f} is outside the {low} to {high} that its recipe expects ({expect['source']}: {expect['published']})"
 
 
 def short(data: str) -> str:

@@ -20,7 +20,8 @@ class M3D:
     """Feature distributions under unlearned networks, matched in the RKHS of a gaussian kernel.
 
     `lr` is in the units of `space` and a stored image of a class: it is multiplied by ipc, since the gradient carries
-    1/ipc. `ipm` updates share a network; `draw` says whether a class has its own augmentation or all share one.
+    1/ipc. `ipm` updates share a network; `draw` says whether a class has its own augmentation or all share one. Unlike the
+    authors' code, each real batch is drawn afresh, not in epochs, and all synthetic images take part in every update.
     """
 
     updates: int = 10_000
