@@ -110,7 +110,8 @@ def default_precision(device: torch.device) -> Precision:
     """bf16 where the hardware multiplies in it, fp32 elsewhere."""
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    return "bf16" if torch.cpu._is_avx512_bf16_supported() else "fp32"
+    has_bf16 = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)  # torch has no public name for it
+    return "bf16" if has_bf16() else "fp32"
 
 
 def worth_compiling(flop: int, device: torch.device) -> bool:
