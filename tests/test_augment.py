@@ -71,7 +71,7 @@ def slow(op, x, u):
     if op == "scale":
         sx, sy = (1 / 1.2 + v * (1.2 - 1 / 1.2) for v in u)
         return torch.stack([resampled(x[k], [[sx, 0], [0, sy]]) for k in range(c)])
-    t = (u[0] - 0.5) * 2 * 15 * math.pi / 180
+    t = (u[0] - 0.5) * 2 * {"rotate": 15, "turn": 45}[op] * math.pi / 180
     return torch.stack([resampled(x[k], [[math.cos(t), -math.sin(t)], [math.sin(t), math.cos(t)]]) for k in range(c)])
 
 
@@ -84,6 +84,7 @@ PARAMETERS = {
     "cutout": [[0, 0, 4, 4], [8, 8, 4, 4], [3, 5, 3, 5]],
     "scale": [[0.0, 1.0], [0.5, 0.2], [0.9, 0.9]],
     "rotate": [[0.0], [0.5], [0.8]],
+    "turn": [[0.0], [0.5], [0.8]],
 }
 
 

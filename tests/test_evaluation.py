@@ -8,7 +8,9 @@ from conftest import toy
 import attar
 from attar.architectures import ConvNet
 from attar.artefact import CondensedSet
-from attar.fit import fit
+from attar.augment import Augment
+from attar.fit import batch_loss, fit
+from attar.network import Weights
 from attar.protocol import PROTOCOLS, Protocol
 from attar.rng import Rng
 from attar.rows import Row, read_rows, summarise, write_rows
@@ -93,6 +95,23 @@ def test_processes_and_this_process_agree(task, monkeypatch):
     apart = attar.evaluate(CondensedSet.whole(task), task, protocol=QUICK, seeds=2, progress=lambda d, t, _: ticks.append((d, t)), **CPU)
     assert [row.accuracy for row in here] == [row.accuracy for row in apart]
     assert all(total == 16 for _, total in ticks)
+
+
+@pytest.mark.parametrize("style, kinds", [("dsa", 1), ("dc", 3)])
+def test_dc_gives_each_image_its_own_operation_and_dsa_one_to_the_batch(style, kinds):
+    x, seen = torch.zeros(60, 1, 9, 9), []
+    x[:, :, 2, 4] = 1
+
+    def logits(w, x):
+        seen.append(x)
+        return torch.zeros(60, 2, requires_grad=True), {}
+
+    protocol = Protocol("one step", "", 1, 60, "half", Augment("flip_scale_turn", style))
+    batch_loss(logits, Weights({}, {}), x, torch.zeros(60, dtype=torch.long), protocol, protocol.augment, Rng.of(0))
+    (out,) = seen
+    flipped = (out == x).flatten(1).all(1)
+    turned = (out[:, :, :, 4].sum((1, 2)) < 0.95) & ~flipped
+    assert sum(bool(kind.any()) for kind in (flipped, turned, ~flipped & ~turned)) == kinds
 
 
 @pytest.mark.parametrize("name", PROTOCOLS)

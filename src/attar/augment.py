@@ -8,6 +8,7 @@ ICML 2021). All images are in normalised units; zero is the mean colour. Angles 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
@@ -18,7 +19,7 @@ from torch import Tensor
 from attar.rng import Rng
 
 BRIGHTNESS, SATURATION, CONTRAST = 1.0, 2.0, 0.5
-CROP, CUTOUT, SCALE, DEGREES = 0.125, 0.5, 1.2, 15.0
+CROP, CUTOUT, SCALE = 0.125, 0.5, 1.2
 
 Groups = Float[Tensor, "g n c h w"]
 
@@ -46,14 +47,15 @@ class Draw:
 
 @dataclass(frozen=True)
 class Augment:
-    """A strategy: operation names joined by `_` (color, crop, cutout, flip, scale, rotate), empty for none.
+    """A strategy: operation names joined by `_` (color, crop, cutout, flip, scale, rotate, turn), empty for none.
 
-    `style="dsa"` applies ONE operation, drawn uniformly from the names (DC, DSA, DM). `style="idc"` applies flip if named,
-    color if named, exactly one of {crop, scale, rotate} among those named, cutout if named, in that order (IDC, M3D).
+    `style="dsa"` applies ONE operation, drawn uniformly from the names (DSA, DM); `"dc"` the same, where a batch is trained on
+    with an operation for each image instead of one for all (DC). `style="idc"` applies flip if named, color if named, exactly
+    one of {crop, scale, rotate} among those named, cutout if named, in that order (IDC, M3D).
     """
 
     strategy: str
-    style: Literal["dsa", "idc"] = "dsa"
+    style: Literal["dsa", "dc", "idc"] = "dsa"
 
     def __post_init__(self) -> None:
         unknown = set(self.names) - {"color", *OPERATIONS}
@@ -83,7 +85,7 @@ class Augment:
         return Draw(tuple(steps))
 
     def _plan(self, choice: "Choice") -> list[tuple[str, Tensor]]:
-        if self.style == "dsa":
+        if self.style != "idc":
             return choice.one_of(self.names)
         geometric = [name for name in self.names if name in ("crop", "scale", "rotate")]
         first = [(name, choice.all()) for name in ("flip", "color") if name in self.names]
@@ -195,8 +197,8 @@ def scale(x: Groups, value: Tensor) -> Groups:
     return affine(x, torch.diag_embed(factor))
 
 
-def rotate(x: Groups, value: Tensor) -> Groups:
-    angle = (value[:, 0] - 0.5) * 2 * math.radians(DEGREES)
+def rotate(x: Groups, value: Tensor, degrees: float = 15.0) -> Groups:
+    angle = (value[:, 0] - 0.5) * 2 * math.radians(degrees)
     cos, sin = angle.cos(), angle.sin()
     return affine(x, torch.stack([torch.stack([cos, -sin], 1), torch.stack([sin, cos], 1)], 1))
 
@@ -218,6 +220,7 @@ OPERATIONS: dict[str, tuple[Callable[..., Tensor], Callable[[Tensor, Tensor], Te
     "flip": (uniform(1), flip),
     "scale": (uniform(2), scale),
     "rotate": (uniform(1), rotate),
+    "turn": (uniform(1), partial(rotate, degrees=45.0)),
 }
 COLOR = {"brightness": uniform(1), "saturation": uniform(1), "contrast": uniform(1)}
 FUNCTIONS = {name: function for name, (_, function) in OPERATIONS.items()} | {

@@ -68,9 +68,9 @@ def forget(opt: torch.optim.Optimizer, protocol: Protocol, lr: float) -> torch.o
 
 
 def batch_loss(logits, w: Weights, x: Images, y: Labels, protocol: Protocol, augment, rng: Rng) -> tuple[Tensor, dict[str, Tensor]]:
-    """Cross-entropy of one augmented mini-batch; each image has its own parameters of one operation (or its own mix)."""
+    """Cross-entropy of one augmented mini-batch; each image has its own parameters (in DC's style its own operation too)."""
     if augment.names:
-        draw = augment.draw(len(x), x.shape[1:], rng.fold("augment"), x.device, same_op=True)
+        draw = augment.draw(len(x), x.shape[1:], rng.fold("augment"), x.device, same_op=augment.style != "dc")
         x = apply(x[:, None], draw)[:, 0]
     if torch.rand((), generator=rng.fold("mix").generator()) >= protocol.cutmix:
         scores, buffers = logits(w, x)

@@ -6,6 +6,7 @@ from typing import Literal
 from attar.augment import Augment
 
 NONE = Augment("")
+TURNS = Augment("crop_scale_turn", "dc")
 DSA = Augment("color_crop_cutout_flip_scale_rotate", "dsa")
 IDC = Augment("color_crop_flip_scale_rotate", "idc")
 
@@ -50,6 +51,7 @@ PROTOCOLS = {
     protocol.name: protocol
     for protocol in (
         Protocol("dc", "301 epochs, no augmentation (DC)", 301, 256, "half"),
+        Protocol("dc-mnist", "1001 epochs, each image shifted, scaled or turned (DC on MNIST)", 1001, 256, "half", TURNS),
         Protocol("dm", "1001 epochs, DSA (DSA, DM)", 1001, 256, "half", DSA),
         Protocol("idc", "1000 epochs, DSA in IDC's style and CutMix (IDC, M3D)", 1000, 64, "thirds", IDC, cutmix=0.5),
         Protocol("quick", "300 steps, DSA: for a first look, never for claims", 300, 256, "half", DSA, steps=300),
