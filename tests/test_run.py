@@ -9,7 +9,10 @@ CPU = torch.device("cpu")
 
 
 def test_chunks_and_shards():
-    assert [list(c) for c in Run(Rng.of(0), chunk=3).chunks(range(7))] == [[0, 1, 2], [3, 4, 5], [6]]
+    run = Run(Rng.of(0), chunk=7)
+    assert [list(c) for c in run.chunks(range(7), 2)] == [[0, 1, 2], [3, 4, 5], [6]]
+    assert [len(c) for c in run.chunks(range(10), 1)] == [5, 5]  # equal groups: one shape to compile
+    assert [list(c) for c in run.chunks(range(3), 8)] == [[0], [1], [2]]
 
 
 def test_compiling_is_for_long_work():

@@ -195,6 +195,47 @@ def once_per_class(lr: float, momentum: float, classes: int) -> tuple[float, flo
     return lr * (1 - momentum**classes) / (1 - momentum), momentum**classes
 
 
+class Average(nn.Module):
+    """A running average of a tensor over the updates: after n of them the weight of the one k ago is ∝ decay^k."""
+
+    value_: Tensor
+    weight: Tensor
+
+    def __init__(self, tensor: Tensor, decay: float):
+        super().__init__()
+        if not decay < 1:
+            raise ValueError(f"average must be below 1, not {decay}")
+        self.tensor, self.decay = [tensor], decay  # in a list: a Parameter would be registered, and kept twice
+        self.register_buffer("value_", torch.zeros_like(tensor, requires_grad=False))
+        self.register_buffer("weight", torch.zeros((), device=tensor.device))
+
+    def along(self, episode: Episode) -> Episode:
+        """The same episode, followed after each of its updates but a run's last, at which the loop stops asking."""
+
+        def followed(syn: nn.Module, rng: Rng) -> Iterator[Iterable[Tensor]]:
+            for terms in episode(syn, rng):
+                yield terms
+                self.value_.lerp_(self.tensor[0].detach(), 1 - self.decay)
+                self.weight.lerp_(torch.ones_like(self.weight), 1 - self.decay)
+
+        return followed
+
+    def value(self) -> Tensor:
+        return self.value_ / self.weight if self.weight > 0 else self.tensor[0]
+
+
+def sgd(parameters: Iterable[Tensor], lr: float, momentum: float) -> torch.optim.Optimizer:
+    return torch.optim.SGD(parameters, lr=lr, momentum=momentum)
+
+
+def adam(parameters: Iterable[Tensor], lr: float, momentum: float) -> torch.optim.Optimizer:
+    return torch.optim.Adam(parameters, lr=lr, betas=(momentum, 0.99))
+
+
+Optimiser = Literal["sgd", "adam"]
+OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {"sgd": sgd, "adam": adam}
+
+
 def constant(lr: float, updates: int) -> Callable[[int], float]:
     return lambda done: lr
 

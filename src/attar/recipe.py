@@ -88,7 +88,8 @@ def shipped() -> list[tuple[str, str, dict[str, Any]]]:
 def check(cls: type, values: Mapping[str, Any]) -> dict[str, Any]:
     """The values as the dataclass wants them. Raises `ValueError` naming key, value and what was expected."""
     hints = get_type_hints(cls)
-    known = [f.name for f in dataclasses.fields(cls)]
+    defaults = {f.name: f.default for f in dataclasses.fields(cls)}
+    known = list(defaults)
     for key in values:
         if key not in known:
             raise ValueError(
@@ -96,10 +97,10 @@ def check(cls: type, values: Mapping[str, Any]) -> dict[str, Any]:
                 if known
                 else f"{cls.__name__} has no hyper-parameters, so no {key!r}"
             )
-    return {key: fitting(key, value, hints[key]) for key, value in values.items()}
+    return {key: fitting(key, value, hints[key], defaults[key]) for key, value in values.items()}
 
 
-def fitting(key: str, value: Any, hint: Any) -> Any:
+def fitting(key: str, value: Any, hint: Any, default: Any) -> Any:
     if get_origin(hint) is Literal:
         if value not in get_args(hint):
             raise ValueError(unknown(f"value for {key}", str(value), map(str, get_args(hint))))
@@ -108,7 +109,7 @@ def fitting(key: str, value: Any, hint: Any) -> Any:
         return float(value)
     if type(value) is not hint:
         raise ValueError(f"{key} must be of type {hint.__name__}, not {value!r}")
-    least = {int: 1, float: 0}.get(hint)
+    least = {int: 0 if default == 0 else 1, float: 0}.get(hint)
     if least is not None and not least <= value < math.inf:
         raise ValueError(f"{key} must be a number of at least {least}, not {value!r}")
     return value

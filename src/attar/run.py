@@ -31,7 +31,7 @@ def silent(done: int, total: int, loss: float) -> None:
 
 @dataclass(frozen=True)
 class Run:
-    """`classes` limits a run to a shard of them; `chunk` classes share a forward pass."""
+    """`classes` limits a run to a shard of them; about `chunk` synthetic images share a graph."""
 
     rng: Rng
     folder: Path | None = None
@@ -39,7 +39,7 @@ class Run:
     precision: Precision = "fp32"
     compile: Compile = "auto"
     classes: tuple[int, ...] | None = None
-    chunk: int = 10
+    chunk: int = 256
     progress: Progress = silent
     engines: set[str] = field(default_factory=set, compare=False)
     cached_seconds: list[float] = field(default_factory=list, compare=False)
@@ -48,10 +48,12 @@ class Run:
     def shard(self, task: "Task") -> tuple[int, ...]:
         return self.classes if self.classes is not None else tuple(range(len(task.classes)))
 
-    def chunks(self, classes: Sequence[int]) -> Iterator[Sequence[int]]:
-        """`classes` in groups of at most `chunk`."""
-        for i in range(0, len(classes), self.chunk):
-            yield classes[i : i + self.chunk]
+    def chunks(self, classes: Sequence[int], each: int) -> Iterator[Sequence[int]]:
+        """`classes` with `each` images in equal groups of at most `chunk` images, or of one class."""
+        groups = -(-len(classes) // max(1, self.chunk // each))
+        size = -(-len(classes) // groups)
+        for i in range(0, len(classes), size):
+            yield classes[i : i + size]
 
     def engine(self, function: Callable[..., Any], flop: int) -> Callable[..., Any]:
         """`function(weights, images)` in this run's precision, compiled if `flop`, all the work ahead, is worth it.

@@ -59,6 +59,11 @@ class Pixels(nn.Module):
         return decode(images.flatten(0, 1), self.factor, self.padding).unflatten(0, (self.factor**2, k, ipc)).transpose(0, 1).flatten(1, 2)
 
     @property
+    def each(self) -> int:
+        """Network-ready images of a class."""
+        return self.images.shape[1] * self.factor**2
+
+    @property
     def padding(self) -> list[float]:
         """What fills a side that the factor does not divide: mid grey, in network units."""
         return [(0.5 - m) / s for m, s in zip(self.task.mean, self.task.std, strict=True)]
@@ -74,6 +79,12 @@ class Pixels(nn.Module):
         """Back into [0, 1], for images that live there."""
         if self.space == "unit":
             self.images.clamp_(0, 1)
+
+    @torch.no_grad()
+    def put_(self, images: Float[Tensor, "k ipc c h w"]) -> "Pixels":
+        """Take other pixels."""
+        self.images.copy_(images)
+        return self
 
     def export(self) -> CondensedSet:
         """The artefact of the images as they stand, class by class."""

@@ -1,0 +1,85 @@
+"""DM and M3D class by class."""
+
+import torch
+from torch import Tensor
+
+from attar.artefact import decode
+from attar.augment import Augment, apply
+from attar.kernels import gaussian_mmd
+from attar.methods.dm import DM
+from attar.methods.m3d import M3D
+from attar.rng import Rng
+from attar.run import Progress, silent
+from attar.synthetic import mosaic
+from attar.task import Task, per_channel, unit
+
+
+def dm(method: DM, task: Task, ipc: int, rng: Rng, progress: Progress = silent) -> Tensor:
+    """One step of SGD an update, on the sum of all classes' losses; the network is frozen. Images in normalised units."""
+    classes = range(len(task.classes))
+    images = task.images(task.indices(classes, ipc, rng.fold("init"))).requires_grad_()
+    opt = torch.optim.SGD([images], lr=method.lr, momentum=method.momentum)
+    augment = Augment(method.augment, method.style)
+    augment = augment if task.flip else augment.without_flip()
+    for update in range(method.updates):
+        stream = rng.fold("episode", update)
+        network = build(task, stream)
+        for parameter in network.parameters():
+            parameter.requires_grad = False
+        draw = augment.draw(len(classes), task.shape, stream.fold(0).fold("augment"), task.device)
+        indices = task.indices(classes, method.batch_real, stream.fold(0).fold("real"))
+        loss = torch.zeros((), dtype=images.dtype)
+        for c in classes:
+            real = apply(task.images(indices[c])[None], draw.rows([c]))[0]
+            synthetic = apply(images[c][None], draw.rows([c]))[0]
+            loss = loss + (network(synthetic).mean(0) - network(real).detach().mean(0)).square().sum()
+        opt.zero_grad()
+        loss.backward()
+        opt.step()
+        progress(update + 1, method.updates, loss.item())
+    return images.detach()
+
+
+def m3d(method: M3D, task: Task, ipc: int, rng: Rng, progress: Progress = silent) -> Tensor:
+    """A step of SGD a class, on a tensor that holds all classes; the network is not frozen. Images in [0, 1].
+
+    Between its own steps a class is moved by momentum alone.
+    """
+    classes, tiles = range(len(task.classes)), method.factor**2
+    start = unit(task.train.x[task.indices(classes, ipc * tiles, rng.fold("init"))])
+    images = mosaic(start.unflatten(1, (tiles, ipc)), method.factor).requires_grad_()
+    opt = torch.optim.SGD([images], lr=method.lr * ipc, momentum=method.momentum)
+    augment = Augment(method.augment, method.style)
+    augment = augment if task.flip else augment.without_flip()
+    mean, std = (per_channel(values, images) for values in (task.mean, task.std))
+    grey = [(0.5 - m) / s for m, s in zip(task.mean, task.std, strict=True)]
+    for update in range(method.updates):
+        stream = rng.fold("episode", update // method.ipm)
+        if update % method.ipm == 0:
+            network = build(task, stream)
+        view = stream.fold(update % method.ipm)
+        draw = augment.draw(len(classes), task.shape, view.fold("augment"), task.device)
+        indices = task.indices(classes, method.batch_real, view.fold("real"))
+        total = 0.0
+        with torch.no_grad():
+            images.clamp_(0, 1)
+        for c in classes:
+            with torch.no_grad():
+                real = network(apply(task.images(indices[c])[None], draw.rows([c]))[0])
+            tiled = decode((images[c] - mean) / std, method.factor, grey)
+            synthetic = network(apply(tiled[None], draw.rows([c]))[0])
+            loss = gaussian_mmd(synthetic[None], real[None]).sum()
+            opt.zero_grad()
+            loss.backward()
+            opt.step()
+            total += loss.item()
+        progress(update + 1, method.updates, total)
+    return images.detach().clamp(0, 1)
+
+
+def build(task: Task, rng: Rng) -> torch.nn.Module:
+    """A fresh ConvNet without its head: what enters the head are the features."""
+    with rng.fold("network", 0).scope():
+        module = task.network.build()
+    module.head = torch.nn.Identity()
+    return module

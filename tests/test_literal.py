@@ -1,0 +1,106 @@
+"""Attar's loops against the published ones, plainly written: the same random numbers, in float64, the same results."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from conftest import toy
+
+from attar.fit import fit
+from attar.matching import Matching
+from attar.methods.dm import DM
+from attar.methods.herding import herd
+from attar.methods.k_center import farthest_first
+from attar.methods.m3d import M3D
+from attar.protocol import PROTOCOLS
+from attar.rng import Rng
+from attar.run import Run
+from attar.task import Examples, unit
+
+
+@pytest.fixture(autouse=True)
+def literal(monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "benchmarks")
+
+
+@pytest.fixture
+def exact():
+    """A task in float64."""
+    task = toy(3, 8)
+    torch.set_default_dtype(torch.float64)
+    yield dataclasses.replace(task, train=Examples(unit(task.train.x).double(), task.train.y)).with_network("convnet")
+    torch.set_default_dtype(torch.float32)
+
+
+def images(method, task, ipc):
+    return method(task, ipc, Run(Rng.of(3))).images.unflatten(0, (len(task.classes), ipc))
+
+
+def test_dm(exact):
+    from literal.matching import dm
+
+    method = DM(updates=3, batch_real=6)
+    torch.testing.assert_close(images(method, exact, 2), dm(method, exact, 2, Rng.of(3)), rtol=1e-9, atol=1e-9)
+
+
+def test_m3d_steps_once_for_all_classes(exact):
+    """Between its steps a class drifts on by momentum, so the images agree where their losses are taken, not at the end."""
+    from literal.matching import m3d
+
+    grey = dataclasses.replace(exact, train=Examples(0.3 + 0.4 * exact.train.x, exact.train.y))  # far from where pixels are clamped
+    method, losses = M3D(updates=6, batch_real=6, ipm=2, lr=0.05), ([], [])
+    method(grey, 2, Run(Rng.of(3), progress=lambda done, total, loss: losses[0].append(loss)))
+    m3d(method, grey, 2, Rng.of(3), lambda done, total, loss: losses[1].append(loss))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-9)
+
+
+@pytest.mark.parametrize("name", ["dm", "dc-mnist", "idc"])
+def test_training(exact, name):
+    from literal.training import train
+
+    protocol = dataclasses.replace(PROTOCOLS[name], epochs=6, batch=20)
+    x, y = exact.normalise(exact.train.x[:30]), exact.train.y[:30]
+    w = fit(exact.network, x, y, protocol, Rng.of(5), Run(Rng.of(5)), flip=exact.flip)
+    for key, expected in train(exact, x, y, protocol, Rng.of(5)).named_parameters():
+        torch.testing.assert_close(w.params[key], expected.detach(), rtol=1e-9, atol=1e-9)
+
+
+def test_selection():
+    import literal.selection as literal
+
+    f = torch.randn(200, 16, generator=torch.Generator().manual_seed(0))
+    assert herd(f, 20).tolist() == literal.herd(f, 20)
+    assert farthest_first(f, 20).tolist() == literal.farthest_first(f, 20)
+
+
+def test_several_networks_give_the_mean_of_their_losses(exact):
+    pair = Matching.of(
+        DM(updates=1, networks=2, batch_real=6), exact, 2, Run(Rng.of(0)), lambda s, r: (s.mean(1) - r.mean(1)).square().sum(1)
+    )
+    networks, view = pair.networks(Rng.of(1)), pair.view(Rng.of(2))
+    both = torch.stack(list(pair.terms(networks, view))).sum()
+    alone = [sum(pair.terms([w], pair.view(Rng.of(2)))) for w in networks]
+    torch.testing.assert_close(both, (alone[0] + alone[1]) / 2)
+
+
+def test_a_kept_real_batch_is_read_once_for_its_networks_life(exact):
+    counts = {}
+    for keep in (False, True):
+        reads = counts[keep] = []
+        pair = Matching.of(DM(updates=1, ipm=3, keep_real=keep, batch_real=6), exact, 1, Run(Rng.of(0)), lambda s, r: r.mean((1, 2)))
+        for terms in pair.episode(pair.syn, Rng.of(4)):
+            reads += [term.item() for term in terms]
+    assert len(set(counts[False])) == 3 and len(set(counts[True])) == 1 and counts[True][0] == counts[False][0]
+
+
+def test_warm_networks_know_something(exact):
+    x, y = exact.normalise(exact.train.x), exact.train.y
+    losses = []
+    for warm in (0, 30):
+        pair = Matching.of(DM(updates=1, warm=warm), exact, 1, Run(Rng.of(0)), lambda s, r: s.sum((1, 2)))
+        (w,) = pair.networks(Rng.of(6))
+        assert not any(p.requires_grad for p in w.params.values())
+        losses.append(F.cross_entropy(exact.network.logits(w, x)[0], y).item())
+    assert losses[1] < losses[0] - 0.1
