@@ -7,7 +7,7 @@ from safetensors.torch import load_file, save_file
 
 import attar
 from attar.artefact import MANIFEST, TENSORS, CondensedSet
-from attar.files import read_tensors
+from attar.files import read_tensors, sweep, write_tensors
 from attar.rng import Rng
 from attar.run import Run
 from attar.synthetic import Pixels
@@ -69,9 +69,6 @@ def test_refusals(made, tmp_path):
         attar.load(folder)
     with pytest.raises(ValueError, match="was not written by attar"):
         read_tensors(folder / TENSORS)
-    (folder / TENSORS).write_bytes(b"nonsense")
-    with pytest.raises(ValueError, match="is damaged"):
-        read_tensors(folder / TENSORS)
 
     folder = made.save(tmp_path / "version")
     manifest = json.loads((folder / MANIFEST).read_text())
@@ -84,6 +81,33 @@ def test_refusals(made, tmp_path):
     (folder / MANIFEST).write_text("{")
     with pytest.raises(ValueError, match="damaged: not JSON"):
         attar.load(folder)
+
+
+def test_damaged_tensors_are_named(tmp_path):
+    path = tmp_path / "some.safetensors"
+    write_tensors(path, {"images": torch.rand(2, 1, 4, 4)}, {"factor": 1})
+    whole = path.read_bytes()
+    header = 8 + int.from_bytes(whole[:8], "little")
+    truncated = [whole[:n] for n in (0, 5, 8, header // 2, header, len(whole) - 1)]
+    garbage = [
+        b"nonsense",
+        b"nonsense" * 50,
+        whole[:8] + b"x" * (len(whole) - 8),
+        whole.replace(b"F32", b"F33"),
+        whole.replace(b": 1}", b": ?}"),
+    ]
+    for damaged in truncated + garbage:
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"some.safetensors is damaged"):
+            read_tensors(path)
+
+
+def test_leftovers_of_killed_writes_are_swept_and_nothing_else(tmp_path):
+    ours = {"run.json", ".hidden.part", ".part", "images.1.part"}
+    for name in (*ours, ".checkpoint.safetensors.123.part", ".run.json.7.part"):
+        (tmp_path / name).touch()
+    sweep(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == ours
 
 
 def test_a_failed_write_leaves_the_earlier_file(tmp_path, monkeypatch):

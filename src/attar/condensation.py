@@ -12,7 +12,7 @@ import torch
 
 from attar.artefact import MANIFEST, CondensedSet, load
 from attar.data import load_data
-from attar.files import read_json, write_json
+from attar.files import read_json, sweep, write_json
 from attar.optimise import CHECKPOINT, METRICS, metrics
 from attar.recipe import Resolved, known, resolve
 from attar.rng import Rng
@@ -61,6 +61,7 @@ def condense(
             same(run.folder, request, anyway=True)
             return load(run.folder)
         before = begin(run.folder, request, resume, anyway, overwrite)
+        sweep(run.folder)
     start = time.perf_counter()
     with full_precision(unless=precision == "tf32"):
         made = resolved.method(task, ipc, run)

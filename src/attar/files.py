@@ -27,6 +27,12 @@ def beside(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def sweep(folder: Path) -> None:
+    """Remove what killed writes left in a run's folder. Not for folders that several processes write to."""
+    for leftover in folder.glob(".*.*[0-9].part"):
+        leftover.unlink(missing_ok=True)
+
+
 def write_json(path: Path, value: Any) -> None:
     with beside(path) as temporary:
         temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
@@ -62,10 +68,10 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise ValueError(f"no such file: {path}")
     try:
         with safe_open(path, "pt") as file:
-            meta = (file.metadata() or {}).get("attar")
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
+            names, meta = file.keys(), (file.metadata() or {}).get("attar")
+            tensors = {name: file.get_tensor(name) for name in names}
+        if meta is None:
+            raise ValueError(f"{path} was not written by attar")
+        return tensors, json.loads(meta)
+    except (SafetensorError, OSError, json.JSONDecodeError) as error:
         raise ValueError(f"{path} is damaged: {error}") from None
-    if meta is None:
-        raise ValueError(f"{path} was not written by attar")
-    return tensors, json.loads(meta)
