@@ -1,4 +1,7 @@
 import dataclasses
+import os
+import signal
+import time
 
 import pytest
 import torch
@@ -87,14 +90,44 @@ def test_rows_are_complete_and_reproducible(task):
     assert (rows[0].protocol, rows[0].epochs, rows[0].split, rows[0].network) == ("quick", 8, "test set", "ConvNet")
 
 
-def test_processes_and_this_process_agree(task, monkeypatch):
-    here = attar.evaluate(CondensedSet.whole(task), task, protocol=QUICK, seeds=2, **CPU)
+def apart(monkeypatch):
+    """From here on networks are trained in two processes."""
     monkeypatch.setattr("attar.evaluation.WORTH_PROCESSES", 0)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+
+
+def test_processes_and_this_process_agree(task, monkeypatch):
+    here = attar.evaluate(CondensedSet.whole(task), task, protocol=QUICK, seeds=2, **CPU)
+    apart(monkeypatch)
     ticks = []
-    apart = attar.evaluate(CondensedSet.whole(task), task, protocol=QUICK, seeds=2, progress=lambda d, t, _: ticks.append((d, t)), **CPU)
-    assert [row.accuracy for row in here] == [row.accuracy for row in apart]
+    there = attar.evaluate(CondensedSet.whole(task), task, protocol=QUICK, seeds=2, progress=lambda d, t, _: ticks.append((d, t)), **CPU)
+    assert [row.accuracy for row in here] == [row.accuracy for row in there]
     assert all(total == 16 for _, total in ticks)
+
+
+def killed(job, ticker):
+    """As the system does it when memory runs out."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def failed(job, ticker):
+    if job.seed:
+        time.sleep(600)
+    raise ValueError("the first network failed")
+
+
+@pytest.mark.parametrize(
+    "end, error, sentence",
+    [(killed, OSError, "lack of memory: OMP_NUM_THREADS=1 .* trains 1 at a time"), (failed, ValueError, "the first network failed")],
+    ids=["killed", "failed"],
+)
+def test_a_process_that_ends_badly_ends_the_others(end, error, sentence, task, monkeypatch):
+    apart(monkeypatch)
+    monkeypatch.setattr("attar.evaluation.train_and_test", end)
+    start = time.monotonic()
+    with pytest.raises(error, match=sentence):
+        attar.evaluate(CondensedSet.whole(task), task, protocol=QUICK, seeds=2, **CPU)
+    assert time.monotonic() - start < 120
 
 
 @pytest.mark.parametrize("style, kinds", [("dsa", 1), ("dc", 3)])

@@ -136,20 +136,30 @@ def execute(jobs: list[Job], flop: int, ticker: Ticker) -> list["Result"]:
     count = min(torch.get_num_threads(), len(jobs))
     if device.type != "cpu" or count < 2 or flop < WORTH_PROCESSES * eager_flops(device) or not travels(jobs[0]):
         return [train_and_test(job, ticker, show=True) for job in jobs]
+    return spread(jobs, count, ticker)
+
+
+def spread(jobs: list[Job], count: int, ticker: Ticker) -> list["Result"]:
+    """Run the jobs in `count` one-thread processes, none of which outlives this. Raises `OSError` where one is killed."""
     from concurrent.futures import FIRST_EXCEPTION, wait
 
     from loky import ProcessPoolExecutor
+    from loky.process_executor import TerminatedWorkerError
 
-    with ProcessPoolExecutor(count, initializer=torch.set_num_threads, initargs=(1,), env=ONE_THREAD) as pool:
+    pool = ProcessPoolExecutor(count, initializer=torch.set_num_threads, initargs=(1,), env=ONE_THREAD)
+    try:
         quiet = Ticker(ticker.path, ticker.total, silent)
         futures = [pool.submit(train_and_test, job, quiet) for job in jobs]
-        try:
-            while wait(futures, timeout=1, return_when=FIRST_EXCEPTION).not_done and not any(f.done() and f.exception() for f in futures):
-                ticker.show()
-        except BaseException:
-            pool.shutdown(kill_workers=True)
-            raise
+        while (now := wait(futures, timeout=1, return_when=FIRST_EXCEPTION)).not_done and not any(f.exception() for f in now.done):
+            ticker.show()
         return [future.result() for future in futures]
+    except TerminatedWorkerError:
+        raise OSError(
+            f"one of {count} processes that train networks was killed, most likely for lack of memory: "
+            f"OMP_NUM_THREADS={count // 2} in the environment trains {count // 2} at a time"
+        ) from None
+    finally:
+        pool.shutdown(kill_workers=True)  # after Ctrl-C, or when one job failed, the others would go on for long
 
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TORCHINDUCTOR_COMPILE_THREADS": "1"}
@@ -204,6 +214,7 @@ def variant(made: CondensedSet) -> str:
 
 
 def row(made: CondensedSet, task: Task, job: Job, eight_bit: bool, result: Result) -> Row:
+    """The result with all that a reader needs to judge it; what the set's provenance does not say is `given`, 0 or `None`."""
     about: dict[str, Any] = made.provenance
     return Row(
         data=task.name,
