@@ -14,6 +14,7 @@ import torch
 import attar
 from attar import cli
 from attar.files import read_tensors
+from attar.folders import resumable
 from attar.optimise import CHECKPOINT, metrics
 
 FAST = ["--set", "updates=12", "--set", "batch_real=8", "--set", "ipm=2"]
@@ -105,6 +106,7 @@ def test_list(what, word, monkeypatch, capsys):
         (["condense", "digits", "--ipc", "0"], "the budget must be at least 1 image per class, not 0"),
         (["condense", "digits", "--set", "lrr=1"], "unknown hyper-parameter of M3D 'lrr', did you mean 'lr'?"),
         (["condense", "digits", "--set", "updates=many"], "updates must be of type int, not 'many'"),
+        (["condense", "digits", "--set", "seed=1"], "unknown hyper-parameter of M3D 'seed'"),
         (["condense", "digits", "--set", "updates"], "a setting is written key=value, not 'updates'"),
         (["condense", "digits", "--network", "convnt"], "unknown network 'convnt', did you mean 'convnet'?"),
         (["condense", "digits", "--as", "mnst"], "unknown recipe 'mnst', did you mean 'mnist'?"),
@@ -138,6 +140,15 @@ def test_bad_arrays_get_one_sentence(here, monkeypatch, capsys):
     assert "at least two classes" in refused(monkeypatch, capsys, "condense", "npz:one.npz")
     np.savez("short.npz", x=np.zeros((9, 8, 8)), y=np.arange(8) % 2)
     assert "9 images, but 8 labels" in refused(monkeypatch, capsys, "condense", "npz:short.npz")
+
+
+def test_data_of_ones_own_must_be_named_to_evaluate(here, monkeypatch, capsys):
+    rng = np.random.default_rng(0)
+    np.savez("mine.npz", x=rng.random((40, 8, 8)), y=np.arange(40) % 2)
+    assert attar_command(monkeypatch, "condense", "npz:mine.npz", "--method", "random", "--ipc", "1", "--out", "a") == 0
+    capsys.readouterr()
+    assert "what was condensed is mine, no known data set: say where it lies" in refused(monkeypatch, capsys, "evaluate", "a")
+    assert attar_command(monkeypatch, "evaluate", "a", "--data", "npz:mine.npz", "--protocol", "quick", "--seeds", "1") == 0
 
 
 def test_a_folder_of_ones_own_is_left_alone(here, monkeypatch, capsys):
@@ -177,8 +188,8 @@ def test_a_full_disk_is_said_in_one_sentence(here, monkeypatch, capsys):
     assert not (here / "a" / "recipe.json").exists()
 
 
-def test_another_engine_asks(here, monkeypatch, capsys):
-    words = ["condense", "digits", "--ipc", "1", *FAST, "--out", "a"]
+def interrupted(monkeypatch, *words: str) -> None:
+    """Ctrl-C at the seventh update."""
 
     def stop(self, done, total, loss):
         if done == 7:
@@ -186,14 +197,51 @@ def test_another_engine_asks(here, monkeypatch, capsys):
 
     with monkeypatch.context() as patch:
         patch.setattr("attar.progress.Progress.__call__", stop)
-        assert attar_command(patch, *words, "--precision", "fp32") == 130
+        assert attar_command(patch, *words) == 130
+
+
+def test_a_damaged_checkpoint_is_named_and_leftovers_of_killed_writes_are_removed(here, monkeypatch, capsys):
+    words = ["condense", "digits", "--ipc", "1", *FAST, "--out", "a"]
+    interrupted(monkeypatch, *words)
+    capsys.readouterr()
+    checkpoint, leftover = here / "a" / CHECKPOINT, here / "a" / f".{CHECKPOINT}.123.part"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:-9])
+    leftover.touch()
+    assert f"a/{CHECKPOINT} is damaged" in refused(monkeypatch, capsys, *words, "--resume")
+    assert not leftover.exists()
+    leftover.touch()
+    assert attar_command(monkeypatch, *words, "--overwrite") == 0
+    assert not leftover.exists()
+
+
+def test_another_engine_asks(here, monkeypatch, capsys):
+    words = ["condense", "digits", "--ipc", "1", *FAST, "--out", "a"]
+    interrupted(monkeypatch, *words, "--precision", "fp32")
     err = capsys.readouterr().err
     assert "attar condense digits --ipc 1" in err and "--precision fp32 --resume" in err
     monkeypatch.setattr("sys.stdin.isatty", lambda: False, raising=False)
     sentence = refused(monkeypatch, capsys, *words, "--precision", "bf16", "--resume")
     assert "precision fp32 → bf16" in sentence and "its bits will differ" in sentence
     assert "holds an unfinished run: --resume" in refused(monkeypatch, capsys, *words)
-    assert attar_command(monkeypatch, *words, "--precision", "bf16", "--resume", "--anyway") == 0
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    for answer, code in (("", 2), ("yes", 0)):
+        monkeypatch.setattr("builtins.input", lambda question, answer=answer: answer)
+        assert attar_command(monkeypatch, *words, "--precision", "bf16", "--resume") == code
+
+
+@pytest.mark.parametrize(
+    "typed, line",
+    [
+        ("condense digits --overwrite", "condense digits --resume --out runs/a"),
+        ("condense digits --out=b", "condense digits --out=b --resume"),
+        ("compare digits --out b", "compare digits --out b"),
+    ],
+)
+def test_what_to_type_after_an_interruption(typed, line, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["attar", *typed.split()])
+    with pytest.raises(SystemExit, match="130"), resumable(Path("runs/a")):
+        raise KeyboardInterrupt
+    assert capsys.readouterr().err.endswith(f"go on with:\n  attar {line}\n")
 
 
 def process(folder, *words, **options):
@@ -257,6 +305,6 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
 
 
 def test_help_is_quick_because_it_imports_no_torch():
-    code = "import sys; sys.argv = ['attar', '--help']\nfrom attar import cli\ntry: cli.main()\n"
-    code += "except SystemExit: pass\nassert 'torch' not in sys.modules"
-    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+    code = "import sys; sys.argv = ['attar', '--help']\nfrom attar import cli\ntry: cli.main()\nfinally: print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.startswith("usage: attar") and done.stdout.endswith("False\n")
