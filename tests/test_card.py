@@ -45,6 +45,7 @@ def test_image_folder_numbers_the_classes_alike(tmp_path, classes):
     made = condensed(classes, channels=3, factor=2)
     write_pictures(made, tmp_path)
     folder = image_folder(tmp_path / "images")
+    assert folder.classes == class_folders(classes)
     # ImageFolder itself opens every image as RGB.
     same([(label, image) for image, label in folder], made)
 

@@ -42,10 +42,11 @@ def test_one_process_can_compile_for_many_runs(unchecked):
 def test_nothing_compiles_twice_for_new_weights(unchecked):
     family = network("mlp", (1, 4, 4), 2)
     engine, x = Run(Rng.of(0), compile="on").engine(lambda w, x: family.logits(w, x)[0], 0), torch.randn(2, 1, 4, 4)
-    engine(family.init(Rng.of(0)), x)
+    weights = [family.init(Rng.of(i)) for i in range(3)]
+    first = engine(weights[0], x)
     with torch.compiler.set_stance("fail_on_recompile"):
-        for i in range(3):
-            engine(family.init(Rng.of(i)), x)
+        scores = [engine(w, x) for w in weights]
+    assert torch.equal(scores[0], first) and not torch.equal(scores[1], scores[2])
 
 
 def test_low_precision_stays_inside():

@@ -139,6 +139,7 @@ def write_card(made: "CondensedSet", folder: Path) -> None:
 
 
 def card(made: "CondensedSet") -> str:
+    """Markdown: what the set is for, where it comes from, how to train on it. Says nothing of what the provenance does not hold."""
     about = made.provenance
     data, method, classes = about.get("data", "a data set"), about.get("method", "a method"), len(made.classes)
     names = ", ".join(escaped(shorten(name, 40)) for name in made.classes[:20]) + (", …" if classes > 20 else "")
@@ -223,6 +224,7 @@ def brief(value: Any) -> str:
 
 
 def decoding(made: "CondensedSet") -> str:
+    """From stored floats to what networks see, in words."""
     c, h, w = made.images.shape[1:]
     mean, std = (", ".join(f"{value:.4g}" for value in values) for values in (made.mean, made.std))
     where = "on [0, 1]" if made.space == "unit" else "already normalised"

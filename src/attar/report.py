@@ -179,6 +179,7 @@ def sheets(sets: Sequence["CondensedSet"], task: "Task | None") -> list[dict[str
 
 
 def sheet(sets: Sequence["CondensedSet"], task: "Task | None", shown: int, most: int) -> dict[str, Any]:
+    """Sets of one budget side by side: the first `shown` classes, at most `most` images of each, and first the real ones."""
     decoded = [(made, made.pictures(), made.decoded_labels()) for made in sets]
     counts = [int(labels.bincount().max()) for _, _, labels in decoded]
     lines = 2 if min(most, max(counts)) > 5 else 1
