@@ -17,6 +17,8 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Annotated, Any
 
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # beside other work on the machine, threads that spin cost more than half
+
 import torch
 import tyro
 

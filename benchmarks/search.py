@@ -2,12 +2,15 @@
 
     python benchmarks/search.py mnist --root DATA --ipc 1 --protocol idc --try schedule=constant --try schedule=cosine
 
-Each `--try` is one candidate, `key=value` joined by commas. Writes `results/search/`.
+Each `--try` is one candidate, `key=value` joined by commas. With `--seconds` every candidate makes as many updates as fit
+into that time at its own pace, measured first. Writes `results/search/NAME.json` after every candidate.
 """
 
+import contextlib
 import dataclasses
+import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import tyro
@@ -21,6 +24,8 @@ from attar.progress import Progress
 from attar.recipe import parse
 from attar.task import Examples, Task
 
+WARM_UP, PACE = 10, 5.0  # updates, seconds
+
 
 def validation(task: Task) -> Task:
     """The task with a random tenth of its training images as test part."""
@@ -28,6 +33,27 @@ def validation(task: Task) -> Task:
     held, kept = order[: len(order) // 10], order[len(order) // 10 :]
     train, test = (Examples(task.train.x[rows], task.train.y[rows]) for rows in (kept, held))
     return dataclasses.replace(task, train=train, test=test, split="validation: 10 % of the training images")
+
+
+class Measured(Exception):
+    pass
+
+
+def pace(task: Task, method: str, ipc: int, settings: dict[str, Any]) -> float:
+    """Updates a second, without the first ones, which wait for the compiler."""
+    begun = rate = 0.0
+
+    def watch(done: int, total: int, loss: float) -> None:
+        nonlocal begun, rate
+        if done == WARM_UP:
+            begun = time.perf_counter()
+        elif done > WARM_UP and time.perf_counter() - begun > PACE:
+            rate = (done - WARM_UP) / (time.perf_counter() - begun)
+            raise Measured
+
+    with contextlib.suppress(Measured):
+        attar.condense(task, method, ipc, compile="on", progress=watch, **settings)
+    return rate
 
 
 def main(
@@ -38,17 +64,25 @@ def main(
     ipc: int = 1,
     protocol: str = "dm",
     seeds: int = 2,
+    seconds: float | None = None,
+    name: str = "{data}-{method}-ipc{ipc}",
 ) -> None:
     task = validation(load_data(data, root=root))
+    settings = [dict(map(parse, candidate.split(","))) for candidate in candidates]
+    if seconds is not None:
+        settings = [own | {"updates": int(seconds * pace(task, method, ipc, own))} for own in settings]
+        print([own["updates"] for own in settings], flush=True)
+    out = HOME / "results" / "search" / f"{name.format(data=data, method=method, ipc=ipc)}.json"
+    record = {"data": data, "method": method, "ipc": ipc, "protocol": protocol, "split": task.split, "seconds": seconds}
     found = []
-    for candidate in candidates:
+    for candidate, own in zip(candidates, settings, strict=True):
         with Progress(candidate) as progress:
-            made = attar.condense(task, method, ipc, seed=7, progress=progress, **dict(map(parse, candidate.split(","))))
-        rows = attar.evaluate(made, task, protocol=protocol, seeds=seeds)
-        found.append({"try": candidate, "accuracies": [row.accuracy for row in rows], "seconds": made.provenance["seconds"]})
+            made = attar.condense(task, method, ipc, seed=7, progress=progress, **own)
+        accuracies = [row.accuracy for row in attar.evaluate(made, task, protocol=protocol, seeds=seeds)]
+        mean = sum(accuracies) / seeds
+        found.append({"try": candidate, **own, "accuracies": accuracies, "mean": mean, "seconds": made.provenance["seconds"]})
         print(found[-1], flush=True)
-    record = {"data": data, "method": method, "ipc": ipc, "protocol": protocol, "split": task.split, "found": found}
-    write_json(HOME / "results" / "search" / f"{data}-{method}-ipc{ipc}.json", record | {"machine": machine(), "commit": commit()})
+        write_json(out, record | {"found": found, "machine": machine(), "commit": commit()})
 
 
 if __name__ == "__main__":
