@@ -25,7 +25,7 @@ class Resolved:
 
     @property
     def hyperparameters(self) -> dict[str, Any]:
-        return dataclasses.asdict(self.method)  # type: ignore[call-overload]
+        return dict(vars(self.method))
 
 
 def resolve(method: str, data: str, ipc: int, settings: Mapping[str, Any]) -> Resolved:
@@ -101,6 +101,7 @@ def check(cls: type, values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def fitting(key: str, value: Any, hint: Any, default: Any) -> Any:
+    """The value as `hint` wants it: one of the choices, or a finite number; whole ones from 1 (0 where the default is 0), others from 0."""
     if get_origin(hint) is Literal:
         if value not in get_args(hint):
             raise ValueError(unknown(f"value for {key}", str(value), map(str, get_args(hint))))
