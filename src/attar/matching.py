@@ -75,9 +75,9 @@ class Matching:
         syn = Pixels.start(task, ipc, run, init=s.init, factor=s.factor, space=s.space)
         augment = Augment(s.augment, s.style)
         real = s.batch_real / (s.ipm if s.keep_real else 1)
-        images = len(syn.classes) * (real + 2 * syn.each) + TRAINING * s.warm * WARM_BATCH / s.ipm
-        flop = int(s.updates * s.networks * images * task.network.flop(task.shape))
-        features, scores = run.engine(unlearned(task), flop), run.engine(training(task.network), flop)
+        image = s.updates * s.networks * task.network.flop(task.shape)
+        features = run.engine(unlearned(task), int(image * len(syn.classes) * (real + 2 * syn.each)))
+        scores = run.engine(training(task.network), int(image * TRAINING * s.warm * WARM_BATCH / s.ipm))
         return cls(s, task, run, syn, augment if task.flip else augment.without_flip(), discrepancy, features, scores)
 
     def episode(self, syn: Pixels, rng: Rng) -> Iterator[Iterator[Float[Tensor, ""]]]:

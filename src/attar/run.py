@@ -41,7 +41,8 @@ class Run:
     classes: tuple[int, ...] | None = None
     chunk: int = 256
     progress: Progress = silent
-    engines: set[str] = field(default_factory=set, compare=False)
+    engines: dict[str, int] = field(default_factory=dict, compare=False)
+    """What ran, and how many floating-point operations were asked of it."""
     cached_seconds: list[float] = field(default_factory=list, compare=False)
     """What stages took that were found in the cache: a run's seconds do not depend on who ran before."""
 
@@ -62,7 +63,8 @@ class Run:
         """
         lowered = self._lowered(function)
         compiles = self.compile == "on" or (self.compile == "auto" and worth_compiling(flop, self.device))
-        self.engines.add("compiled" if compiles else "eager")
+        ran = "compiled" if compiles else "eager"
+        self.engines[ran] = self.engines.get(ran, 0) + flop
         if self.device.type == "cpu":
             keep_freed_memory()
         if not compiles:

@@ -1,0 +1,382 @@
+"""How near Attar's loops are to the machine's limits, and how far from the published loops.
+
+    python benchmarks/speed.py [--only PATTERN] [--device cpu] [--seconds 20]
+    python benchmarks/speed.py --picture          # results/speed/NAME.png of what is there
+
+Each path runs beside its literal version (benchmarks/literal): one process each, which take turns, so that neither disturbs
+the other and noise of the machine meets both. The machine's ceilings (a large matrix product, a large copy) are measured in
+every turn too. What results/speed holds already is skipped. Images are random: speed does not depend on what they show.
+"""
+
+import dataclasses
+import multiprocessing
+import os
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from functools import partial
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # who is not at turn must not spin
+
+import torch
+import tyro
+from quality import HOME, commit, machine
+
+from attar.augment import Augment, apply
+from attar.files import read_json, write_json
+from attar.fit import TRAINING, fit
+from attar.matching import unlearned
+from attar.methods import find
+from attar.methods.herding import herd
+from attar.methods.k_center import farthest_first
+from attar.network import network
+from attar.protocol import DSA, PROTOCOLS
+from attar.rng import Rng
+from attar.run import Precision, Run, full_precision, keep_freed_memory, sliced
+from attar.task import Examples, Task
+
+RESULTS = HOME / "results" / "speed"
+WARM_UP = 2  # turns
+Tick = Callable[[], None]
+EACH = 500  # real images a class
+
+
+@dataclass(frozen=True)
+class Course:
+    """`flop` floating-point operations in one turn; `ours` and `literal` name functions here, called with `settings`."""
+
+    name: str
+    ours: str
+    literal: str
+    flop: int
+    settings: dict[str, Any]
+    processes: int = 1
+
+
+def task_of(side: int, classes: int) -> Task:
+    """Random images: grey at 28 pixels, colour above."""
+    channels = 1 if side == 28 else 3
+    generator = torch.Generator().manual_seed(0)
+
+    def part(n: int) -> Examples:
+        x = torch.randint(256, (n * classes, channels, side, side), generator=generator, dtype=torch.uint8)
+        return Examples(x, torch.arange(classes).repeat_interleave(n))
+
+    shape = (channels, side, side)
+    names = tuple(f"{c:03}" for c in range(classes))
+    return Task("noise", part(EACH), part(2), names, (0.5,) * channels, (0.29,) * channels, network("convnet", shape, classes))
+
+
+def flop(side: int) -> int:
+    return network("convnet", (1 if side == 28 else 3, side, side), 10).flop((1 if side == 28 else 3, side, side))
+
+
+# What runs in a turn: `tick` is called after each turn's work and waits for the next turn.
+
+
+def condense(side: int, classes: int, method: str, ipc: int, run: Run, tick: Tick) -> None:
+    find(method)(updates=10**6)(task_of(side, classes), ipc, dataclasses.replace(run, progress=lambda *_: tick()))
+
+
+def literal_condense(side: int, classes: int, method: str, ipc: int, run: Run, tick: Tick) -> None:
+    from literal import matching
+
+    getattr(matching, method)(find(method)(updates=10**6), task_of(side, classes), ipc, run.rng, lambda *_: tick())
+
+
+STEPS = 20  # of training in a turn
+
+
+def every(tick: Tick) -> Tick:
+    count = 0
+
+    def step() -> None:
+        nonlocal count
+        count += 1
+        if count % STEPS == 0:
+            tick()
+
+    return step
+
+
+def small_set(ipc: int) -> tuple[Task, torch.Tensor, torch.Tensor]:
+    task = task_of(32, 10)
+    rows = torch.cat([torch.arange(ipc) + c * EACH for c in range(10)])
+    return task, task.images(rows), task.train.y[rows]
+
+
+LONG = dataclasses.replace(PROTOCOLS["dm"], epochs=10**5)
+
+
+def train(ipc: int, run: Run, tick: Tick) -> None:
+    task, x, y = small_set(ipc)
+    fit(task.network, x, y, LONG, run.rng, run, tick=every(tick))
+
+
+def literal_train(ipc: int, run: Run, tick: Tick) -> None:
+    from literal import training
+
+    training.train(*small_set(ipc), LONG, run.rng, tick=every(tick))
+
+
+def features(count: int, pixels: bool, run: Run, tick: Tick, size: int = 128) -> None:
+    """Features of `count` images, with the gradient of the pixels or without any."""
+    task = task_of(32, 10)
+    w, x = task.network.init(run.rng), task.images(torch.arange(count) % len(task.train.y))
+    engine = run.engine(unlearned(task), 10**18)
+    while True:
+        if pixels:
+            x.grad = None
+            engine(w, x.requires_grad_()).square().sum().backward()
+        else:
+            with torch.no_grad():
+                sliced(lambda part: engine(w, part), x, size)
+        tick()
+
+
+def literal_features(count: int, pixels: bool, run: Run, tick: Tick) -> None:
+    """The module itself, 256 images at a time."""
+    task = task_of(32, 10)
+    with run.rng.scope():
+        module = task.network.build()
+    module.head = torch.nn.Identity()
+    for parameter in module.parameters():
+        parameter.requires_grad = False
+    x = task.images(torch.arange(count) % len(task.train.y))
+    while True:
+        if pixels:
+            x.grad = None
+            module(x.requires_grad_()).square().sum().backward()
+        else:
+            with torch.no_grad():
+                torch.cat([module(part) for part in x.split(256)])
+        tick()
+
+
+def augment(run: Run, tick: Tick, by_class: bool = False) -> None:
+    """256 images of each of ten classes, a class at a time or all at once."""
+    x, strategy, turn = torch.randn(10, 256, 3, 32, 32), Augment(DSA.strategy), 0
+    while True:
+        turn += 1
+        draw = strategy.draw(10, (3, 32, 32), run.rng.fold(turn), x.device)
+        if by_class:
+            torch.stack([apply(x[c : c + 1], draw.rows([c]))[0] for c in range(10)])
+        else:
+            apply(x, draw)
+        tick()
+
+
+def select(rule: str, run: Run, tick: Tick, literally: bool = False) -> None:
+    """Ten of 50,000 points in 2048 dimensions."""
+    from literal import selection
+
+    f = torch.randn(50_000, 2048, generator=run.rng.generator())
+    ours = {"herding": herd, "k-center": farthest_first}[rule]
+    literal = {"herding": selection.herd, "k-center": selection.farthest_first}[rule]
+    while True:
+        (literal if literally else ours)(f, 10)
+        tick()
+
+
+FUNCTIONS: dict[str, Callable[..., None]] = {
+    "condense": condense,
+    "literal_condense": literal_condense,
+    "train": train,
+    "literal_train": literal_train,
+    "features": features,
+    "literal_features": literal_features,
+    "augment": augment,
+    "literal_augment": partial(augment, by_class=True),
+    "select": select,
+    "literal_select": partial(select, literally=True),
+}
+
+
+def paths() -> list[Course]:
+    found = [
+        Course("features, no gradient", "features", "literal_features", 2560 * flop(32), {"count": 2560, "pixels": False}),
+        Course("features, pixel gradient", "features", "literal_features", 2 * 100 * flop(32), {"count": 100, "pixels": True}),
+        Course("augmentation", "augment", "literal_augment", 0, {}),
+        Course("herding", "select", "literal_select", 0, {"rule": "herding"}),
+        Course("k-center", "select", "literal_select", 0, {"rule": "k-center"}),
+    ]
+    for ipc in (1, 10, 50):
+        work = STEPS * TRAINING * 10 * ipc * flop(32)
+        found.append(Course(f"train one network, IPC {ipc}", "train", "literal_train", work, {"ipc": ipc}))
+        found.append(Course(f"train ten networks, IPC {ipc}", "train", "literal_train", work, {"ipc": ipc}, processes=2))
+    for method in ("dm", "m3d"):
+        fields = find(method)()
+        for classes in (10, 100):
+            for side in (32, 28, 64):
+                for ipc in (10, 1, 50):
+                    images = classes * (fields.batch_real + 2 * ipc * fields.factor**2)
+                    settings = {"side": side, "classes": classes, "method": method, "ipc": ipc}
+                    name = f"{method}, {classes} classes, {side} px, IPC {ipc}"
+                    found.append(Course(name, "condense", "literal_condense", images * flop(side), settings))
+    return found
+
+
+class Stop(Exception):
+    pass
+
+
+def work(line: Connection, function: str, settings: dict[str, Any], precision: Precision, device: str, threads: int) -> None:
+    """Runs the path; after each turn says how long it took and the most memory so far, and waits."""
+    torch.set_num_threads(threads)
+    start = time.perf_counter()
+
+    def tick() -> None:
+        nonlocal start
+        if device == "cuda":
+            torch.cuda.synchronize()
+        line.send((time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024))
+        if line.recv() == "stop":
+            raise Stop
+        start = time.perf_counter()
+
+    line.recv()
+    start = time.perf_counter()
+    run = Run(Rng.of(0), device=torch.device(device), precision=precision, compile="off" if "literal" in function else "on")
+    with full_precision(unless=precision == "tf32"):
+        try:
+            FUNCTIONS[function](**settings, run=run, tick=tick)
+        except Stop:
+            line.send("stopped")
+
+
+class Side:
+    """One version of a path, in processes of its own."""
+
+    def __init__(self, function: str, path: Course, precision: Precision, device: str, processes: int):
+        context = multiprocessing.get_context("spawn")
+        threads = max(1, torch.get_num_threads() // processes)
+        pairs = [context.Pipe() for _ in range(processes)]
+        self.processes = [
+            context.Process(target=work, args=(far, function, path.settings, precision, device, threads), daemon=True) for _, far in pairs
+        ]
+        self.lines, self.times, self.memory = [near for near, _ in pairs], [], 0
+        for process in self.processes:
+            process.start()
+
+    def turn(self) -> float:
+        """Seconds of one turn; several processes work at the same time, each on a network of its own."""
+        for line in self.lines:
+            line.send("go")
+        told = [line.recv() for line in self.lines]
+        self.memory = max(self.memory, sum(memory for _, memory in told))
+        self.times.append(max(seconds for seconds, _ in told) / len(self.lines))
+        return self.times[-1]
+
+    def close(self) -> None:
+        for line, process in zip(self.lines, self.processes, strict=True):
+            line.send("stop")
+            line.recv()
+            process.join()
+
+
+def ceilings(device: str) -> dict[str, float]:
+    """Operations a second of a matrix product in each precision, and bytes a second of a copy."""
+    found = {}
+    for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+        n = 2048 if device == "cpu" else 8192
+        a, b = (torch.randn(n, n, device=device).to(dtype) for _ in range(2))
+        found[name] = 2 * n**3 / best(lambda a=a, b=b: a @ b, device)
+    source = torch.empty(2**28, dtype=torch.uint8, device=device)
+    target = torch.empty_like(source)
+    found["bytes"] = 2 * len(source) / best(lambda: target.copy_(source), device)
+    return found
+
+
+def best(function: Callable[[], Any], device: str, times: int = 5) -> float:
+    seconds = []
+    for _ in range(times):
+        start = time.perf_counter()
+        function()
+        if device == "cuda":
+            torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - start)
+    return min(seconds)
+
+
+def measure(path: Course, precision: Precision, device: str, seconds: float) -> dict[str, Any]:
+    ours = Side(path.ours, path, precision, device, path.processes if device == "cpu" else 1)
+    literal = Side(path.literal, path, "fp32", device, 1)
+    first = ours.turn()
+    literal.turn()
+    for _ in range(WARM_UP - 1):
+        ours.turn(), literal.turn()
+    for side in (ours, literal):
+        side.times.clear()
+    limits, begun = [], time.perf_counter()
+    while not limits or time.perf_counter() - begun < seconds:
+        limits.append(ceilings(device))
+        ours.turn(), literal.turn()
+    ours.close(), literal.close()
+    top = {name: max(limit[name] for limit in limits) for name in limits[0]}
+    pace = statistics.median(ours.times)
+    return {
+        "path": path.name,
+        "precision": precision,
+        "seconds": pace,
+        "literal seconds": statistics.median(literal.times),
+        "ratio": statistics.median(theirs / own for own, theirs in zip(ours.times, literal.times, strict=True)),
+        "turns": len(ours.times),
+        "first turn": first,
+        "flop": path.flop,
+        "flop per second": path.flop / pace,
+        "share": path.flop / pace / top["bf16" if precision == "bf16" else "fp32"],
+        "memory": ours.memory,
+        "literal memory": literal.memory,
+        "ceilings": top,
+    }
+
+
+def picture(records: list[dict[str, Any]], out: Path) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    shown = [record for record in records if record["flop"]]
+    names = list(dict.fromkeys(record["path"] for record in shown))
+    figure, axes = plt.subplots(figsize=(8, 0.8 + 0.32 * len(names)), layout="constrained")
+    for record in shown:
+        y = names.index(record["path"]) + (0.2 if record["precision"] == "bf16" else -0.2)
+        colour = {"fp32": "#3b6ea5", "tf32": "#6b9ac4", "bf16": "#d1762f"}[record["precision"]]
+        axes.barh(y, 100 * record["share"], 0.38, color=colour)
+        axes.text(100 * record["share"] + 1, y, f"{record['ratio']:.1f} ×", va="center", fontsize=7)
+    axes.set_yticks(range(len(names)), names, fontsize=8)
+    axes.invert_yaxis()
+    axes.set_xlim(0, 110)
+    axes.set_xlabel("per cent of a large matrix product in the same precision (blue fp32, orange bf16); beside: times the literal loop")
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(out, dpi=130)
+
+
+def main(only: str = "*", device: str = "cpu", seconds: float = 20.0, name: str = "", picture_only: bool = False) -> None:
+    """`only`: a pattern of path names; `seconds`: of turns for each path; `name`: of the files, by default the device's."""
+    out = RESULTS / f"{name or device}.json"
+    record = read_json(out) if out.exists() else {"machine": machine(), "commit": commit(), "paths": []}
+    keep_freed_memory()
+    done = {(entry["path"], entry["precision"]) for entry in record["paths"]}
+    for path in paths():
+        for precision in ("bf16", "fp32"):
+            wanted = fnmatch(path.name, only) and (path.name, precision) not in done and not picture_only
+            if wanted and (path.flop or precision == "fp32"):
+                record["paths"].append(measure(path, precision, device, seconds))
+                entry = record["paths"][-1]
+                text = f"{entry['seconds']:.3f} s, {entry['ratio']:.2f} times the literal loop, {100 * entry['share']:.0f} % of the ceiling"
+                print(f"{path.name}, {precision}: {text}", file=sys.stderr, flush=True)
+                write_json(out, record)
+    picture(record["paths"], out.with_suffix(".png"))
+
+
+if __name__ == "__main__":
+    tyro.cli(main)

@@ -1,0 +1,84 @@
+"""What a run will cost, from its first two seconds."""
+
+import contextlib
+import dataclasses
+import resource
+import sys
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from attar.rows import duration, size
+from attar.run import Run, worth_compiling
+
+CALIBRATION = 2.0  # seconds
+COMPILING = {"cpu": 25.0, "cuda": 45.0}  # seconds; a third of that where the compiler's cache knows the network
+GAIN = {"fp32": 1.15, "tf32": 1.15, "bf16": 1.45}  # of compiled over eager loops, as results/speed/cpu.json has them
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Floating-point operations, seconds, the most memory in bytes, and bytes on disk (result and checkpoint)."""
+
+    flop: int
+    seconds: float
+    memory: int
+    disk: int
+    compiles: bool
+
+    def __str__(self) -> str:
+        how = "compiled, which takes part of that" if self.compiles else "eagerly"
+        lines = {
+            "work": f"{self.flop / 1e12:.3g} TFLOP in networks",
+            "time": f"about {duration(self.seconds)}, {how}",
+            "memory": f"about {size(self.memory)}",
+            "disk": f"about {size(self.disk)}",
+        }
+        return "\n".join(f"{name:8}{value}" for name, value in lines.items())
+
+
+class Enough(Exception):
+    """The calibration has seen what it needs."""
+
+
+class Pace:
+    """Progress that stops a run after `CALIBRATION` seconds, not counting the first update, and knows the rest."""
+
+    def __init__(self) -> None:
+        self.rest = 0.0
+        self.first: tuple[int, float] | None = None
+
+    def __call__(self, done: int, total: int, loss: float) -> None:
+        now = time.perf_counter()
+        if self.first is None:
+            self.first = done, now
+        elif now - self.first[1] > CALIBRATION:
+            self.rest = (now - self.first[1]) / (done - self.first[0]) * (total - done)
+            raise Enough
+
+
+def plan(method: Any, task: Any, ipc: int, run: Run) -> Plan:
+    """Run `method` eagerly, without a folder, for two seconds, and extrapolate to the whole of `run`."""
+    pace = Pace()
+    trial = dataclasses.replace(run, folder=None, compile="off", progress=pace, engines={})
+    start = time.perf_counter()
+    with contextlib.suppress(Enough):
+        method(task, ipc, trial)
+    spent, flop = time.perf_counter() - start, sum(trial.engines.values())
+    compiles = run.compile == "on" or (run.compile == "auto" and any(worth_compiling(f, run.device) for f in trial.engines.values()))
+    seconds = spent + pace.rest
+    if compiles:
+        seconds = COMPILING[run.device.type] + seconds / GAIN[run.precision]
+    images = ipc * len(run.shard(task)) * task.train.x[0].numel()
+    # float32 images, twice more in the checkpoint (their momentum too), and at most a byte a value in each of the pictures
+    return Plan(flop, seconds, peak(run), images * (3 * 4 + 2), compiles)
+
+
+def peak(run: Run) -> int:
+    """The most memory so far, in bytes: the device's, or this process's where the device is a CPU."""
+    if run.device.type == "cuda":
+        import torch
+
+        return torch.cuda.max_memory_allocated(run.device)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

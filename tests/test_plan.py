@@ -1,0 +1,51 @@
+"""What a plan counts is what a run does; how long it takes is measured elsewhere."""
+
+import pytest
+
+from attar import plan as module
+from attar.methods.dm import DM
+from attar.methods.herding import Herding
+from attar.methods.m3d import M3D
+from attar.methods.random import Random
+from attar.plan import Enough, Pace, plan
+from attar.rng import Rng
+from attar.run import Run
+
+
+@pytest.fixture(autouse=True)
+def brief(monkeypatch):
+    monkeypatch.setattr(module, "CALIBRATION", 0.0)
+
+
+def test_work_is_counted_by_forwards(task):
+    image = task.network.flop(task.shape)
+    made = plan(DM(updates=50, batch_real=8), task, 2, Run(Rng.of(0)))
+    assert made.flop == 50 * 3 * (8 + 2 * 2) * image
+    kept = plan(M3D(updates=50, batch_real=10, ipm=5, keep_real=True, factor=1), task, 2, Run(Rng.of(0)))
+    assert kept.flop == 50 * 3 * (10 / 5 + 2 * 2) * image
+
+
+def test_what_takes_long_is_compiled(task):
+    long = plan(DM(updates=10**9), task, 1, Run(Rng.of(0)))
+    assert long.compiles and not plan(DM(updates=10**9), task, 1, Run(Rng.of(0), compile="off")).compiles
+    assert not plan(DM(updates=10), task, 1, Run(Rng.of(0))).compiles
+    assert "compiled" in str(long) and "TFLOP" in str(long)
+
+
+def test_the_pace_is_that_of_the_updates_after_the_first(monkeypatch):
+    times = iter([10.0, 10.5, 13.0])
+    monkeypatch.setattr(module, "CALIBRATION", 2.0)
+    monkeypatch.setattr(module.time, "perf_counter", lambda: next(times))
+    pace = Pace()
+    pace(1, 100, 0.0)
+    pace(2, 100, 0.0)
+    with pytest.raises(Enough):
+        pace(7, 100, 0.0)
+    assert pace.rest == pytest.approx(93 / 2)  # six updates in three seconds
+
+
+@pytest.mark.parametrize("method", [Random(), Herding(epochs=1), DM(updates=3, batch_real=4)], ids=["random", "herding", "dm"])
+def test_a_plan_writes_nothing(method, task, tmp_path):
+    made = plan(method, task, 2, Run(Rng.of(0), tmp_path))
+    assert not list(tmp_path.iterdir())
+    assert made.seconds > 0 and made.disk == 2 * 3 * 64 * 14 and made.memory > 2**20
