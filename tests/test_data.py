@@ -8,6 +8,7 @@ import json
 import pickle
 import tarfile
 import urllib.request
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,11 @@ import torch
 from PIL import Image
 from torch.utils.data import Dataset, TensorDataset
 
-from attar import archives, known, parquet
+import attar
+from attar import archives, known, mapped, parquet
 from attar.arrays import images, moments, watched
 from attar.data import DATASETS, cache_folder, load_data
+from attar.rng import Rng
 from attar.task import Task
 
 REAL = Path(__file__).parents[2] / "shared" / "data"
@@ -409,6 +412,98 @@ def test_npz_that_is_none(tmp_path):
         load_data(f"npz:{tmp_path}")
 
 
+# --- npy --------------------------------------------------------------------------------------------------------------
+
+
+def write_npy(folder: Path, *arrays: np.ndarray) -> str:
+    folder.mkdir(exist_ok=True)
+    for name, values in zip(("x_train", "y_train", "x_test", "y_test"), arrays, strict=False):
+        np.save(folder / f"{name}.npy", values)
+    return f"npy:{folder}"
+
+
+@pytest.mark.parametrize("shape", [(40, 8, 6), (40, 8, 6, 3), (40, 3, 8, 6)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_npy_gives_the_bits_of_memory_and_copies_nothing(tmp_path, shape, dtype):
+    x = noise(*shape) if dtype == np.uint8 else np.random.default_rng(0).random(shape, np.float32)
+    arrays = x, turns(40), x[:6], turns(6)
+    lying, held = load_data(write_npy(tmp_path / "mine", *arrays)), load_data(arrays)
+    before = listing(tmp_path / "mine")
+    assert (lying.name, lying.split) == ("mine", "test set") and lying.on_disk and not held.on_disk
+    assert (lying.fingerprint, lying.mean, lying.std) == (held.fingerprint, held.mean, held.std)
+    assert torch.equal(lying.indices((1, 0), 9, Rng.of(0)), held.indices((1, 0), 9, Rng.of(0)))
+    samples = [task.sample((1, 0), 30, Rng.of(0)) for task in (lying, held)]
+    assert torch.equal(*samples) and samples[0].is_contiguous()
+    made = [attar.condense(task, "dm", 1, updates=3, batch_real=8) for task in (lying, held)]
+    assert torch.equal(made[0].images, made[1].images)
+    assert lying.to(torch.device("cpu")).train.x is lying.train.x and listing(tmp_path / "mine") == before
+
+
+def test_npy_without_a_test_part_is_held_out_as_in_memory(tmp_path, monkeypatch):
+    held = load_data((noise(40, 8, 8), turns(40)))
+    data = write_npy(tmp_path / "mine", noise(40, 8, 8), turns(40))
+    for limit in (mapped.LIMIT, 0):
+        monkeypatch.setattr(mapped, "LIMIT", limit)
+        lying = load_data(data)
+        assert lying.split == held.split and lying.on_disk == (limit == 0)
+        assert lying.fingerprint == held.fingerprint and torch.equal(lying.test.x, held.test.x)
+
+
+def test_npy_is_measured_once(tmp_path, monkeypatch):
+    data = write_npy(tmp_path / "mine", noise(40, 8, 8), turns(40), noise(4, 8, 8), turns(4))
+    first = load_data(data)
+    monkeypatch.setattr("attar.data.moments", lambda x: pytest.fail("measured again"))
+    second = load_data(data)
+    assert (first.mean, first.std, first.fingerprint) == (second.mean, second.std, second.fingerprint)
+    monkeypatch.undo()
+    monkeypatch.setenv("ATTAR_CACHE", str(tmp_path / "cache"))
+    write_npy(tmp_path / "mine", noise(40, 8, 8, mean=0.1))
+    assert load_data(data).mean < first.mean
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ((noise(4, 8, 8),), r"mine holds x_train.npy; expected x_train.npy and y_train.npy, and both or none of x_test.npy"),
+        ((noise(4, 8, 8), turns(4), noise(4, 8, 8)), "mine holds x_train.npy, y_train.npy, x_test.npy; expected"),
+        ((), "mine holds none of its arrays; expected"),
+        ((noise(4, 8, 8), np.array(["a", "b"] * 2, object)), r"y_train.npy holds Python objects.*y_train.astype\(str\)"),
+        ((with_value(np.nan), turns(4)), "mine: the training images hold 1 values that are NaN or infinite, the first in image 2"),
+        ((with_value(-2.5).astype(np.float32), turns(4)), "mine: the training images have values from -2.5 to 0"),
+        ((noise(5, 8, 8), turns(4)), "mine: the training part has 5 images, but 4 labels"),
+        ((noise(4, 8, 8), [5] * 4), "mine: the training labels are all '5'"),
+        ((np.zeros((0, 8, 8)), turns(4)), "mine: the training images are empty"),
+        ((noise(4, 8, 8), turns(4), noise(4, 8, 9), turns(4)), "mine: the test images are 8x9 grey"),
+    ],
+)
+def test_npy_that_is_refused(tmp_path, arrays, message):
+    with pytest.raises(ValueError, match=message):
+        load_data(write_npy(tmp_path / "mine", *arrays))
+
+
+def test_npy_that_is_none(tmp_path):
+    with pytest.raises(ValueError, match=r"no such folder: .*mine"):
+        load_data(f"npy:{tmp_path / 'mine'}")
+    data = write_npy(tmp_path / "mine", noise(40, 8, 8), turns(40))
+    path = tmp_path / "mine/x_train.npy"
+    whole = path.read_bytes()
+    for content in (b"", b"nonsense", whole[:90], whole[:-9], b"PK\3\4 and no zip"):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"x_train.npy is damaged, or no npy file"):
+            load_data(data)
+
+
+def test_other_types_than_bytes_and_floats_are_converted_a_piece_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(mapped, "LIMIT", 0)
+    monkeypatch.setattr(mapped, "PIECE", 200)
+    for x in (noise(40, 8, 8).astype(int), np.random.default_rng(0).random((40, 8, 8))):
+        lying = load_data(write_npy(tmp_path / "mine", x, turns(40), x, turns(40)))
+        assert lying.on_disk and np.array_equal(lying.train.x[:, 0], x.astype(lying.train.x.numpy().dtype))
+    with pytest.raises(ValueError, match="hold 2 values that are NaN or infinite, the first in image 21"):
+        x[[30, 21], 1, 1] = np.nan
+        load_data((x, turns(40)))
+
+
 # --- datasets ---------------------------------------------------------------------------------------------------------
 
 
@@ -486,6 +581,25 @@ def test_names_that_do_not_fit_the_labels_are_left_alone():
 def test_datasets_that_are_refused(items, message):
     with pytest.raises(ValueError, match=message):
         load_data(Pictures(items))
+
+
+def test_decoding_holds_an_image_at_a_time_where_the_set_is_large(tmp_path, monkeypatch):
+    class Counted(np.ndarray):
+        alive = most = 0
+
+    class Rows(Pictures):
+        def __getitem__(self, i):
+            weakref.finalize(made := noise(8, 8).view(Counted), lambda: setattr(Counted, "alive", Counted.alive - 1))
+            Counted.alive += 1
+            Counted.most = max(Counted.most, Counted.alive)
+            return made, i % 2
+
+    held = load_data(Rows(range(100)))
+    Counted.most = 0
+    monkeypatch.setattr(mapped, "LIMIT", 0)
+    task = load_data(Rows(range(100)))
+    assert Counted.most <= 4 and task.on_disk and task.fingerprint == held.fingerprint
+    assert not any((tmp_path / "cache/decoded").iterdir())
 
 
 def test_a_bar_is_drawn_on_a_terminal_only(monkeypatch, capsys):
@@ -682,6 +796,15 @@ def test_parquet_of_other_sets(tmp_path, name, columns):
     assert len(task.classes) == (100 if name == "cifar100" else 10) and task.classes[-1] in ("9", "99")
 
 
+def test_parquet_larger_than_memory_gives_the_same_bits(tmp_path, monkeypatch):
+    write_cifar(tmp_path)
+    first = load_data("cifar10", root=tmp_path)
+    monkeypatch.setattr(known, "DECODER", known.DECODER + 1)
+    monkeypatch.setattr(mapped, "LIMIT", 0)
+    again = load_data("cifar10", root=tmp_path)
+    assert again.on_disk and again.fingerprint == first.fingerprint and torch.equal(again.test.x, first.test.x)
+
+
 def test_shards_go_together(tmp_path):
     (train, _), x = write_cifar(tmp_path), np.stack([noise(20, 32, 32, mean=m) for m in DATASETS["cifar10"].mean], 3)
     train.rename(tmp_path / "train-00000-of-00002.parquet")
@@ -740,7 +863,7 @@ def test_what_is_decoded_once_is_cached(tmp_path, decodings):
     files = write_idx(tmp_path / "root/MNIST/raw")
     first, second = (load_data("mnist", root=tmp_path / "root") for _ in range(2))
     assert decodings == ["MNIST"] and first.fingerprint == second.fingerprint and first.classes == second.classes
-    assert torch.equal(first.test.x, second.test.x) and first.normalise(second.train.x[:1]).isfinite().all()
+    assert second.on_disk and torch.equal(first.test.x, second.test.x) and first.normalise(second.train.x[:1]).isfinite().all()
     files[0].touch()
     load_data("mnist", root=tmp_path / "root")
     assert decodings == ["MNIST"] * 2
@@ -757,7 +880,7 @@ def test_another_decoder_decodes_anew(tmp_path, decodings, monkeypatch):
 def test_a_damaged_cache_is_made_anew(tmp_path, decodings):
     write_idx(tmp_path / "root/MNIST/raw")
     first = load_data("mnist", root=tmp_path / "root")
-    (path,) = (tmp_path / "cache/decoded").iterdir()
+    (path,) = (tmp_path / "cache/decoded").glob("*.safetensors")
     for content in (b"", b"nonsense", path.read_bytes()[:-5]):
         path.unlink()
         path.write_bytes(content)

@@ -1,6 +1,9 @@
+import hashlib
+
 import torch
 from conftest import toy
 
+from attar.data import load_data
 from attar.rng import Rng
 
 
@@ -42,6 +45,16 @@ def test_normalised_by_mean_and_deviation():
 def test_the_fingerprint_tells_data_apart():
     assert toy().fingerprint == toy().fingerprint
     assert toy().fingerprint != toy(seed=1).fingerprint
+
+
+def test_the_fingerprint_is_that_of_recorded_runs():
+    """Of all bytes at once, whatever pieces they are read in."""
+    task = toy(3, counts=(3000, 2000))
+    digest = hashlib.blake2b(digest_size=16)
+    for tensor in task.train:
+        digest.update(str((tuple(tensor.shape), tensor.dtype)).encode() + tensor.numpy().tobytes())
+    assert task.fingerprint == digest.hexdigest()
+    assert load_data("digits").fingerprint == "cbf04b9f44550a7a98c0d7c664f6fa38"
 
 
 def test_rng_paths():

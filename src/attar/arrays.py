@@ -1,7 +1,8 @@
 """Images and labels as they come, turned into what a task holds; whatever cannot be meant is refused in one sentence."""
 
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
+from attar.mapped import gathered, in_place, pieces, tensor
 from attar.task import Examples
 
 T = TypeVar("T")
@@ -25,11 +27,12 @@ class Given(NamedTuple):
 
 
 class Parts(NamedTuple):
-    """Checked examples, and the names of their classes in the order of the codes."""
+    """Checked examples, the names of their classes in the order of the codes, and the files that alone they came from."""
 
     train: Examples
     test: Examples | None
     classes: tuple[str, ...]
+    files: Sequence[Path] = ()
 
 
 def parts(train: Given, test: Given | None, names: Sequence[str] | None = None) -> Parts:
@@ -71,8 +74,9 @@ def images(values: Any, what: str) -> Shaped[Tensor, "n c h w"]:
     """uint8, or float32 in [0, 1], copied to the CPU from `(n, h, w)`, `(n, h, w, c)` or `(n, c, h, w)` with 1 or 3 channels.
 
     Which axis is the channels' is seen from its length, as a side has at least 4 pixels. Integers may lie in 0..255,
-    floats in [0, 1]; booleans are black and white.
+    floats in [0, 1]; booleans are black and white. Arrays of uint8 or float32 that are mapped for reading are not copied.
     """
+    keep = in_place(values)
     values = array(values, what)
     shape = "x".join(map(str, values.shape))
     if not values.size:
@@ -87,22 +91,28 @@ def images(values: Any, what: str) -> Shaped[Tensor, "n c h w"]:
         raise ValueError(f"{what} have the shape {shape}, and so no axis of 1 or 3 channels")
     if min(values.shape[2:]) < SMALLEST:
         raise ValueError(f"{what} have the shape {shape}; a side needs at least {SMALLEST} pixels")
-    return torch.tensor(np.ascontiguousarray(intensities(values, what)))
+    dtype = kind_of(values, what)
+    if not keep or values.dtype != dtype:
+        values = gathered((np.ascontiguousarray(values[some], dtype) for some in pieces(values)), len(values))
+    return tensor(values)
 
 
-def intensities(values: np.ndarray, what: str) -> np.ndarray:
-    """uint8, or float32 in [0, 1]."""
+def kind_of(values: np.ndarray, what: str) -> np.dtype:
+    """uint8, or float32: what images become. Raises `ValueError` where a value cannot be meant for one."""
     kind = values.dtype.kind
     if kind not in "buif":
         raise ValueError(f"{what} are of type {values.dtype}; expected bytes, or floats in [0, 1]")
-    if kind == "f" and not (finite := np.isfinite(values)).all():
-        bad = np.argwhere(~finite)
-        raise ValueError(f"{what} hold {len(bad)} values that are NaN or infinite, the first in image {bad[0][0]}")
-    low, high = values.min(), values.max()
+    if values.dtype == np.uint8:
+        return values.dtype
+    ends = np.array([(values[some].min(), values[some].max()) for some in pieces(values)])
+    low, high = ends[:, 0].min(), ends[:, 1].max()
+    if not np.isfinite((low, high)).all():
+        bad = np.concatenate([some.start + np.argwhere(~np.isfinite(values[some]))[:, 0] for some in pieces(values)])
+        raise ValueError(f"{what} hold {len(bad)} values that are NaN or infinite, the first in image {bad[0]}")
     if low < 0 or high > (255 if kind in "ui" else 1):
         advice = "divide them by 255" if kind == "f" and low >= 0 and high <= 255 else "undo any normalisation"
         raise ValueError(f"{what} have values from {low:g} to {high:g}; expected bytes in 0..255 or floats in [0, 1]: {advice}")
-    return values.astype(np.uint8 if kind in "ui" else np.float32)
+    return np.dtype(np.uint8 if kind in "ui" else np.float32)
 
 
 def labels(values: Any, what: str) -> np.ndarray:
@@ -146,15 +156,19 @@ def image(value: Any, what: str) -> np.ndarray:
     return np.asarray(value.convert({"1": "L", "P": "RGB"}.get(mode, mode)))
 
 
-def stacked(pictures: Iterable[np.ndarray], what: Callable[[int], str]) -> np.ndarray:
-    """Images of one size, mode and type as one array; `what(i)` names the i-th in errors."""
-    rows: list[np.ndarray] = []
-    for i, picture in enumerate(pictures):
-        if rows and (picture.shape, picture.dtype) != (rows[0].shape, rows[0].dtype):
-            kinds = (f"{'x'.join(map(str, p.shape))} {p.dtype}" for p in (picture, rows[0]))
-            raise ValueError("{} is {}, but the first is {}; all must have one size and mode".format(what(i), *kinds))
-        rows.append(picture)
-    return np.stack(rows) if rows else np.empty((0, 0, 0))
+def stacked(pictures: Iterable[tuple[str, np.ndarray]], total: int) -> np.ndarray:
+    """`total` images of one size, mode and type, each with a name for errors, as one array."""
+
+    def rows() -> Iterator[np.ndarray]:
+        first = None
+        for what, picture in pictures:
+            first = picture if first is None else first
+            if (picture.shape, picture.dtype) != (first.shape, first.dtype):
+                kinds = (f"{'x'.join(map(str, p.shape))} {p.dtype}" for p in (picture, first))
+                raise ValueError("{} is {}, but the first is {}; all must have one size and mode".format(what, *kinds))
+            yield picture[None]
+
+    return gathered(rows(), total) if total else np.empty((0, 0, 0))
 
 
 def watched(items: Iterable[T], total: int, what: str, quiet: bool) -> Iterable[T]:
@@ -170,9 +184,9 @@ def watched(items: Iterable[T], total: int, what: str, quiet: bool) -> Iterable[
 def moments(x: Shaped[Tensor, "n c h w"]) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of each channel, on [0, 1]; the deviation is at least 0.001, as one divides by it."""
     total = torch.zeros(2, x.shape[1], dtype=torch.float64)
-    for some in x.split(4096):
-        some = some.double() / (255 if x.dtype == torch.uint8 else 1)
-        total += torch.stack([some.sum((0, 2, 3)), some.square().sum((0, 2, 3))])
+    for some in pieces(x):
+        values = x[some].contiguous().double() / (255 if x.dtype == torch.uint8 else 1)
+        total += torch.stack([values.sum((0, 2, 3)), values.square().sum((0, 2, 3))])
     mean, square = total / (x.numel() / x.shape[1])
     return tuple(mean.tolist()), tuple((square - mean**2).clamp(min=1e-6).sqrt().tolist())
 

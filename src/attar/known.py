@@ -1,8 +1,7 @@
 """Known data sets: what the literature assumes of them, and reading them where their files lie."""
 
 import hashlib
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 from attar import archives, parquet
 from attar.arrays import Given, Parts, moments, parts
 from attar.files import read_tensors, write_tensors
+from attar.mapped import cache_folder
 from attar.names import unknown
 from attar.task import Examples
 
@@ -87,21 +87,13 @@ DATASETS = {
 }
 
 
-def cache_folder() -> Path:
-    """Where Attar keeps what it can make anew: `$ATTAR_CACHE`, else `$XDG_CACHE_HOME/attar`, else `~/.cache/attar`."""
-    if own := os.environ.get("ATTAR_CACHE"):
-        return Path(own).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "attar"
-
-
 def read(name: str, root: Path | None, download: bool, quiet: bool) -> Parts:
     """The known set of that name, from `root` (default: the folder `data` of the cache), decoded once and then cached.
 
     Raises `ValueError` where the name is unknown, or its files are missing, damaged, or those of another set.
     """
     if name not in DATASETS:
-        raise ValueError(unknown("data set", name, [*DATASETS, "npz:PATH"]))
+        raise ValueError(unknown("data set", name, [*DATASETS, "npz:PATH", "npy:FOLDER"]))
     known = DATASETS[name]
     if known.source is None:
         return digits()
@@ -144,20 +136,29 @@ def checked(known: Known, folder: Path, found: Parts) -> Parts:
 
 
 def cached(name: str, files: list[Path], decode: Callable[[], Parts]) -> Parts:
-    """What `decode()` gives, from the cache where these very files (path, size, time) were decoded before."""
-    stats = [(str(f.resolve()), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
-    digest = hashlib.blake2b(repr((DECODER, stats)).encode(), digest_size=8).hexdigest()
-    path = cache_folder() / "decoded" / f"{name}-{digest}.safetensors"
+    """What `decode()` gives, from the cache where these very files were decoded before.
+
+    safetensors maps what it reads: an image comes from the disk when it is looked at. The mapping is private, so that the
+    set has to be smaller than the memory, as all known ones are.
+    """
+    path = cache_file(name, files, ".safetensors")
     with suppress(ValueError, KeyError, OSError):  # missing, damaged or unreadable: decoded anew
         tensors, meta = read_tensors(path)
         train, test = (Examples(tensors[f"{part}.x"], tensors[f"{part}.y"]) for part in ("train", "test"))
-        return Parts(train, test, tuple(meta["classes"]))
+        return Parts(train, test, tuple(meta["classes"]), files)
     found = decode()
     assert found.test is not None
     tensors = {f"{part}.{k}": t for part, both in (("train", found.train), ("test", found.test)) for k, t in both._asdict().items()}
     with suppress(OSError):  # a full or read-only disk only costs the time at the next start
         write_tensors(path, tensors, {"classes": found.classes})
-    return found
+    return found._replace(files=files)
+
+
+def cache_file(name: str, files: Sequence[Path], suffix: str) -> Path:
+    """Where what comes of these very files (path, size, time) is kept."""
+    stats = [(str(f.resolve()), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
+    digest = hashlib.blake2b(repr((DECODER, stats)).encode(), digest_size=8).hexdigest()
+    return cache_folder() / "decoded" / f"{name}-{digest}{suffix}"
 
 
 def digits() -> Parts:

@@ -16,7 +16,6 @@ from attar.arrays import Given, image, stacked, watched
 INNER = ("", "data", "plain_text")
 IMAGES = ("image", "img")
 LABELS = ("label", "fine_label", "labels")
-Row = tuple[str, str, np.ndarray, int]
 
 
 def places(folders: tuple[str, ...]) -> list[str]:
@@ -52,28 +51,26 @@ def decode(files: list[Path], title: str, quiet: bool) -> tuple[Given, Given, li
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    opened = []
+    opened = {}
     for file in files:
         try:
-            opened.append((file, pq.ParquetFile(file)))
+            opened[file] = pq.ParquetFile(file)
         except (pa.ArrowException, OSError) as error:
             raise ValueError(f"{file} is damaged, or no Parquet file: {error}") from None
-    total = sum(table.metadata.num_rows for _, table in opened)
-    rows = watched((row for file, table in opened for row in examples(file, table)), total, f"decoding {title}", quiet)
-    train: list[Row] = []
-    test: list[Row] = []
-    for row in rows:
-        (train if row[0].startswith("train-") else test).append(row)
-    return given(files[0].parent, "training", train), given(files[0].parent, "test", test), class_names(opened[0][1])
+
+    def given(part: str, prefix: str) -> Given:
+        tables = {file: table for file, table in opened.items() if file.name.startswith(prefix)}
+        total = sum(table.metadata.num_rows for table in tables.values())
+        labels: list[int] = []
+        rows = (row for file, table in tables.items() for row in examples(file, table, labels))
+        x = stacked(watched(rows, total, f"decoding {title}, {part} part", quiet), total)
+        return Given(f"{files[0].parent}: the {part}", x, np.array(labels))
+
+    return given("training", "train-"), given("test", "test-"), class_names(opened[files[0]])
 
 
-def given(folder: Path, part: str, rows: list[Row]) -> Given:
-    what = f"{folder}: the {part}"
-    return Given(what, stacked((pixels for *_, pixels, _ in rows), lambda i: rows[i][1]), np.array([label for *_, label in rows]))
-
-
-def examples(file: Path, table: Any) -> Iterator[Row]:
-    """File name, a name for errors, pixels and label of each row."""
+def examples(file: Path, table: Any, collected: list[int]) -> Iterator[tuple[str, np.ndarray]]:
+    """A name for errors and the pixels of each row, whose labels are `collected`."""
     import pyarrow as pa
 
     names = table.schema_arrow.names
@@ -88,8 +85,8 @@ def examples(file: Path, table: Any) -> Iterator[Row]:
                 whats = [f"{file}: the image of row {row + i}" for i in range(len(labels))]
                 if None in labels:
                     raise ValueError(f"{file}: row {row + labels.index(None)} has no label")
-                for what, pixels, label in zip(whats, pool.map(pixels_of, encoded, whats), labels, strict=True):
-                    yield file.name, what, pixels, label
+                collected += labels
+                yield from zip(whats, pool.map(pixels_of, encoded, whats), strict=True)
                 row += len(labels)
         except (pa.ArrowException, OSError) as error:
             raise ValueError(f"{file} is damaged: {error}") from None

@@ -11,12 +11,16 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from attar.mapped import fetch, on_disk, pieces
 from attar.network import Network, network
 from attar.rng import Rng
 
 
 class Examples(NamedTuple):
-    """Images in the dtype that came (`uint8`, or floats in [0, 1]) and labels counting from 0."""
+    """Images in the dtype that came (`uint8`, or floats in [0, 1]) and labels counting from 0.
+
+    Images may be mapped from a file, and then come from the disk as they are looked at: never write to them.
+    """
 
     x: Tensor
     y: Tensor
@@ -50,6 +54,8 @@ class Task:
         return self.train.x.device
 
     def to(self, device: torch.device) -> "Task":
+        if device == self.device:
+            return self
         train, test = (Examples(part.x.to(device), part.y.to(device)) for part in (self.train, self.test))
         return dataclasses.replace(self, train=train, test=test, network=self.network.to(device))
 
@@ -58,13 +64,13 @@ class Task:
         return dataclasses.replace(self, network=network(name, self.shape, len(self.classes)).to(self.device))
 
     @cached_property
+    def on_disk(self) -> bool:
+        """Whether the training images come from a file as they are read."""
+        return on_disk(self.train.x)
+
+    @cached_property
     def fingerprint(self) -> str:
-        """A hash of the training images and labels."""
-        digest = hashlib.blake2b(digest_size=16)
-        for tensor in self.train:
-            digest.update(str((tuple(tensor.shape), tensor.dtype)).encode())
-            digest.update(tensor.cpu().contiguous().numpy().data)
-        return digest.hexdigest()
+        return fingerprint(self.train)
 
     @cached_property
     def counts(self) -> Int[Tensor, " classes"]:
@@ -73,7 +79,7 @@ class Task:
     @cached_property
     def table(self) -> Int[Tensor, "classes most"]:
         """Row c: the training indices of class c, in order; short rows are filled with their first index."""
-        rows = [(self.train.y == c).nonzero()[:, 0] for c in range(len(self.classes))]
+        rows = self.train.y.argsort(stable=True).split(self.counts.tolist())
         most = int(self.counts.max())
         return torch.stack([torch.cat([row, row[:1].expand(most - len(row))]) for row in rows])
 
@@ -94,6 +100,8 @@ class Task:
 
     def images(self, indices: Int[Tensor, "*k"]) -> Float[Tensor, "*k c h w"]:
         """Normalised training images by index."""
+        if self.on_disk:
+            fetch(self.train.x, indices)
         return self.normalise(self.train.x[indices])
 
     def normalise(self, x: Tensor) -> Float[Tensor, "*k c h w"]:
@@ -101,8 +109,19 @@ class Task:
         return (x - per_channel(self.mean, x)) / per_channel(self.std, x)
 
 
+def fingerprint(train: Examples) -> str:
+    """A hash of the training images and labels."""
+    digest = hashlib.blake2b(digest_size=16)
+    for tensor in train:
+        digest.update(str((tuple(tensor.shape), tensor.dtype)).encode())
+        for some in pieces(tensor):
+            digest.update(tensor[some].cpu().contiguous().numpy().data)
+    return digest.hexdigest()
+
+
 def unit(x: Tensor) -> Float[Tensor, "*k c h w"]:
-    """Images on [0, 1]: bytes as float32, floats as they are."""
+    """Images on [0, 1]: bytes as float32, floats as they are; laid out as their shape says, which an array on disk need not be."""
+    x = x.contiguous()
     return x.float() / 255 if x.dtype == torch.uint8 else x
 
 
