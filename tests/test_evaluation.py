@@ -111,14 +111,14 @@ def killed(job, ticker):
 
 
 def failed(job, ticker):
-    if job.seed:
+    if job.seed == 0:
         time.sleep(600)
-    raise ValueError("the first network failed")
+    raise ValueError("the second network failed")
 
 
 @pytest.mark.parametrize(
     "end, error, sentence",
-    [(killed, OSError, "lack of memory: OMP_NUM_THREADS=1 .* trains 1 at a time"), (failed, ValueError, "the first network failed")],
+    [(killed, OSError, "lack of memory: OMP_NUM_THREADS=1 .* trains 1 at a time"), (failed, ValueError, "the second network failed")],
     ids=["killed", "failed"],
 )
 def test_a_process_that_ends_badly_ends_the_others(end, error, sentence, task, monkeypatch):

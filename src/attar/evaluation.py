@@ -150,7 +150,11 @@ def spread(jobs: list[Job], count: int, ticker: Ticker) -> list["Result"]:
     try:
         quiet = Ticker(ticker.path, ticker.total, silent)
         futures = [pool.submit(train_and_test, job, quiet) for job in jobs]
-        while (now := wait(futures, timeout=1, return_when=FIRST_EXCEPTION)).not_done and not any(f.exception() for f in now.done):
+        waiting = set(futures)
+        while waiting:
+            done, waiting = wait(waiting, timeout=1, return_when=FIRST_EXCEPTION)
+            for future in done:
+                future.result()  # a job's error now, not after the jobs before it
             ticker.show()
         return [future.result() for future in futures]
     except TerminatedWorkerError:
