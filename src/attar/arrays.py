@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
-from attar.mapped import gathered, in_place, pieces, tensor
+from attar.mapped import gathered, pieces, tensor
 from attar.task import Examples
 
 T = TypeVar("T")
@@ -76,7 +76,7 @@ def images(values: Any, what: str) -> Shaped[Tensor, "n c h w"]:
     Which axis is the channels' is seen from its length, as a side has at least 4 pixels. Integers may lie in 0..255,
     floats in [0, 1]; booleans are black and white. Arrays of uint8 or float32 that are mapped for reading are not copied.
     """
-    keep = in_place(values)
+    keep = isinstance(values, np.memmap) and values.mode == "r"  # a private mapping, open to writes, cannot exceed the memory
     values = array(values, what)
     shape = "x".join(map(str, values.shape))
     if not values.size:
