@@ -308,3 +308,11 @@ def test_help_is_quick_because_it_imports_no_torch():
     code = "import sys; sys.argv = ['attar', '--help']\nfrom attar import cli\ntry: cli.main()\nfinally: print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.startswith("usage: attar") and done.stdout.endswith("False\n")
+
+
+def test_a_dry_run_says_what_it_would_cost_and_writes_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert attar_command(monkeypatch, "condense", "digits", "--ipc", "1", "--dry-run", "--device", "cpu", *FAST) == 0
+    said = capsys.readouterr().out
+    assert [line.split()[0] for line in said.splitlines()] == ["work", "time", "memory", "disk"]
+    assert not list(tmp_path.iterdir())

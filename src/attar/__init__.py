@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from attar.artefact import CondensedSet, load
     from attar.comparison import compare
-    from attar.condensation import condense
+    from attar.condensation import condense, plan
     from attar.data import load_data
     from attar.evaluation import evaluate
     from attar.network import Network
@@ -23,10 +23,11 @@ _HOMES = {
     "evaluate": "evaluation",
     "load": "artefact",
     "load_data": "data",
+    "plan": "condensation",
     "write_report": "report",
 }
 
-__all__ = ["CondensedSet", "Network", "Task", "compare", "condense", "evaluate", "load", "load_data", "write_report"]
+__all__ = ["CondensedSet", "Network", "Task", "compare", "condense", "evaluate", "load", "load_data", "plan", "write_report"]
 
 
 def __getattr__(name: str) -> Any:

@@ -6,10 +6,11 @@ import resource
 import sys
 import time
 from dataclasses import dataclass
-from typing import Any
 
+from attar.methods import Method
 from attar.rows import duration, size
 from attar.run import Run, worth_compiling
+from attar.task import Task
 
 CALIBRATION = 2.0  # seconds
 COMPILING = {"cpu": 25.0, "cuda": 45.0}  # seconds; a third of that where the compiler's cache knows the network
@@ -57,7 +58,7 @@ class Pace:
             raise Enough
 
 
-def plan(method: Any, task: Any, ipc: int, run: Run) -> Plan:
+def forecast(method: Method, task: Task, ipc: int, run: Run) -> Plan:
     """Run `method` eagerly, without a folder, for two seconds, and extrapolate to the whole of `run`."""
     pace = Pace()
     trial = dataclasses.replace(run, folder=None, compile="off", progress=pace, engines={})

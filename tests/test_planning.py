@@ -2,12 +2,12 @@
 
 import pytest
 
-from attar import plan as module
+from attar import planning as module
 from attar.methods.dm import DM
 from attar.methods.herding import Herding
 from attar.methods.m3d import M3D
 from attar.methods.random import Random
-from attar.plan import Enough, Pace, plan
+from attar.planning import Enough, Pace, forecast
 from attar.rng import Rng
 from attar.run import Run
 
@@ -19,16 +19,16 @@ def brief(monkeypatch):
 
 def test_work_is_counted_by_forwards(task):
     image = task.network.flop(task.shape)
-    made = plan(DM(updates=50, batch_real=8), task, 2, Run(Rng.of(0)))
+    made = forecast(DM(updates=50, batch_real=8), task, 2, Run(Rng.of(0)))
     assert made.flop == 50 * 3 * (8 + 2 * 2) * image
-    kept = plan(M3D(updates=50, batch_real=10, ipm=5, keep_real=True, factor=1), task, 2, Run(Rng.of(0)))
+    kept = forecast(M3D(updates=50, batch_real=10, ipm=5, keep_real=True, factor=1), task, 2, Run(Rng.of(0)))
     assert kept.flop == 50 * 3 * (10 / 5 + 2 * 2) * image
 
 
 def test_what_takes_long_is_compiled(task):
-    long = plan(DM(updates=10**9), task, 1, Run(Rng.of(0)))
-    assert long.compiles and not plan(DM(updates=10**9), task, 1, Run(Rng.of(0), compile="off")).compiles
-    assert not plan(DM(updates=10), task, 1, Run(Rng.of(0))).compiles
+    long = forecast(DM(updates=10**9), task, 1, Run(Rng.of(0)))
+    assert long.compiles and not forecast(DM(updates=10**9), task, 1, Run(Rng.of(0), compile="off")).compiles
+    assert not forecast(DM(updates=10), task, 1, Run(Rng.of(0))).compiles
     assert "compiled" in str(long) and "TFLOP" in str(long)
 
 
@@ -46,6 +46,6 @@ def test_the_pace_is_that_of_the_updates_after_the_first(monkeypatch):
 
 @pytest.mark.parametrize("method", [Random(), Herding(epochs=1), DM(updates=3, batch_real=4)], ids=["random", "herding", "dm"])
 def test_a_plan_writes_nothing(method, task, tmp_path):
-    made = plan(method, task, 2, Run(Rng.of(0), tmp_path))
+    made = forecast(method, task, 2, Run(Rng.of(0), tmp_path))
     assert not list(tmp_path.iterdir())
     assert made.seconds > 0 and made.disk == 2 * 3 * 64 * 14 and made.memory > 2**20
