@@ -45,7 +45,7 @@ def condense(
 ) -> CondensedSet:
     """Condense `data` to `ipc` images per class.
 
-    `data` is what `attar.load_data` takes: a name, `npz:PATH`, arrays, a `Dataset`, or a `Task`. `settings` are
+    `data` is what `attar.load_data` takes: a name, `npz:PATH`, `npy:FOLDER`, arrays, a `Dataset`, or a `Task`. `settings` are
     hyper-parameters of the method, on top of the recipe for the data (or for the known set named by `recipe`).
     With `out`, the run can be interrupted and gone on with (`resume`), and its result is saved there; `anyway` resumes
     also where another engine will give other bits. Raises `ValueError` for input that cannot be condensed as asked.

@@ -20,6 +20,7 @@ def list_datasets() -> Iterator[tuple[str, str]]:
     for name, known in DATASETS.items():
         yield name, known.about
     yield "npz:PATH", "images and labels of a NumPy file"
+    yield "npy:FOLDER", "images and labels of NumPy files, which may be larger than memory"
 
 
 def list_networks() -> Iterator[tuple[str, str]]:
