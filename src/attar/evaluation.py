@@ -147,10 +147,10 @@ def spread(jobs: list[Job], count: int, ticker: Ticker) -> list["Result"]:
     from loky.process_executor import TerminatedWorkerError
 
     pool = ProcessPoolExecutor(count, initializer=torch.set_num_threads, initargs=(1,), env=ONE_THREAD)
+    quiet = Ticker(ticker.path, ticker.total, silent)
+    futures = [pool.submit(train_and_test, job, quiet) for job in jobs]
+    waiting = set(futures)
     try:
-        quiet = Ticker(ticker.path, ticker.total, silent)
-        futures = [pool.submit(train_and_test, job, quiet) for job in jobs]
-        waiting = set(futures)
         while waiting:
             done, waiting = wait(waiting, timeout=1, return_when=FIRST_EXCEPTION)
             for future in done:
@@ -163,7 +163,7 @@ def spread(jobs: list[Job], count: int, ticker: Ticker) -> list["Result"]:
             f"OMP_NUM_THREADS={count // 2} in the environment trains {count // 2} at a time"
         ) from None
     finally:
-        pool.shutdown(kill_workers=True)  # after Ctrl-C, or when one job failed, the others would go on for long
+        pool.shutdown(kill_workers=bool(waiting))  # after Ctrl-C, or when one job failed, the others would go on for long
 
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TORCHINDUCTOR_COMPILE_THREADS": "1"}

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from attar.artefact import CondensedSet
+from attar.report import labels
 from attar.rows import COLUMNS, Row, summarise
 from attar.task import Task
 
@@ -20,9 +21,9 @@ def show(rows: Sequence[Row], classes: Sequence[str]) -> None:
     for column in table.columns:
         column.justify = "left" if column.header in ("data", "method", "protocol") else "right"
     by_class = Table("accuracy by class", *classes, box=None)
-    for cell in cells:
+    for cell, label in zip(cells, labels(cells), strict=True):
         table.add_row(*cell.cells())
-        by_class.add_row(f"{cell.first.method}, {cell.first.ipc} per class", *(f"{accuracy:.1f}" for accuracy in cell.per_class))
+        by_class.add_row(label, *(f"{accuracy:.1f}" for accuracy in cell.per_class))
     console = Console(width=None if sys.stdout.isatty() else 160)
     console.print(table)
     if len(classes) <= MOST_CLASSES:
