@@ -1,6 +1,8 @@
 import pytest
 import torch
 
+from attar.methods.dm import DM
+from attar.methods.m3d import M3D
 from attar.network import network
 from attar.rng import Rng
 from attar.run import Run, default_precision, eager_flops, sliced, worth_compiling
@@ -23,9 +25,23 @@ def test_compiling_is_for_long_work():
     assert calm.engine(function, 1) is function and calm.engines == {"eager": 1}
 
 
-def test_without_a_compiler_everything_runs_eagerly(monkeypatch):
+def test_without_a_compiler_everything_runs_eagerly_and_says_so_once(monkeypatch, caplog):
     monkeypatch.setattr("shutil.which", lambda name: None)
-    assert not worth_compiling(10**18, CPU)
+    function = lambda w, x: x  # noqa: E731
+    assert all(Run(Rng.of(0)).engine(function, 10**18) is function for _ in range(2))
+    assert [record.message.partition(":")[0] for record in caplog.records] == ["no C++ compiler (g++ or clang++) on this machine"]
+    with pytest.raises(ValueError, match="compiling needs a C"):
+        Run(Rng.of(0), compile="on").engine(function, 0)
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")
+@pytest.mark.parametrize("method", [DM(updates=4, batch_real=140), M3D(updates=4, batch_real=6, ipm=2, factor=1)], ids=["dm", "m3d"])
+def test_nothing_recompiles_in_a_run(method, task, unchecked):
+    """Every graph is there after the first update: new weights, batches and augmentations need none of their own."""
+    graphs = []
+    count = torch._dynamo.utils.counters["stats"]
+    method(task, 1, Run(Rng.of(0), compile="on", progress=lambda *_: graphs.append(count["unique_graphs"])))
+    assert graphs[0] > 0 and len(set(graphs)) == 1
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")

@@ -21,7 +21,7 @@ from attar.network import Network
 from attar.protocol import PROTOCOLS, Protocol
 from attar.rng import Rng
 from attar.rows import Row
-from attar.run import Compile, Precision, Progress, Run, default_precision, eager_flops, full_precision, silent, worth_compiling
+from attar.run import Compile, Precision, Progress, Run, default_precision, eager_flops, full_precision, silent
 from attar.task import Task, per_channel, unit
 
 WORTH_PROCESSES = 20  # seconds of work; a process starts in about four
@@ -72,7 +72,7 @@ def evaluate(
         fits(made, task)
     # Decided once for all networks: what one compiles, the next finds in the cache.
     flop = work(loaded, task, protocol) * len(seeds)
-    compile = "on" if compile == "auto" and worth_compiling(flop, device) else compile
+    compile = "on" if Run(Rng.of(0), device=device, compile=compile).compiles(flop) else "off"
     precision = precision or default_precision(device)
     with tempfile.TemporaryDirectory(prefix="attar-") as folder:
         staged = [stage(made, task, eight_bit, Path(folder) / f"{i}.safetensors") for i, made in enumerate(loaded)]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from attar.methods import Method
 from attar.rows import duration, size
-from attar.run import Run, worth_compiling
+from attar.run import Run
 from attar.task import Task
 
 CALIBRATION = 2.0  # seconds
@@ -66,7 +66,7 @@ def forecast(method: Method, task: Task, ipc: int, run: Run) -> Plan:
     with contextlib.suppress(Enough):
         method(task, ipc, trial)
     spent, flop = time.perf_counter() - start, sum(trial.engines.values())
-    compiles = run.compile == "on" or (run.compile == "auto" and any(worth_compiling(f, run.device) for f in trial.engines.values()))
+    compiles = run.compiles(max(trial.engines.values(), default=0))
     seconds = spent + pace.rest
     if compiles:
         seconds = COMPILING[run.device.type] + seconds / GAIN[run.precision]

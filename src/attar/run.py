@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import functools
+import logging
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -62,7 +63,7 @@ class Run:
         Inside, convolutions and matrix products run in low precision where asked; what comes out is float32.
         """
         lowered = self._lowered(function)
-        compiles = self.compile == "on" or (self.compile == "auto" and worth_compiling(flop, self.device))
+        compiles = self.compiles(flop)
         ran = "compiled" if compiles else "eager"
         self.engines[ran] = self.engines.get(ran, 0) + flop
         if self.device.type == "cpu":
@@ -71,6 +72,17 @@ class Run:
             return lowered
         torch.compiler.reset()  # what earlier runs compiled counts against the limit of one function's variants
         return torch.compile(lowered, dynamic=False, fullgraph=True)
+
+    def compiles(self, flop: int) -> bool:
+        """Whether work of that size is compiled. Raises `ValueError` where that is asked for and there is no compiler."""
+        if self.compile == "off" or (self.compile == "auto" and not worth_compiling(flop, self.device)):
+            return False
+        if has_compiler(self.device):
+            return True
+        if self.compile == "on":
+            raise ValueError("compiling needs a C++ compiler (g++ or clang++) on this machine: leave compile at auto, or install one")
+        say_once("no C++ compiler (g++ or clang++) on this machine: networks run eagerly, which takes half as long again")
+        return False
 
     def _lowered(self, function: Callable[..., Any]) -> Callable[..., Any]:
         if self.precision != "bf16":
@@ -119,9 +131,17 @@ def default_precision(device: torch.device) -> Precision:
 
 
 def worth_compiling(flop: int, device: torch.device) -> bool:
-    """Whether eager execution would take so long that compiling first is faster, and can be done."""
-    has_compiler = device.type != "cpu" or any(shutil.which(name) for name in ("g++", "clang++", "cl"))
-    return has_compiler and flop > WORTH_COMPILING * eager_flops(device)
+    """Whether eager execution would take so long that compiling first is faster."""
+    return flop > WORTH_COMPILING * eager_flops(device)
+
+
+def has_compiler(device: torch.device) -> bool:
+    return device.type != "cpu" or any(shutil.which(name) for name in ("g++", "clang++", "cl"))
+
+
+@functools.cache
+def say_once(what: str) -> None:
+    logging.getLogger("attar").warning(what)
 
 
 def eager_flops(device: torch.device) -> float:
