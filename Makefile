@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: demo test lint results clean
+.PHONY: demo test lint results bench clean
 
 demo: .venv/ready
 	$(BIN)/attar demo
@@ -18,6 +18,10 @@ lint: .venv/ready
 # Everything under results/quality that is not there yet; needs MNIST and CIFAR-10 under DATA, and hours.
 results: .venv/ready
 	$(BIN)/python benchmarks/quality.py --root $(DATA)
+
+# Every loop beside its literal version and the machine's ceilings; what results/speed holds is skipped. An hour on two quiet cores.
+bench: .venv/ready
+	$(BIN)/python benchmarks/speed.py
 
 .venv/ready: pyproject.toml
 	$(PYTHON) -m venv .venv

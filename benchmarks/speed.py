@@ -360,6 +360,29 @@ def picture(records: list[dict[str, Any]], out: Path) -> None:
     figure.savefig(out, dpi=130)
 
 
+def growth(records: list[dict[str, Any]], out: Path) -> None:
+    """Seconds and memory of an update as classes, images and sides grow."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
+    for method, marker in (("dm", "o"), ("m3d", "s")):
+        for precision, colour in (("fp32", "#3b6ea5"), ("bf16", "#d1762f")):
+            own = [r for r in records if r["path"].startswith(f"{method}, ") and r["precision"] == precision]
+            work = [r["flop"] / 1e12 for r in own]
+            left.scatter(work, [r["seconds"] for r in own], marker=marker, color=colour, label=f"{method}, {precision}")
+            right.scatter(work, [r["memory"] / 2**30 for r in own], marker=marker, color=colour)
+    left.set(xscale="log", yscale="log", xlabel="TFLOP an update", ylabel="seconds an update")
+    right.set(xscale="log", xlabel="TFLOP an update", ylabel="peak memory of the process, GiB")
+    right.set_ylim(bottom=0)
+    left.legend(fontsize=7)
+    for axes in (left, right):
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(out, dpi=130)
+
+
 def main(only: str = "*", device: str = "cpu", seconds: float = 20.0, name: str = "", picture_only: bool = False) -> None:
     """`only`: a pattern of path names; `seconds`: of turns for each path; `name`: of the files, by default the device's."""
     out = RESULTS / f"{name or device}.json"
@@ -376,6 +399,7 @@ def main(only: str = "*", device: str = "cpu", seconds: float = 20.0, name: str 
                 print(f"{path.name}, {precision}: {text}", file=sys.stderr, flush=True)
                 write_json(out, record)
     picture(record["paths"], out.with_suffix(".png"))
+    growth(record["paths"], out.with_name(f"{out.stem}-growth.png"))
 
 
 if __name__ == "__main__":
