@@ -71,18 +71,18 @@ CELLS = [
 ]
 
 
-def measure(cell: Cell, root: Path) -> None:
+def measure(cell: Cell, root: Path, results: Path = RESULTS, device: str = "cpu") -> None:
     task = load_data(cell.data, root=root)
     sets = []
     for seed in range(cell.draws):
         folder = RUNS / f"{cell.name}-seed{seed}"
         with Progress(folder.name) as progress:
-            where = {"out": folder, "resume": (folder / "run.json").exists()}
+            where = {"device": device, "out": folder, "resume": (folder / "run.json").exists()}
             sets.append(attar.condense(task, cell.method, cell.ipc, seed=seed, progress=progress, **where, **cell.settings))
     rows = []
     for protocol in cell.protocols:
         with Progress(f"{cell.name}, {protocol}") as progress:
-            rows += attar.evaluate(sets, task, protocol=protocol, seeds=cell.seeds, progress=progress)
+            rows += attar.evaluate(sets, task, protocol=protocol, seeds=cell.seeds, device=device, progress=progress)
     record = {
         "cell": cell.name,
         "published": cell.published,
@@ -92,7 +92,7 @@ def measure(cell: Cell, root: Path) -> None:
         "condensation": [made.provenance for made in sets],
         "rows": [dataclasses.asdict(row) for row in rows],
     }
-    write_json(RESULTS / f"{cell.name}.json", record)
+    write_json(results / f"{cell.name}.json", record)
     for summary in summarise(rows):
         print("  ".join(summary.cells()), f"(published {cell.published})", flush=True)
 

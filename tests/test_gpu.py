@@ -1,0 +1,55 @@
+"""What must hold on an accelerator; the bits there are its own, its promises are not."""
+
+import json
+
+import pytest
+import torch
+from conftest import toy
+
+import attar
+from attar.methods.dm import DM
+from attar.methods.m3d import M3D
+from attar.rng import Rng
+from attar.run import Run
+
+CUDA = torch.device("cuda")
+pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an accelerator")]
+METHODS = {"dm": DM(updates=12, batch_real=8), "m3d": M3D(updates=12, batch_real=8, ipm=2, factor=1)}
+every = pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+
+
+@every
+def test_same_seed_same_bits(method):
+    task = toy().to(CUDA)
+    first, second = (method(task, 2, Run(Rng.of(0), device=CUDA)).images for _ in range(2))
+    assert torch.equal(first, second) and first.device.type == "cpu"
+
+
+@every
+def test_compiled_agrees_with_eager(method, unchecked):
+    task = toy().to(CUDA)
+    eager, compiled = (method(task, 2, Run(Rng.of(0), device=CUDA, compile=compile)).images for compile in ("off", "on"))
+    torch.testing.assert_close(eager, compiled, rtol=1e-3, atol=1e-3)
+
+
+@every
+def test_resumed_equals_uninterrupted(method, tmp_path):
+    task = toy().to(CUDA)
+
+    def stop(done, total, loss):
+        if done == 7:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        method(task, 2, Run(Rng.of(0), tmp_path, device=CUDA, progress=stop))
+    whole, parts = (method(task, 2, Run(Rng.of(0), folder, device=CUDA)).images for folder in (None, tmp_path))
+    assert torch.equal(whole, parts)
+    assert len([json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]) == 12
+
+
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
+def test_condense_and_evaluate(precision):
+    task = toy()
+    made = attar.condense(task, "dm", 2, updates=5, batch_real=8, device="cuda", precision=precision)
+    rows = attar.evaluate(made, task, protocol="quick", seeds=2, device="cuda", precision=precision)
+    assert all(row.accuracy > 50 for row in rows)
