@@ -60,7 +60,7 @@ class Course:
     processes: int = 1
 
 
-def task_of(side: int, classes: int) -> Task:
+def task_of(side: int, classes: int, device: torch.device) -> Task:
     """Random images: grey at 28 pixels, colour above."""
     channels = 1 if side == 28 else 3
     generator = torch.Generator().manual_seed(0)
@@ -71,7 +71,8 @@ def task_of(side: int, classes: int) -> Task:
 
     shape = (channels, side, side)
     names = tuple(f"{c:03}" for c in range(classes))
-    return Task("noise", part(EACH), part(2), names, (0.5,) * channels, (0.29,) * channels, network("convnet", shape, classes))
+    task = Task("noise", part(EACH), part(2), names, (0.5,) * channels, (0.29,) * channels, network("convnet", shape, classes))
+    return task.to(device)
 
 
 def flop(side: int) -> int:
@@ -82,13 +83,13 @@ def flop(side: int) -> int:
 
 
 def condense(side: int, classes: int, method: str, ipc: int, run: Run, tick: Tick) -> None:
-    find(method)(updates=10**6)(task_of(side, classes), ipc, dataclasses.replace(run, progress=lambda *_: tick()))
+    find(method)(updates=10**6)(task_of(side, classes, run.device), ipc, dataclasses.replace(run, progress=lambda *_: tick()))
 
 
 def literal_condense(side: int, classes: int, method: str, ipc: int, run: Run, tick: Tick) -> None:
     from literal import matching
 
-    getattr(matching, method)(find(method)(updates=10**6), task_of(side, classes), ipc, run.rng, lambda *_: tick())
+    getattr(matching, method)(find(method)(updates=10**6), task_of(side, classes, run.device), ipc, run.rng, lambda *_: tick())
 
 
 STEPS = 20  # of training in a turn
@@ -106,8 +107,8 @@ def every(tick: Tick) -> Tick:
     return step
 
 
-def small_set(ipc: int) -> tuple[Task, torch.Tensor, torch.Tensor]:
-    task = task_of(32, 10)
+def small_set(ipc: int, device: torch.device) -> tuple[Task, torch.Tensor, torch.Tensor]:
+    task = task_of(32, 10, device)
     rows = torch.cat([torch.arange(ipc) + c * EACH for c in range(10)])
     return task, task.images(rows), task.train.y[rows]
 
@@ -116,19 +117,19 @@ LONG = dataclasses.replace(PROTOCOLS["dm"], epochs=10**5)
 
 
 def train(ipc: int, run: Run, tick: Tick) -> None:
-    task, x, y = small_set(ipc)
+    task, x, y = small_set(ipc, run.device)
     fit(task.network, x, y, LONG, run.rng, run, tick=every(tick))
 
 
 def literal_train(ipc: int, run: Run, tick: Tick) -> None:
     from literal import training
 
-    training.train(*small_set(ipc), LONG, run.rng, tick=every(tick))
+    training.train(*small_set(ipc, run.device), LONG, run.rng, tick=every(tick))
 
 
 def features(count: int, pixels: bool, run: Run, tick: Tick, size: int = 128) -> None:
     """Features of `count` images, with the gradient of the pixels or without any."""
-    task = task_of(32, 10)
+    task = task_of(32, 10, run.device)
     w, x = task.network.init(run.rng), task.images(torch.arange(count) % len(task.train.y))
     engine = run.engine(unlearned(task), 10**18)
     while True:
@@ -143,9 +144,9 @@ def features(count: int, pixels: bool, run: Run, tick: Tick, size: int = 128) ->
 
 def literal_features(count: int, pixels: bool, run: Run, tick: Tick) -> None:
     """The module itself, 256 images at a time."""
-    task = task_of(32, 10)
+    task = task_of(32, 10, run.device)
     with run.rng.scope():
-        module = task.network.build()
+        module = task.network.build().to(run.device)
     module.head = torch.nn.Identity()
     for parameter in module.parameters():
         parameter.requires_grad = False
@@ -162,7 +163,7 @@ def literal_features(count: int, pixels: bool, run: Run, tick: Tick) -> None:
 
 def augment(run: Run, tick: Tick, by_class: bool = False) -> None:
     """256 images of each of ten classes, a class at a time or all at once."""
-    x, strategy, turn = torch.randn(10, 256, 3, 32, 32), Augment(DSA.strategy), 0
+    x, strategy, turn = torch.randn(10, 256, 3, 32, 32, device=run.device), Augment(DSA.strategy), 0
     while True:
         turn += 1
         draw = strategy.draw(10, (3, 32, 32), run.rng.fold(turn), x.device)
@@ -177,7 +178,7 @@ def select(rule: str, run: Run, tick: Tick, literally: bool = False) -> None:
     """Ten of 50,000 points in 2048 dimensions."""
     from literal import selection
 
-    f = torch.randn(50_000, 2048, generator=run.rng.generator())
+    f = torch.randn(50_000, 2048, generator=run.rng.generator()).to(run.device)
     ours = {"herding": herd, "k-center": farthest_first}[rule]
     literal = {"herding": selection.herd, "k-center": selection.farthest_first}[rule]
     while True:

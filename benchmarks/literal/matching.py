@@ -80,6 +80,6 @@ def m3d(method: M3D, task: Task, ipc: int, rng: Rng, progress: Progress = silent
 def build(task: Task, rng: Rng) -> torch.nn.Module:
     """A fresh ConvNet without its head: what enters the head are the features."""
     with rng.fold("network", 0).scope():
-        module = task.network.build()
+        module = task.network.build().to(task.device)
     module.head = torch.nn.Identity()
     return module

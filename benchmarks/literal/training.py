@@ -15,7 +15,7 @@ from attar.task import Task
 def train(task: Task, x: Tensor, y: Tensor, protocol: Protocol, rng: Rng, tick: Callable[[], None] = lambda: None) -> torch.nn.Module:
     """A network after its last epoch, on network-ready images."""
     with rng.fold("network").scope():
-        network = task.network.build()
+        network = task.network.build().to(x.device)
     augment = protocol.augment if task.flip else protocol.augment.without_flip()
     epochs, lr = protocol.length(len(x)), protocol.lr
     drops = protocol.drops(epochs)
