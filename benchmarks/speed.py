@@ -320,7 +320,6 @@ def measure(path: Course, precision: Precision, device: str, seconds: float) -> 
         limits.append(ceilings(device))
         ours.turn(), literal.turn()
     ours.close(), literal.close()
-    top = {name: max(limit[name] for limit in limits) for name in limits[0]}
     pace = statistics.median(ours.times)
     return {
         "path": path.name,
@@ -332,11 +331,15 @@ def measure(path: Course, precision: Precision, device: str, seconds: float) -> 
         "first turn": first,
         "flop": path.flop,
         "flop per second": path.flop / pace,
-        "share": path.flop / pace / top["bf16" if precision == "bf16" else "fp32"],
         "memory": ours.memory,
         "literal memory": literal.memory,
-        "ceilings": top,
+        "ceilings": {name: max(limit[name] for limit in limits) for name in limits[0]},
     }
+
+
+def share(entry: dict[str, Any], records: list[dict[str, Any]]) -> float:
+    """Of the ceiling: the best matrix product that was seen beside any path."""
+    return entry["flop per second"] / max(r["ceilings"]["bf16" if entry["precision"] == "bf16" else "fp32"] for r in records)
 
 
 def picture(records: list[dict[str, Any]], out: Path) -> None:
@@ -351,8 +354,9 @@ def picture(records: list[dict[str, Any]], out: Path) -> None:
     for record in shown:
         y = names.index(record["path"]) + (0.2 if record["precision"] == "bf16" else -0.2)
         colour = {"fp32": "#3b6ea5", "tf32": "#6b9ac4", "bf16": "#d1762f"}[record["precision"]]
-        axes.barh(y, 100 * record["share"], 0.38, color=colour)
-        axes.text(100 * record["share"] + 1, y, f"{record['ratio']:.1f} ×", va="center", fontsize=7)
+        width = 100 * share(record, records)
+        axes.barh(y, width, 0.38, color=colour)
+        axes.text(width + 1, y, f"{record['ratio']:.1f} ×", va="center", fontsize=7)
     axes.set_yticks(range(len(names)), names, fontsize=8)
     axes.invert_yaxis()
     axes.set_xlim(0, 110)
@@ -368,11 +372,15 @@ def growth(records: list[dict[str, Any]], out: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
+    if not any(r["path"].startswith(("dm, ", "m3d, ")) for r in records):
+        return
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
     for method, marker in (("dm", "o"), ("m3d", "s")):
         for precision, colour in (("fp32", "#3b6ea5"), ("bf16", "#d1762f")):
             own = [r for r in records if r["path"].startswith(f"{method}, ") and r["precision"] == precision]
             work = [r["flop"] / 1e12 for r in own]
+            if not own:
+                continue
             left.scatter(work, [r["seconds"] for r in own], marker=marker, color=colour, label=f"{method}, {precision}")
             right.scatter(work, [r["memory"] / 2**30 for r in own], marker=marker, color=colour)
     left.set(xscale="log", yscale="log", xlabel="TFLOP an update", ylabel="seconds an update")
@@ -396,7 +404,9 @@ def main(only: str = "*", device: str = "cpu", seconds: float = 20.0, name: str 
             if wanted and (path.flop or precision == "fp32"):
                 record["paths"].append(measure(path, precision, device, seconds))
                 entry = record["paths"][-1]
-                text = f"{entry['seconds']:.3f} s, {entry['ratio']:.2f} times the literal loop, {100 * entry['share']:.0f} % of the ceiling"
+                text = (
+                    f"{entry['seconds']:.3f} s, {entry['ratio']:.2f} times the literal loop, {entry['flop per second'] / 1e9:.0f} GFLOP/s"
+                )
                 print(f"{path.name}, {precision}: {text}", file=sys.stderr, flush=True)
                 write_json(out, record)
     picture(record["paths"], out.with_suffix(".png"))

@@ -26,16 +26,15 @@ class Herding:
 
 
 def herd(f: Float[Tensor, "n d"], m: int) -> Int[Tensor, " m"]:
-    """Step i picks the j, not yet picked, that minimises ‖(i + 1) μ − Σ picked − f_j‖; O(n d) a pick, exact.
+    """Step i picks the j, not yet picked, that minimises ‖(i + 1) μ − Σ picked − f_j‖; one product of f and a vector a pick.
 
-    Expanded, the score is ‖f_j‖² − 2 (i + 1) ⟨f_j, μ⟩ + 2 ⟨f_j, Σ picked⟩, whose products are kept up to date.
+    With g = f − μ that is ‖Σ g_picked + g_j‖, whose square is, but for a constant, ‖g_j‖² + 2 ⟨g_j, Σ g_picked⟩.
     """
-    f = f.double()  # the three terms nearly cancel
-    score = f.square().sum(1)
-    toward_mean, toward_sum = f @ f.mean(0), torch.zeros(len(f), dtype=f.dtype, device=f.device)
+    g = f - f.mean(0)
+    score, total = g.square().sum(1), torch.zeros_like(g[0])
     picked: list[int] = []
-    for i in range(m):
-        picked.append(int((score - 2 * (i + 1) * toward_mean + 2 * toward_sum).argmin()))
+    for _ in range(m):
+        picked.append(int(torch.addmv(score, g, total, alpha=2).argmin()))
         score[picked[-1]] = torch.inf
-        toward_sum += f @ f[picked[-1]]
+        total += g[picked[-1]]
     return torch.tensor(picked, device=f.device)

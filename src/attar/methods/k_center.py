@@ -26,11 +26,16 @@ class KCenter:
 
 
 def farthest_first(f: Float[Tensor, "n d"], m: int) -> Int[Tensor, " m"]:
-    """The image nearest to the class mean, then again and again the one farthest from all picked."""
-    picked = [int((f - f.mean(0)).square().sum(1).argmin())]
-    distance = torch.full((len(f),), torch.inf, device=f.device)
+    """The image nearest to the class mean, then again and again the one farthest from all picked.
+
+    Squared distances are expanded, so that a pick takes one product of f and a vector; what cancels is far from the farthest.
+    """
+    g = f - f.mean(0)
+    norm = g.square().sum(1)
+    picked = [int(norm.argmin())]
+    distance = torch.full_like(norm, torch.inf)
     for _ in range(m - 1):
-        distance = torch.minimum(distance, (f - f[picked[-1]]).square().sum(1))
-        distance[picked[-1]] = -1  # never twice, also among equal images
+        distance = torch.minimum(distance, torch.addmv(norm + norm[picked[-1]], g, g[picked[-1]], alpha=-2))
+        distance[picked[-1]] = -torch.inf  # never twice, also among equal images
         picked.append(int(distance.argmax()))
     return torch.tensor(picked, device=f.device)
