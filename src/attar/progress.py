@@ -17,7 +17,7 @@ class Progress:
 
     def __init__(self, what: str):
         self.what = what
-        self.start = self.told = time.monotonic()
+        self.begun = self.start = self.told = time.monotonic()
         self.first: int | None = None
         self.bar: Any = None
 
@@ -52,6 +52,8 @@ class Progress:
         assert self.first is not None
         rate = (done - self.first) / max(now - self.start, 1e-9)
         parts = [f"{done}/{total}"]
+        if done == self.first and now - self.begun >= LINE_EVERY:
+            parts.append(f"the first after {duration(now - self.begun)}, compiling included")
         if rate > 0:
             parts.append(f"{rate:.1f}/s")
         if not math.isnan(loss):

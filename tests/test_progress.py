@@ -1,0 +1,30 @@
+import pytest
+
+from attar import progress
+from attar.progress import Progress
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    times = [100.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: times[0])
+    return times
+
+
+def test_lines_off_a_terminal(clock, capsys):
+    with Progress("dm") as watch:
+        for seconds, done in ((121.0, 1), (124.0, 7), (132.0, 23), (133.0, 24)):
+            clock[0] = seconds
+            watch(done, 45, 2.5)
+    assert capsys.readouterr().err.splitlines() == [
+        "dm: 1/45, the first after 21 s, compiling included, loss 2.5",
+        "dm: 23/45, 2.0/s, loss 2.5, 11 s left",
+    ]
+
+
+def test_the_rate_of_a_run_that_goes_on_counts_from_where_it_was(clock, capsys):
+    with Progress("dm") as watch:
+        for seconds, done in ((101.0, 900), (111.0, 910)):
+            clock[0] = seconds
+            watch(done, 1000, float("nan"))
+    assert capsys.readouterr().err == "dm: 910/1000, 1.0/s, 1 min 30 s left\n"
