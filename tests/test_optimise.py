@@ -6,9 +6,10 @@ import torch
 from torch import nn
 
 from attar.files import read_tensors
-from attar.optimise import CHECKPOINT, SCHEDULES, Average, once_per_class, optimise
+from attar.optimise import CHECKPOINT, Average, optimise
 from attar.rng import Rng
 from attar.run import Run
+from attar.steps import SCHEDULES, once_per_class
 
 
 class Point(nn.Module):

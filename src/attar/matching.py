@@ -14,9 +14,10 @@ from attar.augment import Augment, Draw, apply
 from attar.fit import TRAINING, training
 from attar.kernels import Other, Sample
 from attar.network import Weights
-from attar.optimise import OPTIMISERS, SCHEDULES, Average, Optimiser, Schedule, optimise
+from attar.optimise import Average, optimise
 from attar.rng import Rng
 from attar.run import Run, sliced
+from attar.steps import OPTIMISERS, SCHEDULES, Optimiser, Schedule
 from attar.synthetic import Init, Pixels, Space
 from attar.task import Task
 

@@ -6,8 +6,8 @@ from typing import ClassVar, Literal
 from attar.artefact import CondensedSet
 from attar.kernels import KERNELS
 from attar.matching import Matching, Settings
-from attar.optimise import once_per_class
 from attar.run import Run
+from attar.steps import once_per_class
 from attar.synthetic import Init, Space
 from attar.task import Task
 

@@ -1,0 +1,49 @@
+"""How an update moves what is learned: optimisers, step sizes, momentum."""
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+
+def once_per_class(lr: float, momentum: float, classes: int) -> tuple[float, float]:
+    """The step size and momentum of ONE update that equals a paper's loop of one SGD step a class, exactly.
+
+    Each class's gradient comes once; in the other steps its momentum alone moves it, so `classes` of them make
+    lr (1 − μ^C)/(1 − μ) and μ^C (no dampening, no weight decay).
+    """
+    if not momentum < 1:
+        raise ValueError(f"momentum must be below 1, not {momentum}")
+    return lr * (1 - momentum**classes) / (1 - momentum), momentum**classes
+
+
+def sgd(parameters: Iterable[Tensor], lr: float, momentum: float) -> torch.optim.Optimizer:
+    return torch.optim.SGD(parameters, lr=lr, momentum=momentum)
+
+
+def adam(parameters: Iterable[Tensor], lr: float, momentum: float) -> torch.optim.Optimizer:
+    return torch.optim.Adam(parameters, lr=lr, betas=(momentum, 0.99))
+
+
+Optimiser = Literal["sgd", "adam"]
+OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {"sgd": sgd, "adam": adam}
+
+
+def constant(lr: float, updates: int) -> Callable[[int], float]:
+    return lambda done: lr
+
+
+def cosine(lr: float, updates: int) -> Callable[[int], float]:
+    """From `lr` to 0 along half a cosine; fresh networks keep the gradient noisy, so a constant step never settles."""
+    return lambda done: lr * (1 + math.cos(math.pi * done / updates)) / 2
+
+
+def settle(lr: float, updates: int) -> Callable[[int], float]:
+    """`lr`, and over the last fifth of the updates linearly down to 0: as far as with a constant step, without its last excursion."""
+    return lambda done: lr * min(1.0, 5 * (1 - done / updates))
+
+
+Schedule = Literal["constant", "cosine", "settle"]
+SCHEDULES: dict[str, Callable[[float, int], Callable[[int], float]]] = {"constant": constant, "cosine": cosine, "settle": settle}
