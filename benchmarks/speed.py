@@ -1,7 +1,7 @@
 """How near Attar's loops are to the machine's limits, and how far from the published loops.
 
     python benchmarks/speed.py [--only PATTERN] [--device cpu] [--seconds 20]
-    python benchmarks/speed.py --picture          # results/speed/NAME.png of what is there
+    python benchmarks/speed.py --table            # what is there, as Markdown
 
 Each path runs beside its literal version (benchmarks/literal): one process each, which take turns, so that neither disturbs
 the other and noise of the machine meets both. The machine's ceilings (a large matrix product, a large copy) are measured in
@@ -21,7 +21,7 @@ from fnmatch import fnmatch
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # who is not at turn must not spin
 
@@ -224,6 +224,9 @@ def paths() -> list[Course]:
     return found
 
 
+Table = Annotated[bool, tyro.conf.arg(name="table")]
+
+
 class Stop(Exception):
     pass
 
@@ -342,12 +345,31 @@ def share(entry: dict[str, Any], records: list[dict[str, Any]]) -> float:
     return entry["flop per second"] / max(r["ceilings"]["bf16" if entry["precision"] == "bf16" else "fp32"] for r in records)
 
 
-def picture(records: list[dict[str, Any]], out: Path) -> None:
+def table(records: list[dict[str, Any]]) -> str:
+    """All results as Markdown; a turn of training is `STEPS` steps, of all others one update or call."""
+    lines = [
+        "| path | precision | a turn | GFLOP/s | of the ceiling | × literal | memory, literal's |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for r in records:
+        work = (f"{r['flop per second'] / 1e9:.0f}", f"{100 * share(r, records):.0f} %") if r["flop"] else ("", "")
+        memory = f"{r['memory'] / 2**30:.1f}, {r['literal memory'] / 2**30:.1f} GiB"
+        cells = (r["path"], r["precision"], f"{r['seconds']:.3g} s", *work, f"{r['ratio']:.1f}", memory)
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def pyplot() -> Any:
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
+    return plt
+
+
+def picture(records: list[dict[str, Any]], out: Path) -> None:
+    plt = pyplot()
     shown = [record for record in records if record["flop"]]
     names = list(dict.fromkeys(record["path"] for record in shown))
     figure, axes = plt.subplots(figsize=(8, 0.8 + 0.32 * len(names)), layout="constrained")
@@ -392,15 +414,18 @@ def growth(records: list[dict[str, Any]], out: Path) -> None:
     figure.savefig(out, dpi=130)
 
 
-def main(only: str = "*", device: str = "cpu", seconds: float = 20.0, name: str = "", picture_only: bool = False) -> None:
+def main(only: str = "*", device: str = "cpu", seconds: float = 20.0, name: str = "", table_only: Table = False) -> None:
     """`only`: a pattern of path names; `seconds`: of turns for each path; `name`: of the files, by default the device's."""
     out = RESULTS / f"{name or device}.json"
     record = read_json(out) if out.exists() else {"machine": machine(), "commit": commit(), "paths": []}
+    if table_only:
+        print(table(record["paths"]))
+        return
     keep_freed_memory()
     done = {(entry["path"], entry["precision"]) for entry in record["paths"]}
     for path in paths():
         for precision in ("bf16", "fp32"):
-            wanted = fnmatch(path.name, only) and (path.name, precision) not in done and not picture_only
+            wanted = fnmatch(path.name, only) and (path.name, precision) not in done
             if wanted and (path.flop or precision == "fp32"):
                 record["paths"].append(measure(path, precision, device, seconds))
                 entry = record["paths"][-1]
