@@ -369,10 +369,9 @@ def pyplot() -> Any:
 
 
 def picture(records: list[dict[str, Any]], out: Path) -> None:
-    plt = pyplot()
     shown = [record for record in records if record["flop"]]
     names = list(dict.fromkeys(record["path"] for record in shown))
-    figure, axes = plt.subplots(figsize=(8, 0.8 + 0.32 * len(names)), layout="constrained")
+    figure, axes = pyplot().subplots(figsize=(8, 0.8 + 0.32 * len(names)), layout="constrained")
     for record in shown:
         y = names.index(record["path"]) + (0.2 if record["precision"] == "bf16" else -0.2)
         colour = {"fp32": "#3b6ea5", "tf32": "#6b9ac4", "bf16": "#d1762f"}[record["precision"]]
@@ -389,14 +388,9 @@ def picture(records: list[dict[str, Any]], out: Path) -> None:
 
 def growth(records: list[dict[str, Any]], out: Path) -> None:
     """Seconds and memory of an update as classes, images and sides grow."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
     if not any(r["path"].startswith(("dm, ", "m3d, ")) for r in records):
         return
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
+    figure, (left, right) = pyplot().subplots(1, 2, figsize=(9, 3.6), layout="constrained")
     for method, marker in (("dm", "o"), ("m3d", "s")):
         for precision, colour in (("fp32", "#3b6ea5"), ("bf16", "#d1762f")):
             own = [r for r in records if r["path"].startswith(f"{method}, ") and r["precision"] == precision]

@@ -9,6 +9,7 @@ import pytest
 import torch
 from conftest import toy
 
+from attar.files import read_json
 from attar.protocol import PROTOCOLS
 from attar.rng import Rng
 from attar.run import Run
@@ -22,6 +23,14 @@ def test_the_readmes_table_is_what_the_results_hold(monkeypatch):
 
     shown = re.search(r"--table -->\n(.*?)<!-- end -->", (HOME / "README.md").read_text(), re.DOTALL)
     assert shown and shown[1].strip() == quality.table()
+
+
+def test_the_table_of_speeds_is_what_the_results_hold(monkeypatch):
+    monkeypatch.syspath_prepend(HOME / "benchmarks")
+    import speed
+
+    shown = re.search(r"--table -->\n(.*?)<!-- end -->", (HOME / "docs" / "speed.md").read_text(), re.DOTALL)
+    assert shown and shown[1].strip() == speed.table(read_json(HOME / "results" / "speed" / "cpu.json")["paths"])
 
 
 def test_the_example_method_runs(tmp_path):
