@@ -26,7 +26,7 @@ Groups = Float[Tensor, "g n c h w"]
 
 @dataclass(frozen=True)
 class Step:
-    """One operation, its parameters for every group, and the groups it applies to."""
+    """One operation, its parameters for every group, and the groups it applies to, which the host knows."""
 
     op: str
     value: Float[Tensor, "g p"]
@@ -42,7 +42,7 @@ class Draw:
 
     def rows(self, groups: Sequence[int]) -> "Draw":
         """The parameters of some groups: a chunk of classes sees what the whole set of classes would."""
-        return Draw(tuple(step.rows(groups) for step in self.steps))
+        return Draw(tuple(step for step in (step.rows(groups) for step in self.steps) if step.on.any()))
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Augment:
         """
         choice = Choice(groups, same_op, rng.generator())
         steps = [
-            Step(op, value(groups, shape, rng.fold(op).generator(device)).to(device), on.to(device))
+            Step(op, value(groups, shape, rng.fold(op).generator(device)).to(device), on)
             for name, on in self._plan(choice)
             if on.any()
             for op, value in (COLOR if name == "color" else {name: OPERATIONS[name][0]}).items()
@@ -114,8 +114,11 @@ class Choice:
 def apply(x: Groups, draw: Draw) -> Groups:
     """`x` as the drawn parameters transform it; differentiable in `x`. One group in the draw serves all groups of `x`."""
     for step in draw.steps:
-        y = FUNCTIONS[step.op](x, step.value)
-        x = y if step.on.all() else torch.where(step.on[:, None, None, None, None], y, x)
+        if step.on.all():
+            x = FUNCTIONS[step.op](x, step.value)
+        else:
+            rows = step.on.nonzero()[:, 0].to(x.device)
+            x = x.index_copy(0, rows, FUNCTIONS[step.op](x[rows], step.value[rows]))
     return x
 
 
