@@ -326,6 +326,7 @@ def measure(path: Course, precision: Precision, device: str, seconds: float) -> 
     pace = statistics.median(ours.times)
     return {
         "path": path.name,
+        "commit": commit(),
         "precision": precision,
         "seconds": pace,
         "literal seconds": statistics.median(literal.times),
@@ -411,7 +412,7 @@ def growth(records: list[dict[str, Any]], out: Path) -> None:
 def main(only: str = "*", device: str = "cpu", seconds: float = 20.0, name: str = "", table_only: Table = False) -> None:
     """`only`: a pattern of path names; `seconds`: of turns for each path; `name`: of the files, by default the device's."""
     out = RESULTS / f"{name or device}.json"
-    record = read_json(out) if out.exists() else {"machine": machine(), "commit": commit(), "paths": []}
+    record = read_json(out) if out.exists() else {"machine": machine(), "paths": []}
     if table_only:
         print(table(record["paths"]))
         return
