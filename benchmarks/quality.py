@@ -75,7 +75,7 @@ def measure(cell: Cell, root: Path, results: Path = RESULTS, device: str = "cpu"
     task = load_data(cell.data, root=root)
     sets = []
     for seed in range(cell.draws):
-        folder = RUNS / f"{cell.name}-seed{seed}"
+        folder = RUNS / device / f"{cell.name}-seed{seed}"
         with Progress(folder.name) as progress:
             where = {"device": device, "out": folder, "resume": (folder / "run.json").exists()}
             sets.append(attar.condense(task, cell.method, cell.ipc, seed=seed, progress=progress, **where, **cell.settings))
@@ -105,6 +105,7 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
     }
 
 

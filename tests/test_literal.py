@@ -104,3 +104,30 @@ def test_warm_networks_know_something(exact):
         assert not any(p.requires_grad for p in w.params.values())
         losses.append(F.cross_entropy(exact.network.logits(w, x)[0], y).item())
     assert losses[1] < losses[0] - 0.1
+
+
+def test_what_never_runs_is_no_engine(exact):
+    run = Run(Rng.of(0))
+    Matching.of(DM(updates=1), exact, 1, run, lambda s, r: s.sum((1, 2)))
+    assert run.engines == {"eager": 3 * (256 + 2) * exact.network.flop(exact.shape)}
+
+
+def test_adams_steps_do_not_grow_with_the_budget(exact):
+    start = M3D(updates=1, lr=0.0, optimiser="adam", factor=1, batch_real=4)(exact, 4, Run(Rng.of(0))).images
+    moved = M3D(updates=1, lr=0.01, optimiser="adam", factor=1, batch_real=4)(exact, 4, Run(Rng.of(0))).images
+    assert 0.005 < (moved - start).abs().max() <= 0.0101
+
+
+def test_an_average_is_of_what_networks_saw(exact):
+    method = M3D(updates=4, lr=5.0, average=0.5, batch_real=4)
+    made = method(exact, 1, Run(Rng.of(0)))
+    assert made.images.min() >= 0 and made.images.max() <= 1
+    pair = Matching.of(method, exact, 1, Run(Rng.of(0)), lambda s, r: s.sum((1, 2)))
+    pair.syn.put_(pair.syn.images + 1)
+    assert pair.syn.clamped().max() == 1
+
+
+def test_equal_images_are_picked_in_order():
+    f = torch.randn(3, 16, generator=torch.Generator().manual_seed(0)).repeat(4, 1) + 100
+    picked = farthest_first(f, 12).tolist()
+    assert sorted(picked) == list(range(12)) and {i % 3 for i in picked[:3]} == {0, 1, 2}

@@ -190,7 +190,7 @@ def test_adam_resumes_too(tmp_path):
 def averaged(run, updates, stop=None):
     """Every position after an update, and the running average of them."""
     syn, path = Point(1.0, -2.0), []
-    average = Average(syn.x, 0.8)
+    average = Average(lambda: syn.x, 0.8)
     opt = torch.optim.SGD(syn.parameters(), lr=0.1, momentum=0.5)
 
     def watch(done, total, loss):
@@ -220,4 +220,4 @@ def test_a_resumed_average_is_the_same(tmp_path):
 
 def test_an_average_that_never_forgets_is_refused():
     with pytest.raises(ValueError, match="average must be below 1, not 1"):
-        Average(torch.zeros(1), 1.0)
+        Average(lambda: torch.zeros(1), 1.0)

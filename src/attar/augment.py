@@ -113,12 +113,14 @@ class Choice:
 
 def apply(x: Groups, draw: Draw) -> Groups:
     """`x` as the drawn parameters transform it; differentiable in `x`. One group in the draw serves all groups of `x`."""
+    own = False  # whether x is a copy, which may be written to
     for step in draw.steps:
         if step.on.all():
-            x = FUNCTIONS[step.op](x, step.value)
+            x, own = FUNCTIONS[step.op](x, step.value), False
         else:
             rows = step.on.nonzero()[:, 0].to(x.device)
-            x = x.index_copy(0, rows, FUNCTIONS[step.op](x[rows], step.value[rows]))
+            x, own = x if own else x.clone(), True
+            x.index_copy_(0, rows, FUNCTIONS[step.op](x[rows], step.value[rows]))
     return x
 
 

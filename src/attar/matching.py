@@ -65,7 +65,7 @@ class Matching:
     augment: Augment
     discrepancy: Discrepancy
     features: Callable[..., Tensor]
-    scores: Callable[..., tuple[Tensor, dict[str, Tensor]]]
+    scores: Callable[..., tuple[Tensor, dict[str, Tensor]]] | None
 
     @classmethod
     def of(cls, settings: Settings, task: Task, ipc: int, run: Run, discrepancy: Discrepancy) -> "Matching":
@@ -78,7 +78,8 @@ class Matching:
         real = s.batch_real / (s.ipm if s.keep_real else 1)
         image = s.updates * s.networks * task.network.flop(task.shape)
         features = run.engine(unlearned(task), int(image * len(syn.classes) * (real + 2 * syn.each)))
-        scores = run.engine(training(task.network), int(image * TRAINING * s.warm * WARM_BATCH / s.ipm))
+        warm = int(image * TRAINING * s.warm * WARM_BATCH / s.ipm)
+        scores = run.engine(training(task.network), warm) if warm else None
         return cls(s, task, run, syn, augment if task.flip else augment.without_flip(), discrepancy, features, scores)
 
     def episode(self, syn: Pixels, rng: Rng) -> Iterator[Iterator[Float[Tensor, ""]]]:
@@ -113,24 +114,29 @@ class Matching:
         opt, schedule = OPTIMISERS[s.optimiser](syn.parameters(), lr, momentum), SCHEDULES[s.schedule](lr, s.updates)
         if not s.average:
             return optimise(self.episode, syn, opt, updates=s.updates, run=self.run, lr=schedule).export()
-        average = Average(syn.images, s.average)
+        average = Average(syn.clamped, s.average)
         optimise(average.along(self.episode), syn, opt, updates=s.updates, run=self.run, lr=schedule, state=average)
         return syn.put_(average.value()).export()
 
     @torch.no_grad()
     def _real(self, i: int, w: Weights, view: "View", chunk: Sequence[int], draw: Draw) -> Other:
         key = (i, chunk[0])
-        if key not in view.features:
-            x = apply(self.task.images(view.indices[list(chunk)]), draw).flatten(0, 1)
-            view.features[key] = per_class(sliced(lambda part: self.features(w, part), x), chunk)
-        return view.features[key]
+        if key in view.features:
+            return view.features[key]
+        x = apply(self.task.images(view.indices[list(chunk)]), draw).flatten(0, 1)
+        found = per_class(sliced(lambda part: self.features(w, part), x), chunk)
+        if self.settings.keep_real:
+            view.features[key] = found
+        return found
 
     def _warm(self, w: Weights, rng: Rng) -> Weights:
         """`w` after its steps of SGD on batches with as many images of each class."""
+        if self.scores is None:
+            return w
         everyone = range(len(self.task.classes))
         each = -(-WARM_BATCH // len(everyone))
         labels = torch.tensor(everyone, device=self.task.device).repeat_interleave(each)
-        params = {name: p.requires_grad_(self.settings.warm > 0) for name, p in w.params.items()}
+        params = {name: p.requires_grad_() for name, p in w.params.items()}
         for t in range(self.settings.warm):
             scores, _ = self.scores(Weights(params, w.buffers), self.task.sample(everyone, each, rng.fold(t)).flatten(0, 1))
             slopes = torch.autograd.grad(F.cross_entropy(scores, labels), list(params.values()))
@@ -140,7 +146,7 @@ class Matching:
 
 @dataclass(frozen=True)
 class View:
-    """Real images of every class as one augmentation shows them, and their features as far as they were asked for."""
+    """Real images of every class as one augmentation shows them, and of those that are kept the features."""
 
     draw: Draw
     indices: Int[Tensor, "classes m"]

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import resource
 import sys
 import time
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from attar.task import Task
 
 CALIBRATION = 2.0  # seconds
 COMPILING = {"cpu": 25.0, "cuda": 45.0}  # seconds; a third of that where the compiler's cache knows the network
-GAIN = {"fp32": 1.15, "tf32": 1.15, "bf16": 1.45}  # of compiled over eager loops, as results/speed/cpu.json has them
+GAIN = {"fp32": 1.15, "tf32": 1.15, "bf16": 1.45}  # of compiled over eager loops, measured on two cores
 
 
 @dataclass(frozen=True)
@@ -66,13 +65,14 @@ def forecast(method: Method, task: Task, ipc: int, run: Run) -> Plan:
     with contextlib.suppress(Enough):
         method(task, ipc, trial)
     spent, flop = time.perf_counter() - start, sum(trial.engines.values())
-    compiles = run.compiles(max(trial.engines.values(), default=0))
+    compiles = flop > 0 and run.compiles(flop)
     seconds = spent + pace.rest
     if compiles:
         seconds = COMPILING[run.device.type] + seconds / GAIN[run.precision]
     images = ipc * len(run.shard(task)) * task.train.x[0].numel()
-    # float32 images, twice more in the checkpoint (their momentum too), and at most a byte a value in each of the pictures
-    return Plan(flop, seconds, peak(run), images * (3 * 4 + 2), compiles)
+    # float32 images, twice more in the checkpoint (their momentum too), and about a byte a value in each of two pictures, decoded
+    decoded = images * getattr(method, "factor", 1) ** 2
+    return Plan(flop, seconds, peak(run), images * 3 * 4 + decoded * 2, compiles)
 
 
 def peak(run: Run) -> int:
@@ -81,5 +81,7 @@ def peak(run: Run) -> int:
         import torch
 
         return torch.cuda.max_memory_allocated(run.device)
+    import resource  # not on every system
+
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

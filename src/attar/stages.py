@@ -22,7 +22,7 @@ def trained(task: Task, run: Run, epochs: int) -> Weights:
     rng = run.rng.fold("trained")
     data, engine = (
         (task.fingerprint, task.mean, task.std, task.flip),
-        (run.precision, run.compile, torch.get_num_threads(), torch.__version__),
+        (run.device.type, run.precision, run.compile, torch.get_num_threads(), torch.__version__),
     )
     identity = repr((data, engine, task.network.key, protocol, rng.path))
     path = cache_folder() / "stages" / f"{hashlib.blake2b(identity.encode(), digest_size=16).hexdigest()}.safetensors"

@@ -74,11 +74,13 @@ class Pixels(nn.Module):
         y = torch.tensor(self.classes, device=x.device).repeat_interleave(x.shape[1])
         return x.flatten(0, 1), y
 
+    def clamped(self) -> Float[Tensor, "k ipc c h w"]:
+        """The stored images as networks see them: on [0, 1], where they live there."""
+        return self.images.clamp(0, 1) if self.space == "unit" else self.images
+
     @torch.no_grad()
     def clamp_(self) -> None:
-        """Back into [0, 1], for images that live there."""
-        if self.space == "unit":
-            self.images.clamp_(0, 1)
+        self.images.copy_(self.clamped())
 
     @torch.no_grad()
     def put_(self, images: Float[Tensor, "k ipc c h w"]) -> "Pixels":

@@ -35,7 +35,7 @@ def farthest_first(f: Float[Tensor, "n d"], m: int) -> Int[Tensor, " m"]:
     picked = [int(norm.argmin())]
     distance = torch.full_like(norm, torch.inf)
     for _ in range(m - 1):
-        distance = torch.minimum(distance, torch.addmv(norm + norm[picked[-1]], g, g[picked[-1]], alpha=-2))
+        distance = torch.minimum(distance, torch.addmv(norm + norm[picked[-1]], g, g[picked[-1]], alpha=-2).clamp_min(0))
         distance[picked[-1]] = -torch.inf  # never twice, also among equal images
         picked.append(int(distance.argmax()))
     return torch.tensor(picked, device=f.device)

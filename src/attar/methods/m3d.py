@@ -16,7 +16,7 @@ from attar.task import Task
 class M3D(Settings):
     """Feature distributions under unlearned networks, matched in the RKHS of a gaussian kernel.
 
-    `lr` is in the units of `space` and a stored image of a class: it is multiplied by ipc, since the gradient carries 1/ipc.
+    `lr` is in the units of `space` and a stored image of a class: for sgd it is multiplied by ipc, since the gradient carries 1/ipc.
     Unlike the authors' code, each real batch is drawn afresh, not in epochs, and all synthetic images take part in every update.
     """
 
@@ -33,6 +33,8 @@ class M3D(Settings):
     separable: ClassVar[bool] = True
 
     def __call__(self, task: Task, ipc: int, run: Run) -> CondensedSet:
-        # The paper steps once a class on a tensor that holds all classes; one update of all of them needs one step.
-        lr, momentum = once_per_class(self.lr * ipc, self.momentum, len(task.classes))
+        lr, momentum = self.lr, self.momentum
+        if self.optimiser == "sgd":  # adam's steps do not depend on the gradient's scale
+            # The paper steps once a class on a tensor that holds all classes; one update of all of them needs one step.
+            lr, momentum = once_per_class(lr * ipc, momentum, len(task.classes))
         return Matching.of(self, task, ipc, run, KERNELS[self.kernel]).learn(lr, momentum)
