@@ -388,8 +388,9 @@ def picture(records: list[dict[str, Any]], out: Path) -> None:
 
 
 def growth(records: list[dict[str, Any]], out: Path) -> None:
-    """Seconds and memory of an update as classes, images and sides grow."""
-    if not any(r["path"].startswith(("dm, ", "m3d, ")) for r in records):
+    """Seconds and memory of an update as classes, images and sides grow; nothing to see in less than a tenfold range of work."""
+    work = [r["flop"] for r in records if r["path"].startswith(("dm, ", "m3d, "))]
+    if not work or max(work) < 10 * min(work):
         return
     figure, (left, right) = pyplot().subplots(1, 2, figsize=(9, 3.6), layout="constrained")
     for method, marker in (("dm", "o"), ("m3d", "s")):
