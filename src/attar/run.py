@@ -136,7 +136,9 @@ def worth_compiling(flop: int, device: torch.device) -> bool:
 
 
 def has_compiler(device: torch.device) -> bool:
-    return device.type != "cpu" or any(shutil.which(name) for name in ("g++", "clang++", "cl"))
+    """C++ for loops on a CPU; C for what launches a GPU's kernels."""
+    names = {"cpu": ("g++", "clang++", "cl"), "cuda": ("gcc", "clang", "cc")}
+    return any(shutil.which(name) for name in names[device.type])
 
 
 @functools.cache
