@@ -6,7 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from attar.augment import FUNCTIONS, Augment, apply, box, covered, cutmix
+from attar.augment import FUNCTIONS, Augment, apply, covered
+from attar.cutmix import box, cutmix
 from attar.rng import Rng
 
 CPU = torch.device("cpu")

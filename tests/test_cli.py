@@ -245,7 +245,11 @@ def test_what_to_type_after_an_interruption(typed, line, monkeypatch, capsys):
 
 
 def process(folder, *words, **options):
-    code = "import attar.cli, attar.optimise; attar.optimise.CHECKPOINT_EVERY = 0.3; attar.cli.main()"
+    code = (
+        "import attar.cli, attar.optimise, signal; attar.optimise.CHECKPOINT_EVERY = 0.3; "
+        "signal.signal(signal.SIGINT, signal.default_int_handler); "  # a shell's background jobs ignore it, and so do their children
+        "attar.cli.main()"
+    )
     command = [sys.executable, "-c", code, "condense", "digits", "--ipc", "1", "--out", str(folder), *words]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, **options)
 

@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from attar.augment import apply, cutmix
+from attar.augment import apply
+from attar.cutmix import cutmix
 from attar.protocol import Protocol
 from attar.rng import Rng
 from attar.task import Task

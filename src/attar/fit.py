@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from attar.augment import apply, cutmix
+from attar.augment import apply
+from attar.cutmix import cutmix
 from attar.network import Network, Weights
 from attar.protocol import Protocol
 from attar.rng import Rng

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ Episode = Callable[[Any, Rng], Iterator[Iterable[Tensor]]]
 CHECKPOINT, METRICS = "checkpoint.safetensors", "metrics.jsonl"
 CHECKPOINT_EVERY = 30.0  # seconds
 GUARD_EVERY = 100  # updates between looks at a GPU's losses; each look waits for the device
+BOUNDARY_EVERY = {"cpu": 0.0, "cuda": 1.0}  # seconds between copies of the state to go on from; each waits for the device
 
 
 def optimise(
@@ -35,7 +37,7 @@ def optimise(
 
     An episode is the life of one network: it yields the terms of one update at a time, and their gradients add up.
     `lr(done)` is the step size after `done` updates. What outlives an episode is in `state`. With a folder, a checkpoint
-    falls between two episodes every `CHECKPOINT_EVERY` seconds and when the loop is interrupted, and a run that finds one
+    falls between two episodes, every `CHECKPOINT_EVERY` seconds and when the loop is interrupted, and a run that finds one
     goes on from it to the same bits. Raises `ValueError` where a loss stops being finite; the checkpoint then holds the
     last good state.
     """
@@ -43,7 +45,8 @@ def optimise(
     journal = Journal(run)
     done, episodes = restore(run.folder, learned, opt)
     journal.keep(done)
-    boundary, saved = snapshot(learned, opt, done, episodes), time.monotonic()
+    boundary = snapshot(learned, opt, done, episodes)
+    copied = saved = time.monotonic()
     try:
         while done < updates:
             before = done
@@ -56,9 +59,11 @@ def optimise(
                 run.progress(done, updates, journal.last)
             assert done > before, "an episode must yield an update"
             episodes += 1
+            if done < updates and time.monotonic() - copied < BOUNDARY_EVERY[run.device.type]:
+                continue
             journal.check()
             finite(learned, done)
-            boundary = snapshot(learned, opt, done, episodes)
+            boundary, copied = snapshot(learned, opt, done, episodes), time.monotonic()
             if time.monotonic() - saved > CHECKPOINT_EVERY:
                 save(run.folder, boundary)
                 saved = time.monotonic()
@@ -114,9 +119,9 @@ class Journal:
         pending, self.pending = self.pending, []
         seconds = round(time.perf_counter() - self.start, 3)
         lines: list[str] = []
-        for update, loss in pending:
-            self.last = loss.item()
-            if not loss.isfinite():
+        losses = torch.stack([loss for _, loss in pending]).tolist() if pending else []  # one wait for the device
+        for (update, _), self.last in zip(pending, losses, strict=True):
+            if not math.isfinite(self.last):
                 self.append(lines)
                 raise ValueError(f"the loss became {self.last} at update {update}: lower the step size (lr), or look at the data")
             lines.append(json.dumps({"update": update, "loss": self.last, "seconds": seconds}) + "\n")
