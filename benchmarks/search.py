@@ -77,7 +77,7 @@ def main(
     found = []
     for candidate, own in zip(candidates, settings, strict=True):
         with Progress(candidate) as progress:
-            made = attar.condense(task, method, ipc, seed=7, compile="on" if seconds else "auto", progress=progress, **own)
+            made = attar.condense(task, method, ipc, seed=7, compile="on", progress=progress, **own)
         accuracies = [row.accuracy for row in attar.evaluate(made, task, protocol=protocol, seeds=seeds)]
         mean = sum(accuracies) / seeds
         found.append({"try": candidate, **own, "accuracies": accuracies, "mean": mean, "seconds": made.provenance["seconds"]})
