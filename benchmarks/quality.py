@@ -25,6 +25,7 @@ import tyro
 import attar
 from attar.data import load_data
 from attar.files import read_json, write_json
+from attar.methods import find
 from attar.progress import Progress
 from attar.rows import COLUMNS, summarise
 
@@ -73,12 +74,14 @@ CELLS = [
 
 def measure(cell: Cell, root: Path, results: Path = RESULTS, device: str = "cpu") -> None:
     task = load_data(cell.data, root=root)
+    asked = {"device": device, **cell.settings}
+    planned = attar.plan(task, cell.method, cell.ipc, **asked).seconds if "updates" in fields(cell.method) else None
     sets = []
     for seed in range(cell.draws):
         folder = RUNS / device / f"{cell.name}-seed{seed}"
         with Progress(folder.name) as progress:
-            where = {"device": device, "out": folder, "resume": (folder / "run.json").exists()}
-            sets.append(attar.condense(task, cell.method, cell.ipc, seed=seed, progress=progress, **where, **cell.settings))
+            where = {"out": folder, "resume": (folder / "run.json").exists()}
+            sets.append(attar.condense(task, cell.method, cell.ipc, seed=seed, progress=progress, **where, **asked))
     rows = []
     for protocol in cell.protocols:
         with Progress(f"{cell.name}, {protocol}") as progress:
@@ -86,6 +89,7 @@ def measure(cell: Cell, root: Path, results: Path = RESULTS, device: str = "cpu"
     record = {
         "cell": cell.name,
         "published": cell.published,
+        "planned seconds": planned,
         "measured": [dict(zip(COLUMNS, summary.cells(), strict=True)) for summary in summarise(rows)],
         "machine": machine(),
         "commit": commit(),
@@ -95,6 +99,10 @@ def measure(cell: Cell, root: Path, results: Path = RESULTS, device: str = "cpu"
     write_json(results / f"{cell.name}.json", record)
     for summary in summarise(rows):
         print("  ".join(summary.cells()), f"(published {cell.published})", flush=True)
+
+
+def fields(method: str) -> set[str]:
+    return {field.name for field in dataclasses.fields(find(method))}
 
 
 def machine() -> dict[str, Any]:

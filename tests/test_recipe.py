@@ -41,7 +41,7 @@ def test_every_shipped_recipe_resolves_and_says_what_to_expect():
         ("m3d", 1, {"lr": float("nan")}, "lr must be a number of at least 0"),
         ("m3d", 1, {"lr": "fast"}, "lr must be of type float, not 'fast'"),
         ("m3d", 1, {"updates": 2.5}, "updates must be of type int"),
-        ("m3d", 1, {"kernel": "gausian"}, r"unknown value for kernel 'gausian', did you mean 'gaussian'\?"),
+        ("m3d", 1, {"discrepancy": "gausian"}, r"unknown value for discrepancy 'gausian', did you mean 'gaussian'\?"),
         ("random", 1, {"lr": 1.0}, "Random has no hyper-parameters, so no 'lr'"),
     ],
 )
@@ -51,7 +51,7 @@ def test_refusals(method, ipc, settings, sentence):
 
 
 def test_settings_of_the_command_line():
-    assert parse("lr=0.5") == ("lr", 0.5) and parse("kernel=linear") == ("kernel", "linear") and parse("updates=10") == ("updates", 10)
+    assert parse("lr=0.5") == ("lr", 0.5) and parse("init=mix") == ("init", "mix") and parse("updates=10") == ("updates", 10)
     with pytest.raises(ValueError, match="written key=value"):
         parse("lr")
 

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from attar.artefact import decode
 from attar.augment import Augment, apply
-from attar.kernels import gaussian_mmd
+from attar.kernels import gaussians, radial_mmd
 from attar.methods.dm import DM
 from attar.methods.m3d import M3D
 from attar.rng import Rng
@@ -68,7 +68,7 @@ def m3d(method: M3D, task: Task, ipc: int, rng: Rng, progress: Progress = silent
                 real = network(apply(task.images(indices[c])[None], draw.rows([c]))[0])
             tiled = decode((images[c] - mean) / std, method.factor, grey)
             synthetic = network(apply(tiled[None], draw.rows([c]))[0])
-            loss = gaussian_mmd(synthetic[None], real[None]).sum()
+            loss = radial_mmd(gaussians, synthetic[None], real[None]).sum()
             opt.zero_grad()
             loss.backward()
             opt.step()

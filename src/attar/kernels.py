@@ -1,4 +1,9 @@
-"""Discrepancies between two batches of features, for many classes at once; all in float32 or finer."""
+"""Discrepancies between two batches of features by moments and kernels, for many classes at once; all in float32 or finer.
+
+Those of a kernel are squared maximum mean discrepancies as V-statistics: E k(s, s') − 2 E k(s, r) + E k(r, r').
+"""
+
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Float
@@ -6,29 +11,10 @@ from torch import Tensor
 
 Sample = Float[Tensor, "k n d"]
 Other = Float[Tensor, "k m d"]
+Distances = Float[Tensor, "k n m"]
+Scale = Float[Tensor, "k 1 1"]
 
-
-def squared_distances(x: Sample, y: Other) -> Float[Tensor, "k n m"]:
-    """‖x_i − y_j‖², directly and clamped at 0: no square root, whose slope at 0 is infinite."""
-    dtype = x.dtype
-    if torch.get_float32_matmul_precision() != "highest":  # networks may round their products; these nearly cancel
-        x, y = x.double(), y.double()
-    return (x.square().sum(2)[:, :, None] + y.square().sum(2)[:, None, :] - 2 * x @ y.mT).clamp_min(0).to(dtype)
-
-
-def mean_squared_distance(z: Sample) -> Float[Tensor, " k"]:
-    """Mean of ‖z_i − z_j‖² over the N(N − 1) ordered pairs, in O(N d): 2N/(N − 1) (mean‖z‖² − ‖mean z‖²)."""
-    n = z.shape[1]
-    return 2 * n / (n - 1) * (z - z.mean(1, keepdim=True)).square().sum(2).mean(1)
-
-
-def gaussians(d2: Float[Tensor, "k n m"], bandwidth: Float[Tensor, " k"]) -> Float[Tensor, "k n m"]:
-    """Σ over i in −2..2 of exp(−d² / (b 2^i)): one exponential and four squarings (M3D's kernel; k(x, x) = 5)."""
-    e = (-d2 / (4 * bandwidth[:, None, None])).exp()
-    e2 = e * e
-    e4 = e2 * e2
-    e8 = e4 * e4
-    return e + e2 + e4 + e8 + e8 * e8
+COVARIANCE = 50.0  # DSDM's weight of the covariances, over the dimension
 
 
 def mean_distance(s: Sample, r: Other) -> Float[Tensor, " k"]:
@@ -36,17 +22,84 @@ def mean_distance(s: Sample, r: Other) -> Float[Tensor, " k"]:
     return (s.mean(1) - r.mean(1)).square().sum(1)
 
 
-def gaussian_mmd(s: Sample, r: Other) -> Float[Tensor, " k"]:
-    """Squared maximum mean discrepancy (V-statistic) of the five-gaussian kernel for each class.
+def covariance_distance(s: Sample, r: Other) -> Float[Tensor, " k"]:
+    """‖Ĉ_s − Ĉ_r‖² of the unbiased covariances, from n×n, n×m and m×m products of centred features; nothing of size d×d.
 
-    The bandwidth is the mean squared distance over the pooled batch, and is not differentiated (Zhang et al., AAAI 2024).
+    Raises `ValueError` where a class has a single feature vector, which has no covariance.
     """
-    bandwidth = mean_squared_distance(torch.cat([s, r], 1).detach())
+    if min(s.shape[1], r.shape[1]) < 2:
+        raise ValueError("covariances need at least two images of a class: raise ipc or factor, or choose another discrepancy")
+    x, y = s - s.mean(1, keepdim=True), r - r.mean(1, keepdim=True)
 
-    def mean_kernel(x: Sample, y: Other) -> Float[Tensor, " k"]:
-        return gaussians(squared_distances(x, y), bandwidth).mean((1, 2))
+    def product(a: Tensor, b: Tensor) -> Tensor:
+        return (a @ b.mT).square().sum((1, 2)) / ((a.shape[1] - 1) * (b.shape[1] - 1))
+
+    return product(x, x) - 2 * product(x, y) + product(y, y)
+
+
+def moments_distance(s: Sample, r: Other) -> Float[Tensor, " k"]:
+    """‖Δ mean‖² + (50/d) ‖Δ covariance‖² (the first two terms of DSDM; Li et al., ACM MM 2024)."""
+    return mean_distance(s, r) + COVARIANCE / s.shape[2] * covariance_distance(s, r)
+
+
+def polynomial_mmd(s: Sample, r: Other, scale: float | None = None, power: int = 2) -> Float[Tensor, " k"]:
+    """Kernel (⟨x, y⟩ / scale + 1)^power; by default `scale` is the mean squared norm of the pooled batch, not differentiated."""
+    unit = torch.cat([s, r], 1).detach().square().sum(2).mean(1)[:, None, None] if scale is None else scale
+
+    def mean_kernel(x: Tensor, y: Tensor) -> Tensor:
+        return (x @ y.mT / unit + 1).pow(power).mean((1, 2))
 
     return mean_kernel(s, s) - 2 * mean_kernel(s, r) + mean_kernel(r, r)
 
 
-KERNELS = {"gaussian": gaussian_mmd, "linear": mean_distance}
+def radial_mmd(kernel: Callable[[Distances, Scale], Distances], s: Sample, r: Other) -> Float[Tensor, " k"]:
+    """A kernel of the squared distance and a bandwidth: the mean squared distance over the pooled batch, not differentiated (M3D)."""
+    bandwidth = mean_squared_distance(torch.cat([s, r], 1).detach())[:, None, None]
+
+    def mean_kernel(x: Tensor, y: Tensor) -> Tensor:
+        return kernel(squared_distances(x, y), bandwidth).mean((1, 2))
+
+    return mean_kernel(s, s) - 2 * mean_kernel(s, r) + mean_kernel(r, r)
+
+
+def gaussians(d2: Distances, b: Scale) -> Distances:
+    """Σ over i in −2..2 of exp(−d² / (b 2^i)): one exponential and four squarings (M3D's kernel; k(x, x) = 5)."""
+    e = (-d2 / (4 * b)).exp()
+    e2 = e * e
+    e4 = e2 * e2
+    e8 = e4 * e4
+    return e + e2 + e4 + e8 + e8 * e8
+
+
+def laplacian(d2: Distances, b: Scale) -> Distances:
+    """exp(−d / √b)."""
+    return (-root(d2) / b.sqrt()).exp()
+
+
+def inverse_multiquadric(d2: Distances, b: Scale) -> Distances:
+    """(1 + d²/b)^−½: heavy tails, so that far images are still drawn."""
+    return (1 + d2 / b).rsqrt()
+
+
+def negative_distance(d2: Distances, b: Scale) -> Distances:
+    """−d, whatever the bandwidth: the MMD is then the energy distance 2 E‖s − r‖ − E‖s − s'‖ − E‖r − r'‖."""
+    return -root(d2)
+
+
+def squared_distances(x: Sample, y: Other) -> Distances:
+    """‖x_i − y_j‖², directly and clamped at 0: no square root, whose slope at 0 is infinite."""
+    dtype = x.dtype
+    if torch.get_float32_matmul_precision() != "highest":  # networks may round their products; these nearly cancel
+        x, y = x.double(), y.double()
+    return (x.square().sum(2)[:, :, None] + y.square().sum(2)[:, None, :] - 2 * x @ y.mT).clamp_min(0).to(dtype)
+
+
+def root(d2: Tensor) -> Tensor:
+    """√d², with slope 0 where two points coincide."""
+    return d2.clamp_min(torch.finfo(d2.dtype).tiny).sqrt()
+
+
+def mean_squared_distance(z: Sample) -> Float[Tensor, " k"]:
+    """Mean of ‖z_i − z_j‖² over the N(N − 1) ordered pairs, in O(N d): 2N/(N − 1) (mean‖z‖² − ‖mean z‖²)."""
+    n = z.shape[1]
+    return 2 * n / (n - 1) * (z - z.mean(1, keepdim=True)).square().sum(2).mean(1)

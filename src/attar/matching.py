@@ -1,38 +1,43 @@
 """Distribution matching: real and synthetic features under the same networks and the same augmentation."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from attar.artefact import CondensedSet
 from attar.augment import Augment, Draw, apply
+from attar.discrepancies import DISCREPANCIES, Discrepancy
 from attar.fit import TRAINING, training
 from attar.kernels import Other, Sample
 from attar.network import Weights
-from attar.optimise import Average, optimise
+from attar.optimise import Average, Episode, optimise
 from attar.rng import Rng
 from attar.run import Run, sliced
-from attar.steps import OPTIMISERS, SCHEDULES, Optimiser, Schedule
+from attar.steps import OPTIMISERS, SCHEDULES, Optimiser, Schedule, once_per_class
 from attar.synthetic import Init, Pixels, Space
 from attar.task import Task
 
-Discrepancy = Callable[[Sample, Other], Float[Tensor, " k"]]
 WARM_BATCH, WARM_LR = 256, 0.01
+Distance = Literal[
+    "mean", "moments", "polynomial", "gaussian", "laplacian", "multiquadric", "energy", "sliced", "sinkhorn", "characteristic"
+]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """Hyper-parameters of the methods that match feature distributions.
 
-    `ipm` updates share `networks` networks. `batch_real` is a class's; `keep_real` keeps the real batch and its augmentation
-    as long as the networks, so that their features are computed once. A network is first trained for `warm` steps on real
-    images. `draw` says whether a class has its own augmentation or all share one. `average` is the decay of a running
-    average of the pixels, which is then the result; 0 takes the last pixels.
+    `discrepancy` says how far two batches are apart, `features` whether in a network's last layer or in the pixels themselves.
+    `ipm` updates share `networks` networks, each first trained for `warm` steps on real images. `batch_real` is a class's, drawn
+    afresh or always its first images; `keep_real` keeps the batch and its augmentation as long as the networks, so that their
+    features are computed once. `draw` says whether a class has its own augmentation or all share one. `average` is the decay
+    of a running average of the pixels, which is then the result; 0 takes the last pixels.
     """
 
     updates: int
@@ -41,10 +46,13 @@ class Settings:
     optimiser: Optimiser = "sgd"
     schedule: Schedule = "constant"
     average: float = 0.0
+    discrepancy: Distance = "mean"
+    features: Literal["network", "pixels"] = "network"
     ipm: int = 1
     networks: int = 1
     warm: int = 0
     batch_real: int
+    real: Literal["fresh", "first"] = "fresh"
     keep_real: bool = False
     factor: int
     init: Init
@@ -53,10 +61,24 @@ class Settings:
     style: Literal["dsa", "idc"]
     draw: Literal["class", "shared"] = "class"
 
+    def step_per_class(self, lr: float, classes: int) -> tuple[float, float]:
+        """Step size and momentum of one update, for a paper that steps once a class on a tensor that holds all classes."""
+        if self.optimiser != "sgd":  # the others' steps do not depend on how gradients are shared out
+            return lr, self.momentum
+        return once_per_class(lr, self.momentum, classes)
+
+
+class Guide(NamedTuple):
+    """A network under which features are matched; where there is a `judge`, its cross-entropy of the images counts `weight` times."""
+
+    weights: Weights
+    judge: Weights | None = None
+    weight: float = 0.0
+
 
 @dataclass(frozen=True)
 class Matching:
-    """One run of such a method: the `discrepancy` of each class's two feature batches is summed over networks and classes."""
+    """One run of such a method: the discrepancy of each class's two feature batches is summed over networks and classes."""
 
     settings: Settings
     task: Task
@@ -64,66 +86,117 @@ class Matching:
     syn: Pixels
     augment: Augment
     discrepancy: Discrepancy
+    source: Callable[[Rng], Guide]
     features: Callable[..., Tensor]
-    scores: Callable[..., tuple[Tensor, dict[str, Tensor]]] | None
+    scores: Callable[..., tuple[Tensor, dict[str, Tensor]]]
 
     @classmethod
-    def of(cls, settings: Settings, task: Task, ipc: int, run: Run, discrepancy: Discrepancy) -> "Matching":
-        """Raises `ValueError` for a network with batch statistics, which would couple the classes."""
+    def of(
+        cls,
+        settings: Settings,
+        task: Task,
+        ipc: int,
+        run: Run,
+        *,
+        calibrated: bool = False,
+        trained: int = 0,
+    ) -> "Matching":
+        """Under unlearned networks. For another `source`: whether judges come along, and how many images networks learn from in an update.
+
+        Raises `ValueError` for a network with batch statistics, which would couple the classes.
+        """
         if task.network.keeps_statistics:
             raise ValueError(f"{task.network.name} normalises by batch statistics, which mix the classes: use another normalisation")
-        s = settings
-        syn = Pixels.start(task, ipc, run, init=s.init, factor=s.factor, space=s.space)
-        augment = Augment(s.augment, s.style)
-        real = s.batch_real / (s.ipm if s.keep_real else 1)
-        image = s.updates * s.networks * task.network.flop(task.shape)
-        features = run.engine(unlearned(task), int(image * len(syn.classes) * (real + 2 * syn.each)))
-        warm = int(image * TRAINING * s.warm * WARM_BATCH / s.ipm)
-        scores = run.engine(training(task.network), warm) if warm else None
-        return cls(s, task, run, syn, augment if task.flip else augment.without_flip(), discrepancy, features, scores)
+        syn = Pixels.start(task, ipc, run, init=settings.init, factor=settings.factor, space=settings.space)
+        augment = Augment(settings.augment, settings.style)
+        real = settings.batch_real / (settings.ipm if settings.keep_real else 1)
+        image = settings.updates * settings.networks * task.network.flop(task.shape)
+        if settings.features == "network":
+            features = run.engine(unlearned(task), int(image * len(syn.classes) * (real + 2 * syn.each)))
+        else:
+            features = pixels
+        scored = TRAINING * (trained + settings.warm * WARM_BATCH // settings.ipm) + 2 * calibrated * len(syn.classes) * syn.each
+        scores = run.engine(training(task.network), image * scored) if scored else training(task.network)
+        return cls(
+            settings,
+            task,
+            run,
+            syn,
+            augment if task.flip else augment.without_flip(),
+            DISCREPANCIES[settings.discrepancy],
+            lambda rng: Guide(task.network.init(rng)),
+            features,
+            scores,
+        )
+
+    @property
+    def width(self) -> int:
+        """The number of features of an image."""
+        if self.settings.features == "pixels":
+            return math.prod(self.task.shape)
+        return self.task.network.width(self.task.shape)
 
     def episode(self, syn: Pixels, rng: Rng) -> Iterator[Iterator[Float[Tensor, ""]]]:
         """`ipm` updates under the same networks."""
-        networks = self.networks(rng)
+        guides = self.guides(rng)
         for t in range(self.settings.ipm):
             if t == 0 or not self.settings.keep_real:
                 view = self.view(rng.fold(t))
             syn.clamp_()
-            yield self.terms(networks, view)
+            yield self.terms(guides, view)
 
-    def networks(self, rng: Rng) -> list[Weights]:
-        return [self._warm(self.task.network.init(rng.fold("network", i)), rng.fold("warm", i)) for i in range(self.settings.networks)]
+    def guides(self, rng: Rng) -> list[Guide]:
+        found = [self.source(rng.fold("network", i)) for i in range(self.settings.networks)]
+        return [guide._replace(weights=self._warm(guide.weights, rng.fold("warm", i))) for i, guide in enumerate(found)]
 
     def view(self, rng: Rng) -> "View":
         """A fresh real batch and a fresh augmentation, drawn for all classes."""
         everyone = range(len(self.task.classes))
         groups = 1 if self.settings.draw == "shared" else len(everyone)
         draw = self.augment.draw(groups, self.task.shape, rng.fold("augment"), self.task.device)
-        return View(draw, self.task.indices(everyone, self.settings.batch_real, rng.fold("real")))
+        if self.settings.real == "first":
+            return View(rng, draw, self.task.first(self.settings.batch_real))
+        return View(rng, draw, self.task.indices(everyone, self.settings.batch_real, rng.fold("real")))
 
-    def terms(self, networks: Sequence[Weights], view: "View") -> Iterator[Float[Tensor, ""]]:
-        for i, w in enumerate(networks):
+    def terms(self, guides: Sequence[Guide], view: "View") -> Iterator[Float[Tensor, ""]]:
+        for i, guide in enumerate(guides):
             for chunk in self.run.chunks(self.syn.classes, self.syn.each):
-                draw = view.draw if self.settings.draw == "shared" else view.draw.rows(chunk)
-                synthetic = self.features(w, apply(self.syn.of(chunk), draw).flatten(0, 1))
-                yield self.discrepancy(per_class(synthetic, chunk), self._real(i, w, view, chunk, draw)).sum() / len(networks)
+                synthetic = per_class(self.features(guide.weights, self._shown(chunk, view)), chunk)
+                distances = self.discrepancy(synthetic, self._real(i, guide.weights, view, chunk), view.rng.fold("discrepancy", i))
+                yield distances.sum() / len(guides)
+                if guide.judge is not None and guide.weight:
+                    yield guide.weight * self._mistaken(guide.judge, chunk, view) / len(guides)
 
-    def learn(self, lr: float, momentum: float) -> CondensedSet:
+    def learn(self, lr: float, momentum: float, episode: Episode | None = None, state: nn.Module | None = None) -> CondensedSet:
         """The images after all updates. `lr` and `momentum` are those of one step that moves all classes."""
-        s, syn = self.settings, self.syn
+        s, syn, episode = self.settings, self.syn, episode or self.episode
         opt, schedule = OPTIMISERS[s.optimiser](syn.parameters(), lr, momentum), SCHEDULES[s.schedule](lr, s.updates)
         if not s.average:
-            return optimise(self.episode, syn, opt, updates=s.updates, run=self.run, lr=schedule).export()
+            return optimise(episode, syn, opt, updates=s.updates, run=self.run, lr=schedule, state=state).export()
         average = Average(syn.clamped, s.average)
-        optimise(average.along(self.episode), syn, opt, updates=s.updates, run=self.run, lr=schedule, state=average)
+        kept = nn.ModuleDict({"average": average, "method": state or nn.Module()})
+        optimise(average.along(episode), syn, opt, updates=s.updates, run=self.run, lr=schedule, state=kept)
         return syn.put_(average.value()).export()
 
+    def _draw(self, chunk: Sequence[int], view: "View") -> Draw:
+        return view.draw if self.settings.draw == "shared" else view.draw.rows(chunk)
+
+    def _shown(self, chunk: Sequence[int], view: "View") -> Float[Tensor, "kn c h w"]:
+        """The synthetic images of some classes, augmented."""
+        return apply(self.syn.of(chunk), self._draw(chunk, view)).flatten(0, 1)
+
+    def _mistaken(self, judge: Weights, chunk: Sequence[int], view: "View") -> Float[Tensor, ""]:
+        """Cross-entropy of the synthetic images: the mean over each class, summed over classes."""
+        scores, _ = self.scores(judge, self._shown(chunk, view))
+        labels = torch.tensor(chunk, device=scores.device).repeat_interleave(self.syn.each)
+        return F.cross_entropy(scores, labels, reduction="sum") / self.syn.each
+
     @torch.no_grad()
-    def _real(self, i: int, w: Weights, view: "View", chunk: Sequence[int], draw: Draw) -> Other:
+    def _real(self, i: int, w: Weights, view: "View", chunk: Sequence[int]) -> Other:
         key = (i, chunk[0])
         if key in view.features:
             return view.features[key]
-        x = apply(self.task.images(view.indices[list(chunk)]), draw).flatten(0, 1)
+        x = apply(self.task.images(view.indices[list(chunk)]), self._draw(chunk, view)).flatten(0, 1)
         found = per_class(sliced(lambda part: self.features(w, part), x), chunk)
         if self.settings.keep_real:
             view.features[key] = found
@@ -131,7 +204,7 @@ class Matching:
 
     def _warm(self, w: Weights, rng: Rng) -> Weights:
         """`w` after its steps of SGD on batches with as many images of each class."""
-        if self.scores is None:
+        if not self.settings.warm:
             return w
         everyone = range(len(self.task.classes))
         each = -(-WARM_BATCH // len(everyone))
@@ -148,6 +221,7 @@ class Matching:
 class View:
     """Real images of every class as one augmentation shows them, and of those that are kept the features."""
 
+    rng: Rng
     draw: Draw
     indices: Int[Tensor, "classes m"]
     features: dict[tuple[int, int], Other] = field(default_factory=dict)
@@ -160,3 +234,8 @@ def per_class(features: Float[Tensor, "kn d"], chunk: Sequence[int]) -> Sample:
 def unlearned(task: Task) -> Callable[..., Tensor]:
     """Features of a network that was never trained, so that running statistics, if any, mean nothing."""
     return lambda w, x: task.network.features(w, x, train=True)
+
+
+def pixels(w: Weights, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d"]:
+    """The images as their own features."""
+    return x.flatten(1)

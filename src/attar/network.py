@@ -40,7 +40,7 @@ class Network:
     build: Build
     head: str | None = None
     device: torch.device = CPU
-    _templates: dict[tuple[bool, bool], nn.Module] = field(init=False, repr=False, compare=False, default_factory=dict)
+    _templates: dict[str | tuple[bool, bool], nn.Module] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         with torch.device("meta"):
@@ -52,6 +52,8 @@ class Network:
         for train in (True, False):
             self._templates[True, train] = copy.deepcopy(whole).train(train)
             self._templates[False, train] = copy.deepcopy(headless).train(train)
+        if hasattr(whole, "layers"):
+            self._templates["layers"] = Layers(whole)
 
     def __reduce__(self):
         return Network, (self.build, self.head, self.device)
@@ -96,6 +98,18 @@ class Network:
         """The input of the classifier. `train` uses batch statistics where a network has them, as unlearned networks must."""
         return self._call(False, w, x, train)[0].flatten(1)
 
+    def width(self, shape: tuple[int, ...]) -> int:
+        """The number of features of one image."""
+        with torch.device("meta"):
+            return self._templates[False, True](torch.empty(1, *shape)).flatten(1).shape[1]
+
+    def layers(self, w: Weights, x: Float[Tensor, "n c h w"]) -> list[Tensor]:
+        """What the module's own `layers(x)` gives. Raises `ValueError` where it has none."""
+        if "layers" not in self._templates:
+            raise ValueError(f"{self.name} does not show its layers: give it a method layers(x)")
+        inside = {f"module.{name}": tensor for part in w for name, tensor in part.items()}
+        return functional_call(self._templates["layers"], inside, (x,))
+
     def logits(self, w: Weights, x: Float[Tensor, "n c h w"], *, train: bool = False) -> tuple[Float[Tensor, "n k"], dict[str, Tensor]]:
         """Class scores, and the buffers as this call leaves them."""
         return self._call(True, w, x, train)
@@ -114,6 +128,18 @@ class Network:
         with counter, torch.device("meta"):
             self._templates[True, False](torch.empty(1, *shape))
         return counter.get_total_flops()
+
+
+class Layers(nn.Module):
+    """Calls `layers` of the module inside: what a functional call runs is a module's `forward`."""
+
+    def __init__(self, module: nn.Module):
+        super().__init__()
+        self.module = module
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        layers: Callable[[Tensor], list[Tensor]] = getattr(self.module, "layers")  # noqa: B009  (a module's attributes have no type)
+        return layers(x)
 
 
 def stack(dicts: list[dict[str, Tensor]]) -> dict[str, Tensor]:

@@ -91,7 +91,7 @@ class Run:
         def lowered(w, x: Tensor, **options):
             with torch.autocast(x.device.type, torch.bfloat16):
                 out = function(w, x, **options)
-            return out.float() if isinstance(out, Tensor) else (out[0].float(), *out[1:])
+            return out.float() if isinstance(out, Tensor) else tuple(part.float() if isinstance(part, Tensor) else part for part in out)
 
         return lowered
 

@@ -1,6 +1,7 @@
 """What methods share and what takes long: computed once, kept on disk."""
 
 import hashlib
+import logging
 import math
 import time
 from pathlib import Path
@@ -9,23 +10,51 @@ import torch
 
 from attar.data import cache_folder
 from attar.files import read_tensors, write_tensors
-from attar.fit import fit
+from attar.fit import TRAINING, fit
 from attar.network import Weights
-from attar.protocol import DSA, Protocol
+from attar.protocol import DSA, IDC, Protocol
+from attar.rng import Rng
 from attar.run import Run
 from attar.task import Task
 
 
 def trained(task: Task, run: Run, epochs: int) -> Weights:
-    """Weights of `task.network` trained on the whole training set with DSA, from the cache where they lie there already."""
-    protocol = Protocol("whole", "training on the whole set", epochs, 256, "half", DSA)
-    rng = run.rng.fold("trained")
+    """Weights of `task.network` trained on the whole training set with DSA: another network for another seed."""
+    return cached(task, run, Protocol("whole", "training on the whole set", epochs, 256, "half", DSA), run.rng.fold("trained"))
+
+
+def pretrained(task: Task, run: Run, count: int, epochs: int) -> list[tuple[Weights, Weights]]:
+    """`count` networks before and after training on the whole set with IDC's augmentation and CutMix.
+
+    They do not depend on the run's seed: runs, methods and budgets share them. What is not in the cache is announced with its cost.
+    """
+    protocol = Protocol("pretrained", "networks that methods share", epochs, 256, "thirds", IDC, cutmix=0.5)
+    rngs = [Rng(("pretrained", i)) for i in range(count)]
+    missing = sum(not (task.network.key and place(identity(task, run, protocol, rng)).exists()) for rng in rngs)
+    if missing:
+        flop = missing * TRAINING * protocol.length(len(task.train.y)) * len(task.train.y) * task.network.flop(task.shape)
+        kept = f"; runs to come find them in {cache_folder()}" if task.network.key else ""
+        logging.getLogger("attar").warning(f"first {missing} networks are trained for {epochs} epochs ({flop / 1e12:.3g} TFLOP){kept}")
+    return [(task.network.init(rng.fold("network")), cached(task, run, protocol, rng)) for rng in rngs]
+
+
+def identity(task: Task, run: Run, protocol: Protocol, rng: Rng) -> str:
+    """All that the bits of a network depend on."""
     data, engine = (
         (task.fingerprint, task.mean, task.std, task.flip),
         (run.device.type, run.precision, run.compile, torch.get_num_threads(), torch.__version__),
     )
-    identity = repr((data, engine, task.network.key, protocol, rng.path))
-    path = cache_folder() / "stages" / f"{hashlib.blake2b(identity.encode(), digest_size=16).hexdigest()}.safetensors"
+    return repr((data, engine, task.network.key, protocol, rng.path))
+
+
+def place(what: str) -> Path:
+    return cache_folder() / "stages" / f"{hashlib.blake2b(what.encode(), digest_size=16).hexdigest()}.safetensors"
+
+
+def cached(task: Task, run: Run, protocol: Protocol, rng: Rng) -> Weights:
+    """A network trained on the whole training set, from the cache where it lies there already."""
+    what = identity(task, run, protocol, rng)
+    path = place(what)
     if task.network.key and path.exists():
         try:
             return unpack(path, task, run)
@@ -42,7 +71,7 @@ def trained(task: Task, run: Run, epochs: int) -> Weights:
     w = fit(task.network, task.normalise(task.train.x), task.train.y, protocol, rng, run, flip=task.flip, tick=tick)
     if task.network.key:
         tensors = {f"{part}.{name}": t for part, group in w._asdict().items() for name, t in group.items()}
-        write_tensors(path, tensors, {"what": identity, "seconds": time.perf_counter() - start})
+        write_tensors(path, tensors, {"what": what, "seconds": time.perf_counter() - start})
     return w
 
 

@@ -94,6 +94,10 @@ class Task:
         turn = torch.arange(n, device=self.device) % self.counts[:, None]
         return self.table.gather(1, order.gather(1, turn))[list(classes)]
 
+    def first(self, n: int) -> Int[Tensor, "classes n"]:
+        """The first `n` training indices of each class; a class with fewer starts over."""
+        return self.table.gather(1, torch.arange(n, device=self.device) % self.counts[:, None])
+
     def sample(self, classes: Sequence[int], n: int, rng: Rng) -> Float[Tensor, "k n c h w"]:
         """`n` normalised training images of each class."""
         return self.images(self.indices(classes, n, rng))

@@ -31,6 +31,17 @@ class ConvNet(nn.Module):
         self.body = nn.Sequential(*blocks, nn.Flatten())
         self.head = nn.Linear(width * (height >> depth) * (breadth >> depth), classes)
 
+    def layers(self, x: Float[Tensor, "n c h w"]) -> list[Tensor]:
+        """What leaves the ReLU of each block, and the features."""
+        found = []
+        for block in list(self.body)[:-1]:
+            *first, pool = block.children()
+            for layer in first:
+                x = layer(x)
+            found.append(x)
+            x = pool(x)
+        return [*found, x.flatten(1)]
+
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k"]:
         return self.head(self.body(x))
 

@@ -17,5 +17,13 @@ class MLP(nn.Module):
         self.body = nn.Sequential(nn.Flatten(), *layers)
         self.head = nn.Linear(width, classes)
 
+    def layers(self, x: Float[Tensor, "n c h w"]) -> list[Tensor]:
+        """What leaves each ReLU, and the features, which are the last of them."""
+        found, x = [], self.body[0](x)
+        for i in range(1, len(self.body), 2):
+            x = self.body[i : i + 2](x)
+            found.append(x)
+        return [*found, x]
+
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k"]:
         return self.head(self.body(x))

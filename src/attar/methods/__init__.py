@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class Method(Protocol):
     """A frozen dataclass of hyper-parameters that condenses when called.
 
-    `separable`: each class can be condensed without the others, to the same bits.
+    `separable`: each class can be condensed without the others, to the same bits (to rounding, where class scores are taken).
     """
 
     separable: ClassVar[bool]

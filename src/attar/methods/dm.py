@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from attar.artefact import CondensedSet
-from attar.kernels import mean_distance
 from attar.matching import Matching, Settings
 from attar.run import Run
 from attar.synthetic import Init, Space
@@ -26,4 +25,4 @@ class DM(Settings):
     separable: ClassVar[bool] = True
 
     def __call__(self, task: Task, ipc: int, run: Run) -> CondensedSet:
-        return Matching.of(self, task, ipc, run, mean_distance).learn(self.lr, self.momentum)
+        return Matching.of(self, task, ipc, run).learn(self.lr, self.momentum)

@@ -4,10 +4,8 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from attar.artefact import CondensedSet
-from attar.kernels import KERNELS
-from attar.matching import Matching, Settings
+from attar.matching import Distance, Matching, Settings
 from attar.run import Run
-from attar.steps import once_per_class
 from attar.synthetic import Init, Space
 from attar.task import Task
 
@@ -22,6 +20,7 @@ class M3D(Settings):
 
     updates: int = 10_000
     lr: float = 1.0
+    discrepancy: Distance = "gaussian"
     ipm: int = 5
     batch_real: int = 128
     factor: int = 2
@@ -29,12 +28,8 @@ class M3D(Settings):
     space: Space = "unit"
     augment: str = "color_crop_cutout"
     style: Literal["dsa", "idc"] = "idc"
-    kernel: Literal["gaussian", "linear"] = "gaussian"
     separable: ClassVar[bool] = True
 
     def __call__(self, task: Task, ipc: int, run: Run) -> CondensedSet:
-        lr, momentum = self.lr, self.momentum
-        if self.optimiser == "sgd":  # adam's steps do not depend on the gradient's scale
-            # The paper steps once a class on a tensor that holds all classes; one update of all of them needs one step.
-            lr, momentum = once_per_class(lr * ipc, momentum, len(task.classes))
-        return Matching.of(self, task, ipc, run, KERNELS[self.kernel]).learn(lr, momentum)
+        lr = self.lr * ipc if self.optimiser == "sgd" else self.lr
+        return Matching.of(self, task, ipc, run).learn(*self.step_per_class(lr, len(task.classes)))

@@ -1,0 +1,67 @@
+"""The distance of characteristic functions, and a network that learns at which frequencies two samples differ (NCFM)."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from attar.kernels import Other, Sample
+from attar.rng import Rng
+
+Frequencies = Float[Tensor, "t d"]
+FREQUENCIES = 1024
+REPEATS = 16
+
+
+def characteristic_distance(s: Sample, r: Other, t: Frequencies, amplitude: float = 0.5, phase: float = 0.5) -> Float[Tensor, " k"]:
+    """Mean over frequencies of √(α (|Φ_r| − |Φ_s|)² + β 2 (|Φ_r||Φ_s| − Re Φ_r Re Φ_s − Im Φ_r Im Φ_s)).
+
+    Φ(t) is the mean of exp(i⟨t, f⟩) over features of unit norm; with α = β = 1 a summand is |Φ_r − Φ_s| (Wang et al., CVPR 2025).
+    """
+    (a, b), (c, e) = parts(s, t), parts(r, t)
+    size_s, size_r = torch.hypot(a, b), torch.hypot(c, e)
+    turned = 2 * (size_r * size_s - c * a - e * b)
+    return (amplitude * (size_r - size_s).square() + phase * turned.clamp_min(1e-12)).sqrt().mean(1)
+
+
+def parts(x: Sample, t: Frequencies) -> tuple[Float[Tensor, "k t"], Float[Tensor, "k t"]]:
+    """Real and imaginary part of the empirical characteristic function; one product serves both."""
+    angle = F.normalize(x, dim=2) @ t.T
+    return angle.cos().mean(1), angle.sin().mean(1)
+
+
+def gaussian_frequencies(count: int, d: int, rng: Rng, like: Tensor) -> Frequencies:
+    return torch.randn(count, d, generator=rng.generator(like.device), device=like.device, dtype=like.dtype)
+
+
+class Sampler(nn.Module):
+    """Frequencies from noise, three layers deep; it climbs the loss that the images descend.
+
+    The authors repeat each frequency sixteen times, which no mean notices: here it comes once.
+    """
+
+    def __init__(self, d: int, count: int, rng: Rng, *, lr: float = 1e-3, momentum: float = 0.5):
+        super().__init__()
+        self.rows, self.d, self.lr, self.momentum = max(2, count // REPEATS), d, lr, momentum
+        with rng.scope():
+            layers = [part for end in (nn.LeakyReLU(0.2), nn.LeakyReLU(0.2), nn.Tanh()) for part in (nn.Linear(d, d), norm(d), end)]
+        self.layers = nn.Sequential(*layers)
+        for i, parameter in enumerate(self.parameters()):
+            self.register_buffer(f"velocity{i}", torch.zeros_like(parameter))
+
+    def forward(self, rng: Rng) -> Frequencies:
+        like = next(self.parameters())
+        return self.layers(gaussian_frequencies(self.rows, self.d, rng, like))
+
+    @torch.no_grad()
+    def ascend(self) -> None:
+        """A step of SGD with momentum up the gradient that the images' terms have left here."""
+        for i, parameter in enumerate(self.parameters()):
+            velocity = getattr(self, f"velocity{i}").mul_(self.momentum).add_(parameter.grad)
+            parameter.add_(velocity, alpha=self.lr)
+            parameter.grad = None
+
+
+def norm(d: int) -> nn.Module:
+    """Batch statistics only: the sampler is never used without its batch."""
+    return nn.BatchNorm1d(d, track_running_stats=False)

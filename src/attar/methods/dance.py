@@ -1,0 +1,42 @@
+"""DANCE: dual-view distribution alignment for dataset condensation (Zhang et al., IJCAI 2024)."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from attar.artefact import CondensedSet
+from attar.matching import Matching, Settings
+from attar.pairs import Pairs
+from attar.run import Run
+from attar.stages import pretrained
+from attar.synthetic import Init, Space
+from attar.task import Task
+
+
+@dataclass(frozen=True, kw_only=True)
+class DANCE(Settings):
+    """Mean features agree under networks between their start and the end of their training, and the trained one knows each image.
+
+    `models` networks are trained for `epochs` epochs once and shared by all runs. The weights are (1 − l) start + l end, l uniform;
+    `calibration` weighs the trained network's cross-entropy. The authors take two steps a class, one for each loss; here one
+    step follows both. `lr` is multiplied by ipc.
+    """
+
+    updates: int = 10_000
+    lr: float = 0.01
+    models: int = 5
+    epochs: int = 60
+    calibration: float = 1.0
+    batch_real: int = 128
+    factor: int = 2
+    init: Init = "mix"
+    space: Space = "unit"
+    augment: str = "color_crop_cutout"
+    style: Literal["dsa", "idc"] = "idc"
+    separable: ClassVar[bool] = True
+
+    def __call__(self, task: Task, ipc: int, run: Run) -> CondensedSet:
+        matching = Matching.of(self, task, ipc, run, calibrated=True)
+        pairs = Pairs(pretrained(task, run, self.models, self.epochs), self.calibration)
+        lr = self.lr * ipc if self.optimiser == "sgd" else self.lr
+        return dataclasses.replace(matching, source=pairs).learn(*self.step_per_class(lr, len(task.classes)))

@@ -1,0 +1,184 @@
+"""What the methods compute, against their papers' formulas written plainly, in float64."""
+
+import dataclasses
+
+import pytest
+import torch
+import torch.nn.functional as F
+from conftest import toy
+
+from attar.matching import Guide, Matching
+from attar.methods.cafe import CAFE, Alignment
+from attar.methods.dance import DANCE
+from attar.methods.idm import IDM
+from attar.network import network
+from attar.pairs import Pairs, between
+from attar.queue import Queue
+from attar.rng import Rng
+from attar.run import Run
+from attar.stages import pretrained
+from attar.task import Examples, unit
+from attar.windows import Window
+
+
+@pytest.fixture
+def exact():
+    """A task in float64."""
+    task = toy(3, 8)
+    torch.set_default_dtype(torch.float64)
+    yield dataclasses.replace(task, train=Examples(unit(task.train.x).double(), task.train.y)).with_network("convnet")
+    torch.set_default_dtype(torch.float32)
+
+
+def gradient(terms, syn):
+    syn.zero_grad()
+    values = []
+    for term in terms:
+        term.backward()
+        values.append(term.detach())
+    return sum(values), syn.images.grad.clone()
+
+
+@pytest.mark.parametrize("chunk", [256, 4])
+def test_cafe(exact, chunk):
+    """Layer-wise distances of class means, and real features told apart by synthetic means, as one graph."""
+    method = CAFE(updates=1, batch_real=6)
+    alignment = Alignment.of(method, exact, 4, Run(Rng.of(0), chunk=chunk))
+    w, rng = exact.network.init(Rng.of(1)), Rng.of(2)
+    real = exact.sample(range(3), 6, rng.fold("real"))
+    images = alignment.syn.images.detach().clone().requires_grad_()
+    module = exact.network.build()
+    module.load_state_dict(w.params)
+    loss, logits, labels, centres, shown = 0.0, [], [], [], []
+    for c in range(3):
+        s, r = images[c], real[c]
+        maps = []
+        for i, block in enumerate(list(module.body)[:-1]):
+            s, r = block[:-1](s), block[:-1](r)
+            maps.append((0.1 if i == 0 else 1.0, s, r))  # two blocks for 8 pixels: the last and the features count fully
+            s, r = block[-1](s), block[-1](r)
+        maps += [(1.0, s, r), (1.0, s.flatten(1), r.flatten(1))]
+        loss = loss + sum(weight * (a.mean(0) - b.mean(0)).square().sum() for weight, a, b in maps)
+        centres.append(s.flatten(1).mean(0))
+        shown.append(r.flatten(1))
+    logits = torch.cat(shown) @ torch.stack(centres).T
+    labels = torch.arange(3).repeat_interleave(6)
+    loss = loss + 0.01 * F.cross_entropy(logits, labels, reduction="sum")
+    loss.backward()
+    value, slope = gradient(alignment.terms(w, rng), alignment.syn)
+    torch.testing.assert_close(value, loss.detach(), rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(slope, images.grad, rtol=1e-9, atol=1e-10)
+
+
+def test_cafe_wants_a_network_that_shows_its_layers(task):
+    other = dataclasses.replace(task, network=network("convnet", task.shape, 3))
+    other.network._templates.pop("layers")
+    with pytest.raises(ValueError, match="does not show its layers"):
+        CAFE(updates=1)(other, 1, Run(Rng.of(0)))
+
+
+def test_a_window_knows_the_spread_of_its_last_values():
+    window = Window(3)
+    assert window.spread == 0 and not window.full
+    for value in (5.0, 1.0, 2.0, 4.0):
+        window.push(value)
+    assert window.full and window.spread == 3.0
+    window.clear()
+    assert not window.full and window.spread == 0
+
+
+@pytest.mark.parametrize("chunk", [256, 4])
+def test_a_judge_adds_its_cross_entropy_of_each_class(exact, chunk):
+    matching = Matching.of(DANCE(updates=1, batch_real=4, factor=1), exact, 3, Run(Rng.of(0), chunk=chunk), calibrated=True)
+    w, judge, view = exact.network.init(Rng.of(1)), exact.network.init(Rng.of(2)), matching.view(Rng.of(3))
+    without, plain = gradient(matching.terms([Guide(w)], view), matching.syn)
+    value, slope = gradient(matching.terms([Guide(w, judge, 0.7)], view), matching.syn)
+    syn = matching.syn
+    syn.zero_grad()
+    expected = 0.0
+    for c in range(3):
+        scores, _ = exact.network.logits(judge, matching._shown([c], view))
+        expected = expected + 0.7 * F.cross_entropy(scores, torch.full((3,), c))
+    expected.backward()
+    torch.testing.assert_close(value - without, expected.detach(), rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(slope - plain, syn.images.grad, rtol=1e-9, atol=1e-10)
+
+
+def test_pairs_lie_between_their_ends(exact):
+    start, end = (exact.network.init(Rng.of(i)) for i in range(2))
+    for name, p in between(start, end, 0.25).params.items():
+        torch.testing.assert_close(p, 0.75 * start.params[name] + 0.25 * end.params[name])
+    pairs = Pairs([(start, start), (end, end)], 1.0)
+    judges = [pairs(Rng.of(i)).judge is end for i in range(40)]
+    assert 8 < sum(judges) < 32
+
+
+def test_pretrained_networks_are_shared_and_announced_once(task, caplog):
+    first = pretrained(task, Run(Rng.of(0)), 2, 1)
+    assert "first 2 networks are trained for 1 epochs" in caplog.text
+    caplog.clear()
+    again = pretrained(task, Run(Rng.of(9)), 3, 1)
+    assert "first 1 networks" in caplog.text
+    for (a, b), (c, d) in zip(first, again, strict=False):
+        assert torch.equal(a.params["head.weight"], c.params["head.weight"]) and torch.equal(
+            b.params["head.weight"], d.params["head.weight"]
+        )
+        assert not torch.equal(a.params["head.weight"], b.params["head.weight"])
+
+
+def test_a_queue_teaches_as_torch_does(exact):
+    queue = Queue(exact.network, 2)
+    for i in range(2):
+        queue.push(Rng.of(i))
+    module = exact.network.build()
+    module.load_state_dict(queue.network_of(1).params)
+    opt = torch.optim.SGD(module.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4)
+    right = 0
+    for t in range(3):
+        x, y = exact.sample(range(3), 4, Rng.of(t)).flatten(0, 1), torch.arange(3).repeat_interleave(4)
+        scores = module(x)
+        right += int((scores.argmax(1) == y).sum())
+        opt.zero_grad()
+        F.cross_entropy(scores, y).backward()
+        opt.step()
+        queue.teach(1, lambda w, x: exact.network.logits(w, x, train=True), x, y)
+    for name, expected in module.named_parameters():
+        torch.testing.assert_close(queue.network_of(1).params[name], expected.detach(), rtol=1e-10, atol=1e-12)
+    assert queue.accuracy(1) == pytest.approx(100 * right / 36) and queue.accuracy(0) == 0
+
+
+def test_the_newest_network_takes_the_oldests_place(task):
+    queue = Queue(task.network, 3)
+    for i in range(5):
+        queue.renew(2, Rng.of(i))
+        assert len(queue) == min(3, i // 2 + 1)
+    kept = {float(queue.network_of(i).params["head.bias"][0]) for i in range(3)}
+    assert kept == {float(task.network.init(Rng.of(i)).params["head.bias"][0]) for i in (0, 2, 4)}
+    queue.renew(1, Rng.of(7))
+    assert float(queue.network_of(0).params["head.bias"][0]) == float(task.network.init(Rng.of(7)).params["head.bias"][0])
+    assert queue.accuracy(0) == 0
+
+
+def test_idm_weighs_mistakes_by_the_networks_accuracy_in_per_cent(task, monkeypatch):
+    seen = []
+    terms = Matching.terms
+
+    def watched(self, guides, view):
+        seen.extend((guide.weight, guide.judge is guide.weights) for guide in guides)
+        return terms(self, guides, view)
+
+    monkeypatch.setattr(Matching, "terms", watched)
+    monkeypatch.setattr(Queue, "accuracy", lambda self, i: 60.0)
+    IDM(updates=2, batch_real=4, factor=1, capacity=4, learners=1, steps=1, batch_train=4)(task, 1, Run(Rng.of(0)))
+    assert seen == [(30.0, True), (30.0, True)]
+
+
+def test_pixels_are_their_own_features(exact):
+    """With a single image and no augmentation, mean matching moves each towards the mean of its class's real batch."""
+    from attar.methods.dm import DM
+
+    method = DM(updates=1, features="pixels", augment="", batch_real=24, lr=0.25, momentum=0.0)
+    made = method(exact, 1, Run(Rng.of(0)))
+    start = dataclasses.replace(method, lr=0.0)(exact, 1, Run(Rng.of(0)))
+    means = torch.stack([exact.normalise(exact.train.x[exact.train.y == c]).mean(0) for c in range(3)])
+    torch.testing.assert_close(made.images, (start.images + means) / 2, rtol=1e-10, atol=1e-10)
