@@ -51,10 +51,12 @@ class Cell:
 
 TRAINED = {"epochs": 2}
 CELLS = [
-    Cell("mnist", "m3d", 1, ("idc", "dm"), "94.4 ± 0.2", seeds=4),
+    Cell("mnist", "m3d", 1, ("idc", "dm"), "94.4 ± 0.2", draws=3, seeds=2),
     Cell("mnist", "dm", 1, ("dm",), "89.7 ± 0.6", seeds=4),
-    Cell("cifar10", "m3d", 1, ("idc", "dm"), "45.3 ± 0.3", seeds=4),
+    Cell("cifar10", "m3d", 1, ("idc", "dm"), "45.3 ± 0.3", draws=3, seeds=2),
     Cell("cifar10", "dm", 1, ("dm",), "26.0 ± 0.8", seeds=4),
+    Cell("cifar10", "m3d", 10, ("idc", "dm"), "63.5 ± 0.2", seeds=4),
+    Cell("cifar10", "dm", 10, ("dm",), "48.9 ± 0.6", seeds=4),
     Cell("mnist", "dm", 10, ("dm",), "97.5 ± 0.1", seeds=4),
     Cell("mnist", "m3d", 10, ("idc", "dm"), "97.6 ± 0.1", seeds=4),
     Cell("mnist", "random", 1, ("dc-mnist", "dc"), "64.9 ± 3.5", draws=3, seeds=2),

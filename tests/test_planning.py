@@ -3,6 +3,7 @@
 import pytest
 
 from attar import planning as module
+from attar.methods.dance import DANCE
 from attar.methods.dm import DM
 from attar.methods.herding import Herding
 from attar.methods.m3d import M3D
@@ -42,6 +43,27 @@ def test_the_pace_is_that_of_the_updates_after_the_first(monkeypatch):
     with pytest.raises(Enough):
         pace(7, 100, 0.0)
     assert pace.rest == pytest.approx(93 / 2)  # six updates in three seconds
+
+
+def test_the_pace_is_that_of_whole_cycles(monkeypatch):
+    times = iter([0.0, 1.0, 1.5, 2.0, 4.0])
+    monkeypatch.setattr(module, "CALIBRATION", 1.2)
+    monkeypatch.setattr(module.time, "perf_counter", lambda: next(times))
+    pace = Pace(cycle=4)
+    for done in (1, 2, 3, 4):
+        pace(done, 101, 0.0)
+    with pytest.raises(Enough):
+        pace(5, 101, 0.0)
+    assert pace.rest == pytest.approx(96)  # four updates in four seconds
+
+
+def test_networks_to_train_first_are_planned_for(task):
+    method, image = DANCE(updates=50, models=3, epochs=4, batch_real=8, factor=1), task.network.flop(task.shape)
+    training = 3 * 4 * len(task.train.y) * image
+    matching = 50 * 3 * (8 + 2 + 2) * image
+    assert forecast(method, task, 1, Run(Rng.of(0))).flop == 3 * training + matching
+    method(task, 1, Run(Rng.of(0)))
+    assert forecast(method, task, 1, Run(Rng.of(0))).flop == matching
 
 
 @pytest.mark.parametrize("method", [Random(), Herding(epochs=1), DM(updates=3, batch_real=4)], ids=["random", "herding", "dm"])

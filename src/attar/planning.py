@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from attar.methods import Method
 from attar.rows import duration, size
 from attar.run import Run
+from attar.stages import lacking
 from attar.task import Task
 
 CALIBRATION = 2.0  # seconds
@@ -42,9 +43,13 @@ class Enough(Exception):
 
 
 class Pace:
-    """Progress that stops a run after `CALIBRATION` seconds, not counting the first update, and knows the rest."""
+    """Progress that stops a run after `CALIBRATION` seconds, not counting the first update, and knows the rest.
 
-    def __init__(self) -> None:
+    It waits, but not for long, until a whole number of `cycle` updates has been seen: the first of a network's may cost more.
+    """
+
+    def __init__(self, cycle: int = 1) -> None:
+        self.cycle = cycle
         self.rest = 0.0
         self.first: tuple[int, float] | None = None
 
@@ -52,21 +57,26 @@ class Pace:
         now = time.perf_counter()
         if self.first is None:
             self.first = done, now
-        elif now - self.first[1] > CALIBRATION:
-            self.rest = (now - self.first[1]) / (done - self.first[0]) * (total - done)
+            return
+        updates, seconds = done - self.first[0], now - self.first[1]
+        if seconds > CALIBRATION and (updates % self.cycle == 0 or seconds > 5 * CALIBRATION):
+            self.rest = seconds / updates * (total - done)
             raise Enough
 
 
 def forecast(method: Method, task: Task, ipc: int, run: Run) -> Plan:
     """Run `method` eagerly, without a folder, for two seconds, and extrapolate to the whole of `run`."""
-    pace = Pace()
-    trial = dataclasses.replace(run, folder=None, compile="off", progress=pace, engines={})
+    pace = Pace(getattr(method, "ipm", 1))
+    trial = dataclasses.replace(run, folder=None, rehearsal=True, progress=pace, engines={})
     start = time.perf_counter()
     with contextlib.suppress(Enough):
         method(task, ipc, trial)
-    spent, flop = time.perf_counter() - start, sum(trial.engines.values())
+    seconds, flop = time.perf_counter() - start + pace.rest, sum(trial.engines.values())
+    missing, each = lacking(task, run, method.models, method.epochs) if hasattr(method, "models") else (0, 0)
+    if missing:  # only the first of the networks has been seen
+        flop += (missing - 1) * each
+        seconds *= flop / each
     compiles = flop > 0 and run.compiles(flop)
-    seconds = spent + pace.rest
     if compiles:
         seconds = COMPILING[run.device.type] + seconds / GAIN[run.precision]
     images = ipc * len(run.shard(task)) * task.train.x[0].numel()

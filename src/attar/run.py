@@ -32,7 +32,7 @@ def silent(done: int, total: int, loss: float) -> None:
 
 @dataclass(frozen=True)
 class Run:
-    """`classes` limits a run to a shard of them; about `chunk` synthetic images share a graph."""
+    """`classes` limits a run to a shard of them; about `chunk` synthetic images share a graph; a `rehearsal` compiles nothing."""
 
     rng: Rng
     folder: Path | None = None
@@ -41,6 +41,7 @@ class Run:
     compile: Compile = "auto"
     classes: tuple[int, ...] | None = None
     chunk: int = 256
+    rehearsal: bool = False
     progress: Progress = silent
     engines: dict[str, int] = field(default_factory=dict, compare=False)
     """What ran, and how many floating-point operations were asked of it."""
@@ -63,7 +64,7 @@ class Run:
         Inside, convolutions and matrix products run in low precision where asked; what comes out is float32.
         """
         lowered = self._lowered(function)
-        compiles = self.compiles(flop)
+        compiles = not self.rehearsal and self.compiles(flop)
         ran = "compiled" if compiles else "eager"
         self.engines[ran] = self.engines.get(ran, 0) + flop
         if self.device.type == "cpu":

@@ -28,14 +28,27 @@ def pretrained(task: Task, run: Run, count: int, epochs: int) -> list[tuple[Weig
 
     They do not depend on the run's seed: runs, methods and budgets share them. What is not in the cache is announced with its cost.
     """
-    protocol = Protocol("pretrained", "networks that methods share", epochs, 256, "thirds", IDC, cutmix=0.5)
-    rngs = [Rng(("pretrained", i)) for i in range(count)]
-    missing = sum(not (task.network.key and place(identity(task, run, protocol, rng)).exists()) for rng in rngs)
+    missing, flop = lacking(task, run, count, epochs)
     if missing:
-        flop = missing * TRAINING * protocol.length(len(task.train.y)) * len(task.train.y) * task.network.flop(task.shape)
         kept = f"; runs to come find them in {cache_folder()}" if task.network.key else ""
-        logging.getLogger("attar").warning(f"first {missing} networks are trained for {epochs} epochs ({flop / 1e12:.3g} TFLOP){kept}")
-    return [(task.network.init(rng.fold("network")), cached(task, run, protocol, rng)) for rng in rngs]
+        logging.getLogger("attar").warning(
+            f"first {missing} networks are trained for {epochs} epochs ({missing * flop / 1e12:.3g} TFLOP){kept}"
+        )
+    return [(task.network.init(rng.fold("network")), cached(task, run, shared(epochs), rng)) for rng in map(ticket, range(count))]
+
+
+def lacking(task: Task, run: Run, count: int, epochs: int) -> tuple[int, int]:
+    """How many of the networks that `pretrained` gives are not in the cache, and the floating-point operations of training one."""
+    missing = sum(not (task.network.key and place(identity(task, run, shared(epochs), ticket(i))).exists()) for i in range(count))
+    return missing, TRAINING * epochs * len(task.train.y) * task.network.flop(task.shape)
+
+
+def shared(epochs: int) -> Protocol:
+    return Protocol("pretrained", "networks that methods share", epochs, 256, "thirds", IDC, cutmix=0.5)
+
+
+def ticket(i: int) -> Rng:
+    return Rng(("pretrained", i))
 
 
 def identity(task: Task, run: Run, protocol: Protocol, rng: Rng) -> str:
