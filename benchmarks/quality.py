@@ -27,7 +27,7 @@ from attar.data import load_data
 from attar.files import read_json, write_json
 from attar.methods import find
 from attar.progress import Progress
-from attar.rows import COLUMNS, summarise
+from attar.rows import COLUMNS, Row, summarise
 
 HOME = Path(__file__).parents[1]
 RESULTS, RUNS = HOME / "results" / "quality", HOME / "runs" / "quality"
@@ -84,21 +84,22 @@ def measure(cell: Cell, root: Path, results: Path = RESULTS, device: str = "cpu"
         with Progress(folder.name) as progress:
             where = {"out": folder, "resume": (folder / "run.json").exists()}
             sets.append(attar.condense(task, cell.method, cell.ipc, seed=seed, progress=progress, **where, **asked))
-    rows = []
+    rows: list[Row] = []
     for protocol in cell.protocols:
         with Progress(f"{cell.name}, {protocol}") as progress:
             rows += attar.evaluate(sets, task, protocol=protocol, seeds=cell.seeds, device=device, progress=progress)
-    record = {
-        "cell": cell.name,
-        "published": cell.published,
-        "planned seconds": planned,
-        "measured": [dict(zip(COLUMNS, summary.cells(), strict=True)) for summary in summarise(rows)],
-        "machine": machine(),
-        "commit": commit(),
-        "condensation": [made.provenance for made in sets],
-        "rows": [dataclasses.asdict(row) for row in rows],
-    }
-    write_json(results / f"{cell.name}.json", record)
+        record = {
+            "cell": cell.name,
+            "published": cell.published,
+            "planned seconds": planned,
+            "measured": [dict(zip(COLUMNS, summary.cells(), strict=True)) for summary in summarise(rows)],
+            "machine": machine(),
+            "commit": commit(),
+            "condensation": [made.provenance for made in sets],
+            "rows": [dataclasses.asdict(row) for row in rows],
+        }
+        # under another name until the last protocol is through: what is there whole is skipped
+        write_json((results if protocol == cell.protocols[-1] else RUNS / device) / f"{cell.name}.json", record)
     for summary in summarise(rows):
         print("  ".join(summary.cells()), f"(published {cell.published})", flush=True)
 

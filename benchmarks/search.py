@@ -1,6 +1,7 @@
 """Choose hyper-parameters without the test set: condense nine tenths of the training images, test on the last tenth.
 
     python benchmarks/search.py mnist --root DATA --ipc 1 --protocol idc --try schedule=constant --try schedule=cosine
+    python benchmarks/search.py --table                         # what is there, as Markdown
 
 Each `--try` is one candidate, `key=value` joined by commas. With `--seconds` every candidate makes as many updates as fit
 into that time at its own pace, measured first. Writes `results/search/NAME.json` after every candidate.
@@ -19,11 +20,12 @@ from tyro.conf import Positional, UseAppendAction, arg
 
 import attar
 from attar.data import load_data
-from attar.files import write_json
+from attar.files import read_json, write_json
 from attar.progress import Progress
 from attar.recipe import parse
 from attar.task import Examples, Task
 
+RESULTS = HOME / "results" / "search"
 WARM_UP, PACE = 10, 5.0  # updates, seconds
 
 
@@ -56,31 +58,57 @@ def pace(task: Task, method: str, ipc: int, settings: dict[str, Any]) -> float:
     return rate
 
 
+def table() -> str:
+    """All comparisons as Markdown, the best of each first; the accuracies' mean over networks."""
+    lines = ["| data | IPC | method | settings | seconds | accuracy |", "|---|---|---|---|---|---|"]
+    for path in sorted(RESULTS.glob("*.json")):
+        record = read_json(path)
+        for row in sorted(record["found"], key=mean, reverse=True):
+            settings = f"`{row['try'].replace(',', ' ')}`"
+            cells = (
+                record["data"],
+                str(record["ipc"]),
+                record["method"],
+                settings,
+                f"{row['seconds']:.0f}" if row["seconds"] else "",
+                f"{mean(row):.1f}",
+            )
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def mean(row: dict[str, Any]) -> float:
+    return sum(row["accuracies"]) / len(row["accuracies"])
+
+
 def main(
-    data: Positional[str],
-    root: Path,
-    candidates: Annotated[UseAppendAction[tuple[str, ...]], arg(name="try")],
+    data: Positional[str] = "digits",
+    root: Path | None = None,
+    candidates: Annotated[UseAppendAction[tuple[str, ...]], arg(name="try")] = (),
     method: str = "m3d",
     ipc: int = 1,
     protocol: str = "dm",
     seeds: int = 2,
     seconds: float | None = None,
     name: str = "{data}-{method}-ipc{ipc}",
+    table_only: Annotated[bool, arg(name="table")] = False,
 ) -> None:
+    if table_only:
+        print(table())
+        return
     task = validation(load_data(data, root=root))
     settings = [dict(map(parse, candidate.split(","))) for candidate in candidates]
     if seconds is not None:
         settings = [own | {"updates": int(seconds * pace(task, method, ipc, own))} for own in settings]
         print([own["updates"] for own in settings], flush=True)
-    out = HOME / "results" / "search" / f"{name.format(data=data, method=method, ipc=ipc)}.json"
+    out = RESULTS / f"{name.format(data=data, method=method, ipc=ipc)}.json"
     record = {"data": data, "method": method, "ipc": ipc, "protocol": protocol, "split": task.split, "seconds": seconds}
     found = []
     for candidate, own in zip(candidates, settings, strict=True):
         with Progress(candidate) as progress:
             made = attar.condense(task, method, ipc, seed=7, compile="on", progress=progress, **own)
         accuracies = [row.accuracy for row in attar.evaluate(made, task, protocol=protocol, seeds=seeds)]
-        mean = sum(accuracies) / seeds
-        found.append({"try": candidate, **own, "accuracies": accuracies, "mean": mean, "seconds": made.provenance["seconds"]})
+        found.append({"try": candidate, **own, "accuracies": accuracies, "seconds": made.provenance["seconds"]})
         print(found[-1], flush=True)
         write_json(out, record | {"found": found, "machine": machine(), "commit": commit()})
 
