@@ -64,15 +64,8 @@ def table() -> str:
     for path in sorted(RESULTS.glob("*.json")):
         record = read_json(path)
         for row in sorted(record["found"], key=mean, reverse=True):
-            settings = f"`{row['try'].replace(',', ' ')}`"
-            cells = (
-                record["data"],
-                str(record["ipc"]),
-                record["method"],
-                settings,
-                f"{row['seconds']:.0f}" if row["seconds"] else "",
-                f"{mean(row):.1f}",
-            )
+            settings, seconds = row["try"].replace(",", " "), f"{row['seconds']:.0f}" if row["seconds"] else ""
+            cells = (record["data"], str(record["ipc"]), record["method"], f"`{settings}`", seconds, f"{mean(row):.1f}")
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 

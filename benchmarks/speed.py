@@ -346,8 +346,9 @@ def share(entry: dict[str, Any], records: list[dict[str, Any]]) -> float:
     return entry["flop per second"] / max(r["ceilings"]["bf16" if entry["precision"] == "bf16" else "fp32"] for r in records)
 
 
-def table(records: list[dict[str, Any]]) -> str:
-    """All results as Markdown; a turn of training is `STEPS` steps, of all others one update or call."""
+def table(out: Path = RESULTS / "cpu.json") -> str:
+    """All results of a file as Markdown; a turn of training is `STEPS` steps, of all others one update or call."""
+    records = read_json(out)["paths"]
     lines = [
         "| path | precision | a turn | GFLOP/s | of the ceiling | × literal | memory, literal's |",
         "|---|---|---|---|---|---|---|",
@@ -413,10 +414,10 @@ def growth(records: list[dict[str, Any]], out: Path) -> None:
 def main(only: str = "*", device: str = "cpu", seconds: float = 20.0, name: str = "", table_only: Table = False) -> None:
     """`only`: a pattern of path names; `seconds`: of turns for each path; `name`: of the files, by default the device's."""
     out = RESULTS / f"{name or device}.json"
-    record = read_json(out) if out.exists() else {"machine": machine(), "paths": []}
     if table_only:
-        print(table(record["paths"]))
+        print(table(out))
         return
+    record = read_json(out) if out.exists() else {"machine": machine(), "paths": []}
     keep_freed_memory()
     done = {(entry["path"], entry["precision"]) for entry in record["paths"]}
     for path in paths():

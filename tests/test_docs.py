@@ -1,5 +1,6 @@
 """What the documentation shows is what runs, and what was measured."""
 
+import importlib
 import importlib.util
 import re
 import sys
@@ -9,7 +10,6 @@ import pytest
 import torch
 from conftest import toy
 
-from attar.files import read_json
 from attar.protocol import PROTOCOLS
 from attar.rng import Rng
 from attar.run import Run
@@ -17,20 +17,14 @@ from attar.run import Run
 HOME = Path(__file__).parents[1]
 
 
-def test_the_readmes_table_is_what_the_results_hold(monkeypatch):
+@pytest.mark.parametrize(
+    "page, script", [("README.md", "quality"), ("docs/speed.md", "speed"), ("docs/speed.md", "search")], ids=["quality", "speed", "search"]
+)
+def test_a_table_is_what_the_results_hold(page, script, monkeypatch):
     monkeypatch.syspath_prepend(HOME / "benchmarks")
-    import quality
-
-    shown = re.search(r"--table -->\n(.*?)<!-- end -->", (HOME / "README.md").read_text(), re.DOTALL)
-    assert shown and shown[1].strip() == quality.table()
-
-
-def test_the_table_of_speeds_is_what_the_results_hold(monkeypatch):
-    monkeypatch.syspath_prepend(HOME / "benchmarks")
-    import speed
-
-    shown = re.search(r"--table -->\n(.*?)<!-- end -->", (HOME / "docs" / "speed.md").read_text(), re.DOTALL)
-    assert shown and shown[1].strip() == speed.table(read_json(HOME / "results" / "speed" / "cpu.json")["paths"])
+    held = importlib.import_module(script).table()
+    shown = re.search(rf"benchmarks/{script}.py --table -->\n(.*?)<!-- end -->", (HOME / page).read_text(), re.DOTALL)
+    assert shown and shown[1].strip() == held
 
 
 def test_the_example_method_runs(tmp_path):
