@@ -8,7 +8,7 @@ def test_later_sources_win():
     plain = resolve("m3d", "unheard-of", 1, {})
     assert plain.hyperparameters["updates"] == 10_000 and plain.sources == ("M3D defaults",)
     recipe = resolve("m3d", "mnist", 1, {})
-    assert recipe.hyperparameters["batch_real"] == 64 and "recipe m3d/mnist" in recipe.sources
+    assert recipe.hyperparameters["batch_real"] == 64 and recipe.sources[-1].startswith("recipe m3d/mnist")
     assert resolve("m3d", "mnist", 1, {"batch_real": 7}).hyperparameters["batch_real"] == 7
 
 
@@ -16,9 +16,18 @@ def test_no_budget_is_impossible_and_between_two_the_lower_is_taken():
     one, ten = (resolve("m3d", "mnist", n, {}).hyperparameters for n in (1, 10))
     between = resolve("m3d", "mnist", 7, {})
     assert between.hyperparameters == one != ten
-    assert between.sources[-1] == "its values for 1 images per class"
+    assert between.sources[-1] == "recipe m3d/mnist, its values for 1 images per class"
     assert resolve("m3d", "mnist", 500, {}).hyperparameters == ten
     assert resolve("m3d", "mnist", 7, {}).expect == {} and resolve("m3d", "mnist", 1, {}).expect["protocol"] == "idc"
+
+
+def test_published_settings_come_first_and_alone_where_asked(monkeypatch):
+    recipe = {"published": {"steps": 7, "ipc": {"1": {"interval": 5}}}, "defaults": {"batch_real": 9}, "ipc": {"1": {"steps": 3}}}
+    monkeypatch.setattr("attar.recipe.read", lambda method, data: recipe)
+    paper, faster = (resolve("idm", "some", 1, {}, published).hyperparameters for published in (True, False))
+    assert [paper[key] for key in ("steps", "interval", "batch_real")] == [7, 5, 256]
+    assert [faster[key] for key in ("steps", "interval", "batch_real")] == [3, 5, 9]
+    assert resolve("idm", "some", 1, {}, True).sources == ("IDM defaults", "published for some, its values for 1 images per class")
 
 
 def test_every_shipped_recipe_resolves_and_says_what_to_expect():
@@ -26,7 +35,8 @@ def test_every_shipped_recipe_resolves_and_says_what_to_expect():
     for method, data, content in shipped():
         assert method in names() and content["about"]
         for ipc in (1, 10, 50):
-            resolve(method, data, ipc, {})
+            for published in (True, False):
+                resolve(method, data, ipc, {}, published)
         for expected in content.get("expect", {}).values():
             assert {"protocol", "accuracy", "published", "source"} == expected.keys()
 

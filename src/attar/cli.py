@@ -26,6 +26,8 @@ class Condense:
     """A hyper-parameter of the method, as key=value; may be repeated."""
     recipe: Annotated[str | None, arg(name="as")] = None
     """Use the recipe of this known data set."""
+    published: bool = False
+    """The paper's settings, not the recipe's faster ones; most want a GPU."""
     seed: int = 0
     out: Path | None = None
     """Folder of the result; by default one under runs/, named after what is run."""
@@ -52,7 +54,8 @@ class Condense:
         folder = self.out or default_folder(f"{short(self.data)}-{self.method}-ipc{self.ipc}-seed{self.seed}", self.resume)
         task = self.source.task(self.data)
         if self.dry_run:
-            print(plan(task, self.method, self.ipc, recipe=self.recipe, **self.engine.options(), **settings))
+            named: dict[str, Any] = {"recipe": self.recipe, "published": self.published}
+            print(plan(task, self.method, self.ipc, **named, **self.engine.options(), **settings))
             return
         try:
             with resumable(folder), Progress(f"{self.method} on {task.name}") as progress:
@@ -63,6 +66,7 @@ class Condense:
                     out=folder,
                     seed=self.seed,
                     recipe=self.recipe,
+                    published=self.published,
                     resume=self.resume,
                     anyway=self.anyway,
                     overwrite=self.overwrite,

@@ -33,6 +33,7 @@ def condense(
     out: str | Path | None = None,
     seed: int = 0,
     recipe: str | None = None,
+    published: bool = False,
     network: str = "convnet",
     device: str | torch.device = "cpu",
     precision: Precision | None = None,
@@ -46,13 +47,14 @@ def condense(
     """Condense `data` to `ipc` images per class.
 
     `data` is what `attar.load_data` takes: a name, `npz:PATH`, `npy:FOLDER`, arrays, a `Dataset`, or a `Task`. `settings` are
-    hyper-parameters of the method, on top of the recipe for the data (or for the known set named by `recipe`).
+    hyper-parameters of the method, on top of the recipe for the data (or for the known set named by `recipe`); `published` leaves out
+    what the recipe does differently from the paper, mostly to be faster.
     With `out`, the run can be interrupted and gone on with (`resume`), and its result is saved there; `anyway` resumes
     also where another engine will give other bits. Raises `ValueError` for input that cannot be condensed as asked.
     """
     run = Run(Rng.of(seed), None if out is None else Path(out), *engine(device, precision), compile, progress=progress)
     task = load_data(data, network=network).to(run.device)
-    resolved = resolve(method, known(recipe) if recipe else task.name, ipc, settings)
+    resolved = resolve(method, known(recipe) if recipe else task.name, ipc, settings, published)
     request = describe(task, method, ipc, seed, resolved, run)
     before = 0.0
     if run.folder is not None:
@@ -78,6 +80,7 @@ def plan(
     ipc: int = 10,
     *,
     recipe: str | None = None,
+    published: bool = False,
     network: str = "convnet",
     device: str | torch.device = "cpu",
     precision: Precision | None = None,
@@ -90,7 +93,7 @@ def plan(
     """
     run = Run(Rng.of(0), None, *engine(device, precision), compile)
     task = load_data(data, network=network).to(run.device)
-    resolved = resolve(method, known(recipe) if recipe else task.name, ipc, settings)
+    resolved = resolve(method, known(recipe) if recipe else task.name, ipc, settings, published)
     with full_precision(unless=run.precision == "tf32"):
         return forecast(resolved.method, task, ipc, run)
 

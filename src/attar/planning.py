@@ -72,7 +72,8 @@ def forecast(method: Method, task: Task, ipc: int, run: Run) -> Plan:
     with contextlib.suppress(Enough):
         method(task, ipc, trial)
     seconds, flop = time.perf_counter() - start + pace.rest, sum(trial.engines.values())
-    missing, each = lacking(task, run, method.models, method.epochs) if hasattr(method, "models") else (0, 0)
+    settings = vars(method)
+    missing, each = lacking(task, run, settings["models"], settings["epochs"]) if "models" in settings else (0, 0)
     if missing:  # only the first of the networks has been seen
         flop += (missing - 1) * each
         seconds *= flop / each
