@@ -10,7 +10,7 @@ how far the means are apart, what became of the covariance, and whether a neares
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -33,7 +33,7 @@ from attar.stages import trained
 from attar.task import Task
 
 RESULTS = HOME / "results" / "ipm"
-LIKE = {"factor": 2, "init": "mix", "space": "unit", "augment": "color_crop_cutout", "style": "idc", "batch_real": 64}
+LIKE: dict[str, Any] = {"factor": 2, "init": "mix", "space": "unit", "augment": "color_crop_cutout", "style": "idc", "batch_real": 64}
 ADAM = {"optimiser": "adam", "lr": 0.02, "schedule": "cosine"}
 PERMUTATIONS = 200
 COLUMNS = ("mean", "variance", "rank", "neighbour", "p")
@@ -91,6 +91,14 @@ def judged(made: CondensedSet, task: Task) -> dict[str, dict[str, float]]:
     return found
 
 
+def bounds(task: Task, ipc: int) -> Iterator[dict[str, Any]]:
+    """What there is to keep, and to lose: other real images, and the small images that every discrepancy starts from."""
+    shown = {"real": CondensedSet.selected(task, task.first(ipc * LIKE["factor"] ** 2))}
+    shown["start"] = attar.condense(task, "dm", ipc, **LIKE | {"updates": 1, "lr": 0.0})
+    for name, made in shown.items():
+        yield {"discrepancy": name, "features": "", "updates": 0, "seconds": 0.0, "accuracies": [], "judged": judged(made, task)}
+
+
 def features(task: Task) -> Callable[[torch.Tensor], torch.Tensor]:
     w = trained(task, Run(Rng.of(0), precision="bf16"), 2)
 
@@ -106,8 +114,9 @@ def table(records: list[dict[str, Any]]) -> str:
     lines = [f"| data | discrepancy | of | accuracy | updates | {' | '.join(heads)} |", "|---" * (5 + len(heads)) + "|"]
     for record in records:
         for row in record["found"]:
+            accuracy = f"{sum(row['accuracies']) / len(row['accuracies']):.1f}" if row["accuracies"] else ""
             numbers = [f"{row['judged'][space][column]:.2g}" for space in ("pixels", "trained") for column in COLUMNS]
-            cells = (record["data"], row["discrepancy"], row["features"], f"{row['accuracy']:.1f}", str(row["updates"]), *numbers)
+            cells = (record["data"], row["discrepancy"], row["features"], accuracy, str(row["updates"]), *numbers)
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -115,7 +124,7 @@ def table(records: list[dict[str, Any]]) -> str:
 def main(
     data: Positional[str] = "digits",
     root: Path | None = None,
-    ipc: int = 1,
+    ipc: int = 10,
     seconds: float = 60.0,
     protocol: str = "idc",
     seeds: int = 2,
@@ -126,7 +135,12 @@ def main(
         print(table([read_json(path) for path in sorted(RESULTS.glob("*.json"))]))
         return
     task, out = load_data(data, root=root), RESULTS / f"{data}-ipc{ipc}.json"
-    record = read_json(out) if out.exists() else {"data": data, "ipc": ipc, "protocol": protocol, "seconds": seconds, "found": []}
+    asked = {"data": data, "ipc": ipc, "protocol": protocol, "seconds": seconds}
+    record = read_json(out) if out.exists() else {**asked, "found": []}
+    if any(record[key] != value for key, value in asked.items()):
+        raise ValueError(f"{out} was measured otherwise: {', '.join(f'{key} {record[key]}' for key in asked)}")
+    if not record["found"]:
+        record["found"] = list(bounds(task, ipc))
     done = {(row["discrepancy"], row["features"]) for row in record["found"]}
     for name in [only] if only else DISCREPANCIES:
         for kind in ("network", "pixels"):
@@ -137,9 +151,8 @@ def main(
             with Progress(f"{name}, {kind}") as progress:
                 made = attar.condense(task, "dm", ipc, compile="on", progress=progress, **settings)
             rows = attar.evaluate(made, task, protocol=protocol, seeds=seeds)
-            accuracy = sum(row.accuracy for row in rows) / len(rows)
             row = {"discrepancy": name, "features": kind, "updates": settings["updates"], "seconds": made.provenance["seconds"]}
-            record["found"].append(row | {"accuracy": accuracy, "accuracies": [r.accuracy for r in rows], "judged": judged(made, task)})
+            record["found"].append(row | {"accuracies": [r.accuracy for r in rows], "judged": judged(made, task)})
             print(record["found"][-1], flush=True)
             write_json(out, record | {"machine": machine(), "commit": commit()})
 

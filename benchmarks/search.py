@@ -89,6 +89,8 @@ def main(
     if table_only:
         print(table())
         return
+    if not candidates:
+        raise SystemExit("name at least one candidate with --try")
     task = validation(load_data(data, root=root))
     settings = [dict(map(parse, candidate.split(","))) for candidate in candidates]
     if seconds is not None:

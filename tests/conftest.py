@@ -15,6 +15,12 @@ torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)
+def every_boundary(monkeypatch):
+    """Runs that last milliseconds resume from the middle too."""
+    monkeypatch.setattr("attar.optimise.BOUNDARY_EVERY", 0.0)
+
+
+@pytest.fixture(autouse=True)
 def own_cache(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("ATTAR_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
 

@@ -20,7 +20,18 @@ from attar.run import Run
 from attar.task import Examples, unit
 
 SMALL = {"updates": 6, "batch_real": 8, "ipm": 2, "factor": 1, "epochs": 1}
-SMALL |= {"models": 2, "frequencies": 64, "capacity": 4, "learners": 1, "steps": 1, "batch_train": 8, "interval": 2, "query": 8, "most": 2}
+SMALL |= {
+    "models": 2,
+    "frequencies": 64,
+    "capacity": 4,
+    "learners": 1,
+    "steps": 1,
+    "batch_train": 8,
+    "interval": 2,
+    "query": 8,
+    "most": 2,
+    "window": 2,
+}
 LR = {"cafe": 0.3, "dance": 0.01, "dm": 1.0, "idm": 0.3, "m3d": 0.3, "ncfm": 0.01}
 LEARNED = [name for name in names() if "updates" in {f.name for f in dataclasses.fields(find(name))}]
 every = pytest.mark.parametrize("name", names())

@@ -5,16 +5,15 @@ import json
 import pytest
 import torch
 from conftest import toy
+from test_conformance import LEARNED, small
 
 import attar
-from attar.methods.dm import DM
-from attar.methods.m3d import M3D
 from attar.rng import Rng
 from attar.run import Run
 
 CUDA = torch.device("cuda")
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an accelerator")]
-METHODS = {"dm": DM(updates=12, batch_real=8), "m3d": M3D(updates=12, batch_real=8, ipm=2, factor=1)}
+METHODS = {name: small(name, updates=12) for name in LEARNED}
 every = pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
 
 

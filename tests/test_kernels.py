@@ -6,7 +6,7 @@ from typing import get_args
 import pytest
 import torch
 
-from attar.characteristic import Sampler, characteristic_distance, gaussian_frequencies
+from attar.characteristic import Sampler, characteristic_distance, gaussian_frequencies, parts
 from attar.discrepancies import DISCREPANCIES
 from attar.kernels import (
     covariance_distance,
@@ -22,7 +22,7 @@ from attar.kernels import (
 )
 from attar.matching import Distance
 from attar.rng import Rng
-from attar.transport import merged, sinkhorn_divergence, sliced_wasserstein
+from attar.transport import ranks, sinkhorn_divergence, sliced_wasserstein
 
 every = pytest.mark.parametrize("name", DISCREPANCIES)
 close = partial(torch.testing.assert_close, rtol=1e-12, atol=1e-12)
@@ -89,6 +89,20 @@ def test_a_class_does_not_see_the_others(name):
     s, r = batches(n=4, m=6, d=8)
     distance = DISCREPANCIES[name]
     close(distance(s, r, Rng.of(1))[1:2], distance(s[1:2], r[1:2], Rng.of(1)), rtol=1e-10, atol=1e-10)
+
+
+@every
+def test_a_single_image_will_do_but_for_covariances(name):
+    s, r = batches(n=1, m=6, d=8)
+    if name == "moments":
+        pytest.skip("refused, see test_covariances_from_gram_matrices")
+    (slope,) = torch.autograd.grad(DISCREPANCIES[name](s.requires_grad_(), r, Rng.of(1)).sum(), s)
+    assert slope.isfinite().all() and slope.abs().max() > 0
+
+
+def test_moments_weigh_covariances_by_fifty_over_the_dimension():
+    s, r = batches(d=5)
+    close(DISCREPANCIES["moments"](s, r, Rng.of(0)), mean_distance(s, r) + 10 * covariance_distance(s, r))
 
 
 def test_gaussian_mmd_and_its_gradient_equal_the_published_loss():
@@ -160,8 +174,9 @@ def test_quantiles_of_unequal_batches_are_those_of_repeated_ones():
     s, r = batches(n=4, m=6)
     same = s.repeat_interleave(3, 1), r.repeat_interleave(2, 1)
     close(sliced_wasserstein(s, r, Rng.of(0)), sliced_wasserstein(*same, Rng.of(0)))
-    mass, i, j = merged(4, 6)
-    assert mass.sum() == 1 and i.max() == 3 and j.max() == 5
+    plan = ranks(4, 6)
+    close(plan.sum(0), torch.full((6,), 1 / 6, dtype=torch.float64))
+    close(plan.sum(1), torch.full((4,), 1 / 4, dtype=torch.float64))
 
 
 def test_sinkhorn_between_its_limits():
@@ -187,8 +202,10 @@ def test_characteristic_distance_without_its_root_is_a_gaussian_mmd_on_the_spher
     t = gaussian_frequencies(200_000, 6, Rng.of(0), s)
     plain = characteristic_distance(s, r, t[:50], 1.0, 1.0)
     phi = [torch.exp(1j * (x @ t[:50].T)).mean(1) for x in (s, r)]
+    amplitude, phase = (phi[1].abs() - phi[0].abs()).square(), 2 * (phi[1].abs() * phi[0].abs() - (phi[1] * phi[0].conj()).real)
+    close(characteristic_distance(s, r, t[:50], 0.3, 0.7), (0.3 * amplitude + 0.7 * phase).sqrt().mean(1), rtol=1e-9, atol=1e-9)
     close(plain, (phi[1] - phi[0]).abs().mean(1), rtol=1e-9, atol=1e-9)
-    phi = [torch.exp(1j * (x @ t.T)).mean(1) for x in (s, r)]
+    phi = [torch.complex(*parts(x, t)) for x in (s, r)]
     expected = by_class(partial(double_sum, kernel=lambda a, b: torch.exp(-(a - b).square().sum() / 2)), s, r)
     torch.testing.assert_close((phi[1] - phi[0]).abs().square().mean(1), expected, rtol=0.02, atol=1e-3)
 

@@ -1,17 +1,22 @@
 """What the methods compute, against their papers' formulas written plainly, in float64."""
 
 import dataclasses
+import itertools
+from functools import partial
 
 import pytest
 import torch
 import torch.nn.functional as F
 from conftest import toy
 
+from attar.architectures import ConvNet
+from attar.characteristic import Sampler
 from attar.matching import Guide, Matching
 from attar.methods.cafe import CAFE, Alignment
 from attar.methods.dance import DANCE
 from attar.methods.idm import IDM
-from attar.network import network
+from attar.methods.ncfm import NCFM
+from attar.network import Network, network
 from attar.pairs import Pairs, between
 from attar.queue import Queue
 from attar.rng import Rng
@@ -42,6 +47,7 @@ def gradient(terms, syn):
 @pytest.mark.parametrize("chunk", [256, 4])
 def test_cafe(exact, chunk):
     """Layer-wise distances of class means, and real features told apart by synthetic means, as one graph."""
+    exact = dataclasses.replace(exact, network=Network(partial(ConvNet, exact.shape, 3, depth=3)))
     method = CAFE(updates=1, batch_real=6)
     alignment = Alignment.of(method, exact, 4, Run(Rng.of(0), chunk=chunk))
     w, rng = exact.network.init(Rng.of(1)), Rng.of(2)
@@ -55,7 +61,7 @@ def test_cafe(exact, chunk):
         maps = []
         for i, block in enumerate(list(module.body)[:-1]):
             s, r = block[:-1](s), block[:-1](r)
-            maps.append((0.1 if i == 0 else 1.0, s, r))  # two blocks for 8 pixels: the last and the features count fully
+            maps.append((0.1 if i < 2 else 1.0, s, r))
             s, r = block[-1](s), block[-1](r)
         maps += [(1.0, s, r), (1.0, s.flatten(1), r.flatten(1))]
         loss = loss + sum(weight * (a.mean(0) - b.mean(0)).square().sum() for weight, a, b in maps)
@@ -73,6 +79,7 @@ def test_cafe(exact, chunk):
 def test_cafe_wants_a_network_that_shows_its_layers(task):
     other = dataclasses.replace(task, network=network("convnet", task.shape, 3))
     other.network._templates.pop("layers")
+    assert not other.network.shows_layers
     with pytest.raises(ValueError, match="does not show its layers"):
         CAFE(updates=1)(other, 1, Run(Rng.of(0)))
 
@@ -91,8 +98,8 @@ def test_a_window_knows_the_spread_of_its_last_values():
 def test_a_judge_adds_its_cross_entropy_of_each_class(exact, chunk):
     matching = Matching.of(DANCE(updates=1, batch_real=4, factor=1), exact, 3, Run(Rng.of(0), chunk=chunk), calibrated=True)
     w, judge, view = exact.network.init(Rng.of(1)), exact.network.init(Rng.of(2)), matching.view(Rng.of(3))
-    without, plain = gradient(matching.terms([Guide(w)], view), matching.syn)
-    value, slope = gradient(matching.terms([Guide(w, judge, 0.7)], view), matching.syn)
+    without, plain = gradient(matching.terms([Guide(w)], view, Rng.of(4)), matching.syn)
+    value, slope = gradient(matching.terms([Guide(w, judge, 0.7)], view, Rng.of(4)), matching.syn)
     syn = matching.syn
     syn.zero_grad()
     expected = 0.0
@@ -108,9 +115,12 @@ def test_pairs_lie_between_their_ends(exact):
     start, end = (exact.network.init(Rng.of(i)) for i in range(2))
     for name, p in between(start, end, 0.25).params.items():
         torch.testing.assert_close(p, 0.75 * start.params[name] + 0.25 * end.params[name])
-    pairs = Pairs([(start, start), (end, end)], 1.0)
-    judges = [pairs(Rng.of(i)).judge is end for i in range(40)]
-    assert 8 < sum(judges) < 32
+    pairs = Pairs([(start, start), (start, end)], 1.0)
+    drawn = [pairs(Rng.of(i)) for i in range(40)]
+    assert 8 < sum(guide.judge is end for guide in drawn) < 32
+    low, high = (w.params["head.bias"][0].item() for w in (start, end))
+    shares = [(guide.weights.params["head.bias"][0].item() - low) / (high - low) for guide in drawn if guide.judge is end]
+    assert all(0 <= share <= 1 for share in shares) and max(shares) - min(shares) > 0.5
 
 
 def test_pretrained_networks_are_shared_and_announced_once(task, caplog):
@@ -163,9 +173,9 @@ def test_idm_weighs_mistakes_by_the_networks_accuracy_in_per_cent(task, monkeypa
     seen = []
     terms = Matching.terms
 
-    def watched(self, guides, view):
+    def watched(self, guides, *rest):
         seen.extend((guide.weight, guide.judge is guide.weights) for guide in guides)
-        return terms(self, guides, view)
+        return terms(self, guides, *rest)
 
     monkeypatch.setattr(Matching, "terms", watched)
     monkeypatch.setattr(Queue, "accuracy", lambda self, i: 60.0)
@@ -182,3 +192,67 @@ def test_pixels_are_their_own_features(exact):
     start = dataclasses.replace(method, lr=0.0)(exact, 1, Run(Rng.of(0)))
     means = torch.stack([exact.normalise(exact.train.x[exact.train.y == c]).mean(0) for c in range(3)])
     torch.testing.assert_close(made.images, (start.images + means) / 2, rtol=1e-10, atol=1e-10)
+
+
+def test_idms_networks_learn_between_updates(task, monkeypatch):
+    taught, counts = [], []
+    teach = Queue.teach
+    monkeypatch.setattr(Queue, "teach", lambda self, i, *rest: (taught.append(i), teach(self, i, *rest))[1])
+    method = IDM(updates=4, batch_real=4, factor=1, capacity=5, learners=2, steps=3, batch_train=4)
+    method(task, 1, Run(Rng.of(0), progress=lambda *_: counts.append(len(taught))))
+    assert counts == [0, 6, 12, 18] and all(len(set(taught[i : i + 6])) == 2 for i in (0, 6, 12))
+
+
+def test_cafe_trains_on_and_begins_anew(task, monkeypatch):
+    """The network is replaced once its accuracy stands still, and trained until it moves, or for `most` epochs."""
+    pushed, epochs = [], []
+    push, train = Queue.push, Alignment.train
+    monkeypatch.setattr(Queue, "push", lambda self, rng: (pushed.append(rng.path), push(self, rng))[1])
+    monkeypatch.setattr(Alignment, "train", lambda self, *rest: (epochs.append(0), train(self, *rest))[1])
+    monkeypatch.setattr(Alignment, "accuracy", lambda self, w, rng: 0.5)
+    CAFE(updates=5, batch_real=4, window=2, most=3)(task, 1, Run(Rng.of(0)))
+    assert len(pushed) == 3 and len(epochs) == 4 * 3  # at the start, and before updates 2 and 4; none after the last
+    epochs.clear()
+    values = itertools.cycle([0.1, 0.9])
+    monkeypatch.setattr(Alignment, "accuracy", lambda self, w, rng: next(values))
+    CAFE(updates=3, batch_real=4, window=2, most=9)(task, 1, Run(Rng.of(0)))
+    assert len(epochs) == 2 * 2  # two epochs show a spread
+
+
+def test_ncfm_asks_its_sampler_for_frequencies_and_lets_it_climb(task, monkeypatch):
+    climbed = []
+    ascend = Sampler.ascend
+    monkeypatch.setattr(Sampler, "ascend", lambda self: (climbed.append(1), ascend(self))[1])
+    settings = {"updates": 3, "models": 1, "epochs": 1, "batch_real": 4, "frequencies": 32, "factor": 1}
+    with_sampler = NCFM(**settings)(task, 1, Run(Rng.of(0)))
+    assert len(climbed) == 2  # not after the last update
+    without = NCFM(**settings, sampler=False)(task, 1, Run(Rng.of(0)))
+    assert len(climbed) == 2 and not torch.equal(with_sampler.images, without.images)
+
+
+def test_what_a_discrepancy_cannot_compare_is_refused_before_networks_are_trained(task):
+    with pytest.raises(ValueError, match="at least two images of a class"):
+        DANCE(discrepancy="moments", factor=1, epochs=10**6)(task, 1, Run(Rng.of(0)))
+
+
+def test_the_first_images_again_and_again(exact):
+    first = Matching.of(DANCE(updates=1, batch_real=5, real="first", factor=1), exact, 1, Run(Rng.of(0)))
+    views = [first.view(Rng.of(i)).indices for i in range(2)]
+    assert torch.equal(*views) and torch.equal(views[0], exact.table[:, :5])
+
+
+def test_no_class_is_asked_for_more_images_than_there_are(task):
+    assert Matching.of(DANCE(updates=1, batch_real=1000, factor=1), task, 1, Run(Rng.of(0))).view(Rng.of(0)).indices.shape == (3, 24)
+
+
+def test_an_average_and_a_state_are_both_kept(task, tmp_path):
+    method = IDM(updates=4, batch_real=4, factor=1, capacity=3, learners=1, steps=1, batch_train=4, average=0.5)
+
+    def stop(done, total, loss):
+        if done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        method(task, 1, Run(Rng.of(0), tmp_path, progress=stop))
+    whole, parts = (method(task, 1, Run(Rng.of(0), folder)).images for folder in (None, tmp_path))
+    assert torch.equal(whole, parts)

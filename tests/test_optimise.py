@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from attar.files import read_tensors
-from attar.optimise import CHECKPOINT, Average, optimise
+from attar.optimise import CHECKPOINT, Average, optimise, with_gradient
 from attar.rng import Rng
 from attar.run import Run
 from attar.steps import SCHEDULES, once_per_class
@@ -221,3 +221,15 @@ def test_a_resumed_average_is_the_same(tmp_path):
 def test_an_average_that_never_forgets_is_refused():
     with pytest.raises(ValueError, match="average must be below 1, not 1"):
         Average(lambda: torch.zeros(1), 1.0)
+
+
+def test_a_gradient_computed_by_hand_takes_the_place_of_autograds():
+    x = torch.randn(3, 4, 2, dtype=torch.float64, requires_grad=True)
+    value = with_gradient(x.square().sum((1, 2)), x, 2 * x)
+    assert torch.equal(value, x.square().sum((1, 2)))
+    assert torch.autograd.gradcheck(lambda x: with_gradient(x.square().sum((1, 2)), x, 2 * x) * torch.tensor([1.0, 2.0, 3.0]), x)
+
+
+def test_half_as_much_from_three_points_on():
+    step = SCHEDULES["halve"](1.0, 2000)
+    assert [step(t) for t in (0, 1199, 1200, 1599, 1600, 1799, 1800, 1999)] == [1, 1, 0.5, 0.5, 0.25, 0.25, 0.125, 0.125]

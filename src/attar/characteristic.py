@@ -21,7 +21,7 @@ def characteristic_distance(s: Sample, r: Other, t: Frequencies, amplitude: floa
     (a, b), (c, e) = parts(s, t), parts(r, t)
     size_s, size_r = torch.hypot(a, b), torch.hypot(c, e)
     turned = 2 * (size_r * size_s - c * a - e * b)
-    return (amplitude * (size_r - size_s).square() + phase * turned.clamp_min(1e-12)).sqrt().mean(1)
+    return (amplitude * (size_r - size_s).square() + phase * turned).clamp_min(1e-12).sqrt().mean(1)
 
 
 def parts(x: Sample, t: Frequencies) -> tuple[Float[Tensor, "k t"], Float[Tensor, "k t"]]:

@@ -32,7 +32,7 @@ def covariance_distance(s: Sample, r: Other) -> Float[Tensor, " k"]:
     x, y = s - s.mean(1, keepdim=True), r - r.mean(1, keepdim=True)
 
     def product(a: Tensor, b: Tensor) -> Tensor:
-        return (a @ b.mT).square().sum((1, 2)) / ((a.shape[1] - 1) * (b.shape[1] - 1))
+        return products(a, b).square().sum((1, 2)) / ((a.shape[1] - 1) * (b.shape[1] - 1))
 
     return product(x, x) - 2 * product(x, y) + product(y, y)
 
@@ -47,7 +47,7 @@ def polynomial_mmd(s: Sample, r: Other, scale: float | None = None, power: int =
     unit = torch.cat([s, r], 1).detach().square().sum(2).mean(1)[:, None, None] if scale is None else scale
 
     def mean_kernel(x: Tensor, y: Tensor) -> Tensor:
-        return (x @ y.mT / unit + 1).pow(power).mean((1, 2))
+        return (products(x, y) / unit + 1).pow(power).mean((1, 2))
 
     return mean_kernel(s, s) - 2 * mean_kernel(s, r) + mean_kernel(r, r)
 
@@ -88,10 +88,14 @@ def negative_distance(d2: Distances, b: Scale) -> Distances:
 
 def squared_distances(x: Sample, y: Other) -> Distances:
     """‖x_i − y_j‖², directly and clamped at 0: no square root, whose slope at 0 is infinite."""
-    dtype = x.dtype
-    if torch.get_float32_matmul_precision() != "highest":  # networks may round their products; these nearly cancel
-        x, y = x.double(), y.double()
-    return (x.square().sum(2)[:, :, None] + y.square().sum(2)[:, None, :] - 2 * x @ y.mT).clamp_min(0).to(dtype)
+    return (x.square().sum(2)[:, :, None] + y.square().sum(2)[:, None, :] - 2 * products(x, y)).clamp_min(0)
+
+
+def products(x: Sample, y: Other) -> Distances:
+    """⟨x_i, y_j⟩, exactly also where networks may round their products to tf32: what is made of these nearly cancels."""
+    if torch.get_float32_matmul_precision() != "highest":
+        return (x.double() @ y.double().mT).to(x.dtype)
+    return x @ y.mT
 
 
 def root(d2: Tensor) -> Tensor:

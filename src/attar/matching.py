@@ -61,11 +61,15 @@ class Settings:
     style: Literal["dsa", "idc"]
     draw: Literal["class", "shared"] = "class"
 
-    def step_per_class(self, lr: float, classes: int) -> tuple[float, float]:
-        """Step size and momentum of one update, for a paper that steps once a class on a tensor that holds all classes."""
-        if self.optimiser != "sgd":  # the others' steps do not depend on how gradients are shared out
-            return lr, self.momentum
-        return once_per_class(lr, self.momentum, classes)
+    def step_per_class(self, classes: int, scale: int = 1) -> tuple[float, float]:
+        """Step size and momentum of one update, for a paper that steps once a class on a tensor that holds all classes.
+
+        `scale` multiplies the step of sgd. Those of the other optimisers depend neither on how large a gradient is nor, but
+        for what decays between two of a class's gradients, on how often it comes.
+        """
+        if self.optimiser != "sgd":
+            return self.lr, self.momentum
+        return once_per_class(self.lr * scale, self.momentum, classes)
 
 
 class Guide(NamedTuple):
@@ -89,6 +93,8 @@ class Matching:
     source: Callable[[Rng], Guide]
     features: Callable[..., Tensor]
     scores: Callable[..., tuple[Tensor, dict[str, Tensor]]]
+    batch: int
+    """Real images a class: no more than there are."""
 
     @classmethod
     def of(
@@ -103,19 +109,23 @@ class Matching:
     ) -> "Matching":
         """Under unlearned networks. For another `source`: whether judges come along, and how many images networks learn from in an update.
 
-        Raises `ValueError` for a network with batch statistics, which would couple the classes.
+        Raises `ValueError` for a network with batch statistics, which would couple the classes, and where a class has too few
+        images for the budget or for the discrepancy.
         """
         if task.network.keeps_statistics:
             raise ValueError(f"{task.network.name} normalises by batch statistics, which mix the classes: use another normalisation")
         syn = Pixels.start(task, ipc, run, init=settings.init, factor=settings.factor, space=settings.space)
         augment = Augment(settings.augment, settings.style)
-        real = settings.batch_real / (settings.ipm if settings.keep_real else 1)
+        batch, discrepancy = min(settings.batch_real, int(task.counts.max())), DISCREPANCIES[settings.discrepancy]
+        discrepancy(torch.ones(1, syn.each, 1), torch.ones(1, batch, 1), run.rng)  # what it cannot compare is refused here
+        real = batch / (settings.ipm if settings.keep_real else 1)
         image = settings.updates * settings.networks * task.network.flop(task.shape)
         if settings.features == "network":
             features = run.engine(unlearned(task), int(image * len(syn.classes) * (real + 2 * syn.each)))
         else:
             features = pixels
-        scored = TRAINING * (trained + settings.warm * WARM_BATCH // settings.ipm) + 2 * calibrated * len(syn.classes) * syn.each
+        scored = TRAINING * (trained // settings.networks + settings.warm * WARM_BATCH // settings.ipm)
+        scored += 2 * len(syn.classes) * syn.each * calibrated
         scores = run.engine(training(task.network), image * scored) if scored else training(task.network)
         return cls(
             settings,
@@ -123,10 +133,11 @@ class Matching:
             run,
             syn,
             augment if task.flip else augment.without_flip(),
-            DISCREPANCIES[settings.discrepancy],
+            discrepancy,
             lambda rng: Guide(task.network.init(rng)),
             features,
             scores,
+            batch,
         )
 
     @property
@@ -143,7 +154,7 @@ class Matching:
             if t == 0 or not self.settings.keep_real:
                 view = self.view(rng.fold(t))
             syn.clamp_()
-            yield self.terms(guides, view)
+            yield self.terms(guides, view, rng.fold(t))
 
     def guides(self, rng: Rng) -> list[Guide]:
         found = [self.source(rng.fold("network", i)) for i in range(self.settings.networks)]
@@ -155,17 +166,17 @@ class Matching:
         groups = 1 if self.settings.draw == "shared" else len(everyone)
         draw = self.augment.draw(groups, self.task.shape, rng.fold("augment"), self.task.device)
         if self.settings.real == "first":
-            return View(rng, draw, self.task.first(self.settings.batch_real))
-        return View(rng, draw, self.task.indices(everyone, self.settings.batch_real, rng.fold("real")))
+            return View(draw, self.task.first(self.batch))
+        return View(draw, self.task.indices(everyone, self.batch, rng.fold("real")))
 
-    def terms(self, guides: Sequence[Guide], view: "View") -> Iterator[Float[Tensor, ""]]:
+    def terms(self, guides: Sequence[Guide], view: "View", rng: Rng) -> Iterator[Float[Tensor, ""]]:
         for i, guide in enumerate(guides):
             for chunk in self.run.chunks(self.syn.classes, self.syn.each):
                 synthetic = per_class(self.features(guide.weights, self._shown(chunk, view)), chunk)
-                distances = self.discrepancy(synthetic, self._real(i, guide.weights, view, chunk), view.rng.fold("discrepancy", i))
+                distances = self.discrepancy(synthetic, self._real(i, guide.weights, view, chunk), rng.fold("discrepancy", i))
                 yield distances.sum() / len(guides)
                 if guide.judge is not None and guide.weight:
-                    yield guide.weight * self._mistaken(guide.judge, chunk, view) / len(guides)
+                    yield guide.weight * self._cross_entropy(guide.judge, chunk, view) / len(guides)
 
     def learn(self, lr: float, momentum: float, episode: Episode | None = None, state: nn.Module | None = None) -> CondensedSet:
         """The images after all updates. `lr` and `momentum` are those of one step that moves all classes."""
@@ -185,7 +196,7 @@ class Matching:
         """The synthetic images of some classes, augmented."""
         return apply(self.syn.of(chunk), self._draw(chunk, view)).flatten(0, 1)
 
-    def _mistaken(self, judge: Weights, chunk: Sequence[int], view: "View") -> Float[Tensor, ""]:
+    def _cross_entropy(self, judge: Weights, chunk: Sequence[int], view: "View") -> Float[Tensor, ""]:
         """Cross-entropy of the synthetic images: the mean over each class, summed over classes."""
         scores, _ = self.scores(judge, self._shown(chunk, view))
         labels = torch.tensor(chunk, device=scores.device).repeat_interleave(self.syn.each)
@@ -196,8 +207,10 @@ class Matching:
         key = (i, chunk[0])
         if key in view.features:
             return view.features[key]
-        x = apply(self.task.images(view.indices[list(chunk)]), self._draw(chunk, view)).flatten(0, 1)
-        found = per_class(sliced(lambda part: self.features(w, part), x), chunk)
+        parts = list(self.run.chunks(chunk, self.batch, graphs=False))
+        images = (apply(self.task.images(view.indices[list(part)]), self._draw(part, view)) for part in parts)
+        features = [sliced(lambda x: self.features(w, x), x.flatten(0, 1)) for x in images]
+        found = per_class(torch.cat(features), chunk)
         if self.settings.keep_real:
             view.features[key] = found
         return found
@@ -221,7 +234,6 @@ class Matching:
 class View:
     """Real images of every class as one augmentation shows them, and of those that are kept the features."""
 
-    rng: Rng
     draw: Draw
     indices: Int[Tensor, "classes m"]
     features: dict[tuple[int, int], Other] = field(default_factory=dict)

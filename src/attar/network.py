@@ -52,7 +52,7 @@ class Network:
         for train in (True, False):
             self._templates[True, train] = copy.deepcopy(whole).train(train)
             self._templates[False, train] = copy.deepcopy(headless).train(train)
-        if hasattr(whole, "layers"):
+        if callable(getattr(type(whole), "layers", None)):
             self._templates["layers"] = Layers(whole)
 
     def __reduce__(self):
@@ -65,6 +65,11 @@ class Network:
     @property
     def keeps_statistics(self) -> bool:
         return any(True for _ in self._templates[True, True].buffers())
+
+    @property
+    def shows_layers(self) -> bool:
+        """Whether its modules have a method `layers(x)`."""
+        return "layers" in self._templates
 
     @property
     def key(self) -> str | None:
@@ -104,9 +109,7 @@ class Network:
             return self._templates[False, True](torch.empty(1, *shape)).flatten(1).shape[1]
 
     def layers(self, w: Weights, x: Float[Tensor, "n c h w"]) -> list[Tensor]:
-        """What the module's own `layers(x)` gives. Raises `ValueError` where it has none."""
-        if "layers" not in self._templates:
-            raise ValueError(f"{self.name} does not show its layers: give it a method layers(x)")
+        """What the module's own `layers(x)` gives, for one that `shows_layers`."""
         inside = {f"module.{name}": tensor for part in w for name, tensor in part.items()}
         return functional_call(self._templates["layers"], inside, (x,))
 

@@ -20,7 +20,7 @@ Episode = Callable[[Any, Rng], Iterator[Iterable[Tensor]]]
 CHECKPOINT, METRICS = "checkpoint.safetensors", "metrics.jsonl"
 CHECKPOINT_EVERY = 30.0  # seconds
 GUARD_EVERY = 100  # updates between looks at a GPU's losses; each look waits for the device
-BOUNDARY_EVERY = {"cpu": 0.0, "cuda": 1.0}  # seconds between copies of the state to go on from; each waits for the device
+BOUNDARY_EVERY = 1.0  # seconds between copies of the state to go on from; each waits for the device, and may be large
 
 
 def optimise(
@@ -41,7 +41,7 @@ def optimise(
     goes on from it to the same bits. Raises `ValueError` where a loss stops being finite; the checkpoint then holds the
     last good state.
     """
-    learned = nn.ModuleDict({"syn": syn, "state": state or nn.Module()})
+    learned = nn.ModuleDict({"syn": syn, "state": nn.Module() if state is None else state})
     journal = Journal(run)
     done, episodes = restore(run.folder, learned, opt)
     journal.keep(done)
@@ -59,7 +59,7 @@ def optimise(
                 run.progress(done, updates, journal.last)
             assert done > before, "an episode must yield an update"
             episodes += 1
-            if done < updates and time.monotonic() - copied < BOUNDARY_EVERY[run.device.type]:
+            if done < updates and time.monotonic() - copied < BOUNDARY_EVERY:
                 continue
             journal.check()
             finite(learned, done)
@@ -89,6 +89,23 @@ def step(terms: Iterable[Tensor], opt: torch.optim.Optimizer) -> Tensor:
         return total  # the journal raises, before this gradient is used
     opt.step()
     return total
+
+
+class WithGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, x: Tensor, grad: Tensor) -> Tensor:
+        ctx.save_for_backward(grad)
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *up: Tensor) -> tuple[None, Tensor, None]:
+        (grad,) = ctx.saved_tensors
+        return None, up[0].reshape(up[0].shape + (1,) * (grad.ndim - up[0].ndim)) * grad, None
+
+
+def with_gradient(value: Tensor, x: Tensor, grad: Tensor) -> Tensor:
+    """`value`, with the derivative `grad` with respect to `x`, computed by hand; its shape is that of the leading dimensions of `x`."""
+    return WithGradient.apply(value.detach(), x, grad.detach())
 
 
 class Journal:

@@ -51,10 +51,14 @@ class Pace:
     def __init__(self, cycle: int = 1) -> None:
         self.cycle = cycle
         self.rest = 0.0
+        self.stage = self.last = 0  # networks that are trained first begin to count anew, and so do the updates after them
         self.first: tuple[int, float] | None = None
 
     def __call__(self, done: int, total: int, loss: float) -> None:
         now = time.perf_counter()
+        if done <= self.last:
+            self.stage, self.first = self.stage + 1, None
+        self.last = done
         if self.first is None:
             self.first = done, now
             return
@@ -66,17 +70,17 @@ class Pace:
 
 def forecast(method: Method, task: Task, ipc: int, run: Run) -> Plan:
     """Run `method` eagerly, without a folder, for two seconds, and extrapolate to the whole of `run`."""
-    pace = Pace(getattr(method, "ipm", 1))
+    pace, settings = Pace(getattr(method, "ipm", 1)), vars(method)
+    missing, each = lacking(task, run, settings["models"], settings["epochs"]) if "models" in settings else (0, 0)
     trial = dataclasses.replace(run, folder=None, rehearsal=True, progress=pace, engines={})
     start = time.perf_counter()
     with contextlib.suppress(Enough):
         method(task, ipc, trial)
     seconds, flop = time.perf_counter() - start + pace.rest, sum(trial.engines.values())
-    settings = vars(method)
-    missing, each = lacking(task, run, settings["models"], settings["epochs"]) if "models" in settings else (0, 0)
-    if missing:  # only the first of the networks has been seen
-        flop += (missing - 1) * each
-        seconds *= flop / each
+    seen = pace.stage + 1
+    if seen <= missing:  # networks are still being trained, and of the rest only the work is known
+        flop += (missing - seen) * each
+        seconds *= flop / (seen * each)
     compiles = flop > 0 and run.compiles(flop)
     if compiles:
         seconds = COMPILING[run.device.type] + seconds / GAIN[run.precision]

@@ -51,9 +51,9 @@ class Run:
     def shard(self, task: "Task") -> tuple[int, ...]:
         return self.classes if self.classes is not None else tuple(range(len(task.classes)))
 
-    def chunks(self, classes: Sequence[int], each: int) -> Iterator[Sequence[int]]:
-        """`classes` with `each` images in equal groups of at most `chunk` images, or of one class."""
-        groups = -(-len(classes) // max(1, self.chunk // each))
+    def chunks(self, classes: Sequence[int], each: int, graphs: bool = True) -> Iterator[Sequence[int]]:
+        """Classes with `each` images, in equal groups of at most `chunk` images, or of one class; eight times as many without a graph."""
+        groups = -(-len(classes) // max(1, (1 if graphs else 8) * self.chunk // each))
         size = -(-len(classes) // groups)
         for i in range(0, len(classes), size):
             yield classes[i : i + size]

@@ -34,20 +34,21 @@ def pretrained(task: Task, run: Run, count: int, epochs: int) -> list[tuple[Weig
         logging.getLogger("attar").warning(
             f"first {missing} networks are trained for {epochs} epochs ({missing * flop / 1e12:.3g} TFLOP){kept}"
         )
-    return [(task.network.init(rng.fold("network")), cached(task, run, shared(epochs), rng)) for rng in map(ticket, range(count))]
+    return [(task.network.init(rng.fold("network")), cached(task, run, pretraining(epochs), rng)) for rng in map(network_rng, range(count))]
 
 
 def lacking(task: Task, run: Run, count: int, epochs: int) -> tuple[int, int]:
     """How many of the networks that `pretrained` gives are not in the cache, and the floating-point operations of training one."""
-    missing = sum(not (task.network.key and place(identity(task, run, shared(epochs), ticket(i))).exists()) for i in range(count))
+    paths = [cache_path(identity(task, run, pretraining(epochs), network_rng(i))) for i in range(count)]
+    missing = sum(not (task.network.key and path.exists()) for path in paths)
     return missing, TRAINING * epochs * len(task.train.y) * task.network.flop(task.shape)
 
 
-def shared(epochs: int) -> Protocol:
+def pretraining(epochs: int) -> Protocol:
     return Protocol("pretrained", "networks that methods share", epochs, 256, "thirds", IDC, cutmix=0.5)
 
 
-def ticket(i: int) -> Rng:
+def network_rng(i: int) -> Rng:
     return Rng(("pretrained", i))
 
 
@@ -60,14 +61,14 @@ def identity(task: Task, run: Run, protocol: Protocol, rng: Rng) -> str:
     return repr((data, engine, task.network.key, protocol, rng.path))
 
 
-def place(what: str) -> Path:
+def cache_path(what: str) -> Path:
     return cache_folder() / "stages" / f"{hashlib.blake2b(what.encode(), digest_size=16).hexdigest()}.safetensors"
 
 
 def cached(task: Task, run: Run, protocol: Protocol, rng: Rng) -> Weights:
     """A network trained on the whole training set, from the cache where it lies there already."""
     what = identity(task, run, protocol, rng)
-    path = place(what)
+    path = cache_path(what)
     if task.network.key and path.exists():
         try:
             return unpack(path, task, run)
@@ -82,7 +83,7 @@ def cached(task: Task, run: Run, protocol: Protocol, rng: Rng) -> Weights:
         run.progress(done, total, math.nan)
 
     w = fit(task.network, task.normalise(task.train.x), task.train.y, protocol, rng, run, flip=task.flip, tick=tick)
-    if task.network.key:
+    if task.network.key and not run.rehearsal:
         tensors = {f"{part}.{name}": t for part, group in w._asdict().items() for name, t in group.items()}
         write_tensors(path, tensors, {"what": what, "seconds": time.perf_counter() - start})
     return w

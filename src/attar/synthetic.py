@@ -31,8 +31,9 @@ class Pixels(nn.Module):
 
     @classmethod
     def start(cls, task: Task, ipc: int, run: Run, *, init: Init = "real", factor: int = 1, space: Space = "normalised") -> "Pixels":
-        """`real`: random real images; `mix`: each tile another real image, by nearest-neighbour reduction; `noise`: N(½, ¼²).
+        """`real`: random real images; `mix`: each tile another real image, by nearest-neighbour reduction.
 
+        `noise`: N(0, 1) as networks see it, or N(½, ¼²) on [0, 1] in the space `unit`.
         Tiles are always mixed when real images fill a factor above 1. Raises `ValueError` where a class has too few images.
         """
         classes, rng = run.shard(task), run.rng.fold("init")
@@ -41,13 +42,13 @@ class Pixels(nn.Module):
             raise ValueError(f"factor {factor} is too large for images of {side} pixels: tiles would lie outside")
         if init == "noise":
             images = noise(classes, (len(task.classes), ipc, *task.shape), rng, task.device)
+            images = images if space == "normalised" else (images / 4 + 0.5).clamp(0, 1)
         else:
             tiles = factor * factor
             need(task, classes, ipc * tiles)
             images = unit(task.train.x[task.indices(classes, ipc * tiles, rng)])
             images = mosaic(images.unflatten(1, (tiles, ipc)), factor)
-        if space == "normalised":
-            images = task.normalise(images)
+            images = task.normalise(images) if space == "normalised" else images
         return cls(images, classes, task, factor=factor, space=space)
 
     def of(self, classes: Sequence[int]) -> Float[Tensor, "k n c h w"]:
@@ -105,7 +106,7 @@ def need(task: Task, classes: Sequence[int], n: int) -> None:
 
 def noise(classes: Sequence[int], size: Sequence[int], rng: Rng, device: torch.device) -> Float[Tensor, "k ipc c h w"]:
     """Drawn for all classes and then taken, like real images."""
-    return (torch.randn(size, generator=rng.generator(device), device=device) / 4 + 0.5).clamp(0, 1)[list(classes)]
+    return torch.randn(size, generator=rng.generator(device), device=device)[list(classes)]
 
 
 def mosaic(images: Float[Tensor, "k t ipc c h w"], factor: int) -> Float[Tensor, "k ipc c h w"]:

@@ -1,10 +1,14 @@
 """Discrepancies by optimal transport between two batches of features, for many classes at once."""
 
+import functools
+import math
+
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from attar.kernels import Other, Sample, squared_distances
+from attar.optimise import with_gradient
 from attar.rng import Rng
 
 DIRECTIONS = 256
@@ -20,15 +24,16 @@ def sliced_wasserstein(s: Sample, r: Other, rng: Rng, directions: int = DIRECTIO
     d = s.shape[2]
     u = torch.randn(d, directions, generator=rng.generator(s.device), device=s.device, dtype=s.dtype)
     u = u / u.norm(dim=0)
-    mass, i, j = (t.to(s.device) for t in merged(s.shape[1], r.shape[1]))
-    gaps = (s @ u).sort(1).values[:, i] - (r @ u).sort(1).values[:, j]
-    return d * (gaps.square() * mass[:, None].to(s.dtype)).sum(1).mean(1)
+    a, b = (s @ u).sort(1).values, (r @ u).sort(1).values
+    met = ranks(s.shape[1], r.shape[1]).to(s) @ b
+    return d * (a.square().mean(1) - 2 * (a * met).sum(1) + b.square().mean(1)).mean(1)
 
 
-def merged(n: int, m: int) -> tuple[Float[Tensor, " g"], Int[Tensor, " g"], Int[Tensor, " g"]]:
-    """The intervals between the levels {i/n} and {j/m}: their lengths, and in each the ranks of the two quantile functions."""
-    levels = torch.cat([torch.arange(n + 1) * m, torch.arange(m + 1) * n]).unique()  # in units of 1/(n m), exactly
-    return levels.diff().double() / (n * m), levels[:-1] // m, levels[:-1] // n
+@functools.cache
+def ranks(n: int, m: int) -> Float[Tensor, "n m"]:
+    """The optimal plan between sorted samples: the length that [i/n, (i + 1)/n] and [j/m, (j + 1)/m] share."""
+    i, j = torch.arange(n, dtype=torch.float64)[:, None] / n, torch.arange(m, dtype=torch.float64) / m
+    return (torch.minimum(i + 1 / n, j + 1 / m) - torch.maximum(i, j)).clamp_min(0)
 
 
 def sinkhorn_divergence(s: Sample, r: Other, epsilon: float | None = None, rounds: int = ROUNDS) -> Float[Tensor, " k"]:
@@ -55,12 +60,10 @@ def entropic(cost: Float[Tensor, "k n m"], scale: Float[Tensor, " k"], rounds: i
             # the first half of the rounds lowers ε geometrically; means of old and new potentials converge for equal batches too
             share = min(1.0, 2 * (t + 1) / rounds)
             eps = (largest ** (1 - share) * scale**share)[:, None, None]
-            better_f = -eps * (((g - cost) / eps).logsumexp(2, keepdim=True) - torch.log(cost.new_tensor(m)))
-            better_g = -eps * (((f - cost) / eps).logsumexp(1, keepdim=True) - torch.log(cost.new_tensor(n)))
+            better_f = -eps * (((g - cost) / eps).logsumexp(2, keepdim=True) - math.log(m))
+            better_g = -eps * (((f - cost) / eps).logsumexp(1, keepdim=True) - math.log(n))
             f, g = (f + better_f) / 2, (g + better_g) / 2
         eps = scale[:, None, None]
-        f = -eps * (((g - cost) / eps).logsumexp(2, keepdim=True) - torch.log(cost.new_tensor(m)))
+        f = -eps * (((g - cost) / eps).logsumexp(2, keepdim=True) - math.log(m))
         plan = ((f + g - cost) / eps).exp() / (n * m)
-        dual = f.mean((1, 2)) + g.mean((1, 2)) - scale * (plan.sum((1, 2)) - 1)
-    paid = (plan * cost).sum((1, 2))
-    return dual + paid - paid.detach()
+    return with_gradient(f.mean((1, 2)) + g.mean((1, 2)), cost, plan)

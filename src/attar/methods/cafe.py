@@ -13,7 +13,7 @@ from attar.artefact import CondensedSet
 from attar.augment import Augment, Draw, apply
 from attar.fit import TRAINING, training
 from attar.network import Network, Weights
-from attar.optimise import optimise
+from attar.optimise import optimise, with_gradient
 from attar.queue import Queue
 from attar.rng import Rng
 from attar.run import Run, sliced
@@ -32,7 +32,7 @@ class CAFE:
     The network is trained on the synthetic images as they change. After each update that goes on epoch by epoch until its
     accuracy on `query` real images a class has moved by `inner` within a `window`; where it has not moved by `outer` over a
     window of updates, a fresh network takes its place. The paper bounds neither loop: here `most` epochs bound the first.
-    With the `augment` of `dm` this is CAFE+DSA.
+    With the `augment` of `dm` this is CAFE+DSA. A plan of its cost assumes that one epoch is enough each time.
     """
 
     updates: int = 2000
@@ -95,6 +95,8 @@ class Alignment:
     @classmethod
     def of(cls, settings: CAFE, task: Task, ipc: int, run: Run) -> "Alignment":
         """Raises `ValueError` for a network with batch statistics, or one that does not show its layers."""
+        if not task.network.shows_layers:
+            raise ValueError(f"{task.network.name} does not show its layers: give it a method layers(x)")
         if task.network.keeps_statistics:
             raise ValueError(f"{task.network.name} normalises by batch statistics, which mix the classes: use another normalisation")
         syn = Pixels.start(task, ipc, run, init=settings.init, factor=settings.factor, space=settings.space)
@@ -120,17 +122,17 @@ class Alignment:
             rows = [self.syn.classes.index(c) for c in chunk]
             *layers, _ = self.means(w, self._shown(chunk, draw))
             targets = [torch.cat([real[row][i] for row in rows]) for i in range(len(layers))]
-            told_apart = (slope[rows] * layers[-1]).sum()
-            told_apart = told_apart - told_apart.detach() + value * len(rows) / len(real)
+            told_apart = with_gradient(value * len(rows) / len(real), layers[-1], slope[rows])
             yield aligned(layers, targets) + self.settings.discrimination * told_apart
 
     @torch.no_grad()
     def accuracy(self, w: Weights, rng: Rng) -> float:
         """On [0, 1], of real images drawn afresh."""
-        everyone = range(len(self.task.classes))
-        x = self.task.sample(everyone, self.settings.query, rng).flatten(0, 1)
-        labels = torch.tensor(everyone, device=x.device).repeat_interleave(self.settings.query)
-        return (sliced(lambda part: self.scores(w, part)[0], x).argmax(1) == labels).float().mean().item()
+        indices, right = self.task.indices(range(len(self.task.classes)), self.settings.query, rng), 0
+        for chunk in self.run.chunks(range(len(indices)), self.settings.query, graphs=False):
+            found = sliced(lambda part: self.scores(w, part)[0], self.task.images(indices[list(chunk)]).flatten(0, 1)).argmax(1)
+            right += (found.unflatten(0, (len(chunk), -1)).cpu() == torch.tensor(chunk)[:, None]).sum().item()
+        return right / indices.numel()
 
     def train(self, pupil: Queue, rng: Rng) -> None:
         """One epoch on the synthetic images as they stand."""

@@ -19,7 +19,7 @@ class DANCE(Settings):
 
     `models` networks are trained for `epochs` epochs once and shared by all runs. The weights are (1 − l) start + l end, l uniform;
     `calibration` weighs the trained network's cross-entropy. The authors take two steps a class, one for each loss; here one
-    step follows both. `lr` is multiplied by ipc.
+    step follows both, under one augmentation, and all synthetic images take part. For sgd `lr` is multiplied by ipc.
     """
 
     updates: int = 10_000
@@ -36,7 +36,6 @@ class DANCE(Settings):
     separable: ClassVar[bool] = True
 
     def __call__(self, task: Task, ipc: int, run: Run) -> CondensedSet:
-        matching = Matching.of(self, task, ipc, run, calibrated=True)
+        matching = Matching.of(self, task, ipc, run, calibrated=self.calibration > 0)
         pairs = Pairs(pretrained(task, run, self.models, self.epochs), self.calibration)
-        lr = self.lr * ipc if self.optimiser == "sgd" else self.lr
-        return dataclasses.replace(matching, source=pairs).learn(*self.step_per_class(lr, len(task.classes)))
+        return dataclasses.replace(matching, source=pairs).learn(*self.step_per_class(len(task.classes), scale=ipc))

@@ -56,7 +56,7 @@ class IDM(Settings):
             return Guide(w, w, self.calibration * queue.accuracy(i))
 
         trained = self.learners * self.steps * self.batch_train // self.ipm
-        matching = dataclasses.replace(Matching.of(self, task, ipc, run, calibrated=True, trained=trained), source=drawn)
+        matching = dataclasses.replace(Matching.of(self, task, ipc, run, calibrated=self.calibration > 0, trained=trained), source=drawn)
 
         def episode(syn: Pixels, rng: Rng) -> Iterator[Iterable[Tensor]]:
             queue.renew(self.interval, rng.fold("push"))
@@ -66,7 +66,7 @@ class IDM(Settings):
                     batch = some(self.batch_train, len(task.train.y), rng.fold("train", i, t)).to(task.device)
                     queue.teach(i, matching.scores, task.images(batch), task.train.y[batch])
 
-        return matching.learn(*self.step_per_class(self.lr, len(task.classes)), episode, queue)
+        return matching.learn(*self.step_per_class(len(task.classes)), episode, queue)
 
 
 def some(k: int, n: int, rng: Rng) -> Int[Tensor, " k"]:

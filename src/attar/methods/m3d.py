@@ -31,5 +31,4 @@ class M3D(Settings):
     separable: ClassVar[bool] = True
 
     def __call__(self, task: Task, ipc: int, run: Run) -> CondensedSet:
-        lr = self.lr * ipc if self.optimiser == "sgd" else self.lr
-        return Matching.of(self, task, ipc, run).learn(*self.step_per_class(lr, len(task.classes)))
+        return Matching.of(self, task, ipc, run).learn(*self.step_per_class(len(task.classes), scale=ipc))

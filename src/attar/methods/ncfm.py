@@ -27,9 +27,11 @@ SCALE = 300.0
 class NCFM(Settings):
     """Characteristic functions of features agree, at frequencies that a network chooses so that they do not.
 
-    Networks and calibration as in DANCE. `sampler` trains the network that proposes frequencies (the paper's min–max); without it they
-    are gaussian (the released settings). The released code keeps each class's first images for good: `real="first"`. Classes share the
-    frequencies of an update. The authors halve the step where the loss stops falling; here it follows `schedule`.
+    Networks and calibration as in DANCE. `sampler` trains the network that proposes frequencies, a sixteenth of `frequencies` distinct ones
+    as in the authors' code (the paper's min–max); without it they are gaussian (the released settings). The released code keeps each
+    class's first images for good: `real="first"`. Unlike there, all classes share the frequencies of an update and the sampler climbs
+    once, on the sum of their losses; AdamW steps once an update, not once a class with gradients of zero between; and the
+    step follows `schedule`, where the authors halve it once the loss stops falling. Another `discrepancy` leaves all of this out.
     """
 
     updates: int = 20_000
@@ -54,10 +56,10 @@ class NCFM(Settings):
     separable: ClassVar[bool] = False
 
     def __call__(self, task: Task, ipc: int, run: Run) -> CondensedSet:
-        matching = Matching.of(self, task, ipc, run, calibrated=True)
+        matching = Matching.of(self, task, ipc, run, calibrated=self.calibration > 0)
         matching = dataclasses.replace(matching, source=Pairs(pretrained(task, run, self.models, self.epochs), self.calibration))
         if self.discrepancy != "characteristic":
-            return matching.learn(*self.step_per_class(self.lr, len(task.classes)))
+            return matching.learn(*self.step_per_class(len(task.classes)))
         sampler = Sampler(matching.width, self.frequencies, run.rng.fold("sampler")).to(task.device) if self.sampler else None
 
         def distance(s: Sample, r: Other, rng: Rng) -> Float[Tensor, " k"]:
@@ -72,4 +74,4 @@ class NCFM(Settings):
                 if sampler is not None:
                     sampler.ascend()
 
-        return matching.learn(*self.step_per_class(self.lr, len(task.classes)), episode, sampler)
+        return matching.learn(*self.step_per_class(len(task.classes)), episode, sampler)
