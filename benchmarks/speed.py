@@ -31,7 +31,7 @@ from quality import HOME, commit, machine
 
 from attar.augment import Augment, apply
 from attar.files import read_json, write_json
-from attar.fit import TRAINING, fit
+from attar.fit import TRAINING, fit_together
 from attar.matching import unlearned
 from attar.methods import find
 from attar.methods.herding import herd
@@ -57,7 +57,11 @@ class Course:
     literal: str
     flop: int
     settings: dict[str, Any]
-    processes: int = 1
+
+    @property
+    def networks(self) -> int:
+        """How many are trained at once."""
+        return self.settings.get("networks", 1)
 
 
 def task_of(side: int, classes: int, device: torch.device) -> Task:
@@ -116,12 +120,14 @@ def small_set(ipc: int, device: torch.device) -> tuple[Task, torch.Tensor, torch
 LONG = dataclasses.replace(PROTOCOLS["dm"], epochs=10**5)
 
 
-def train(ipc: int, run: Run, tick: Tick) -> None:
+def train(ipc: int, networks: int, run: Run, tick: Tick) -> None:
+    """On a GPU all networks side by side; on a CPU each process has its own."""
     task, x, y = small_set(ipc, run.device)
-    fit(task.network, x, y, LONG, run.rng, run, tick=every(tick))
+    rngs = [run.rng.fold(i) for i in range(networks if run.device.type == "cuda" else 1)]
+    fit_together(task.network, x, y, LONG, rngs, run, tick=every(tick))
 
 
-def literal_train(ipc: int, run: Run, tick: Tick) -> None:
+def literal_train(ipc: int, networks: int, run: Run, tick: Tick) -> None:
     from literal import training
 
     training.train(*small_set(ipc, run.device), LONG, run.rng, tick=every(tick))
@@ -210,8 +216,8 @@ def paths() -> list[Course]:
     ]
     for ipc in (1, 10, 50):
         work = STEPS * TRAINING * 10 * ipc * flop(32)
-        found.append(Course(f"train one network, IPC {ipc}", "train", "literal_train", work, {"ipc": ipc}))
-        found.append(Course(f"train ten networks, IPC {ipc}", "train", "literal_train", work, {"ipc": ipc}, processes=2))
+        found.append(Course(f"train one network, IPC {ipc}", "train", "literal_train", work, {"ipc": ipc, "networks": 1}))
+        found.append(Course(f"train ten networks, IPC {ipc}", "train", "literal_train", work, {"ipc": ipc, "networks": 10}))
     for method in ("dm", "m3d"):
         fields = find(method)()
         for classes in (10, 100):
@@ -258,9 +264,10 @@ def work(line: Connection, function: str, settings: dict[str, Any], precision: P
 class Side:
     """One version of a path, in processes of its own."""
 
-    def __init__(self, function: str, path: Course, precision: Precision, device: str, processes: int):
+    def __init__(self, function: str, path: Course, precision: Precision, device: str, networks: int = 1):
         context = multiprocessing.get_context("spawn")
-        threads = max(1, torch.get_num_threads() // processes)
+        processes = min(networks, torch.get_num_threads()) if device == "cpu" else 1
+        threads, self.networks = torch.get_num_threads() // processes, processes if device == "cpu" else networks
         pairs = [context.Pipe() for _ in range(processes)]
         self.processes = [
             context.Process(target=work, args=(far, function, path.settings, precision, device, threads), daemon=True) for _, far in pairs
@@ -270,12 +277,12 @@ class Side:
             process.start()
 
     def turn(self) -> float:
-        """Seconds of one turn; several processes work at the same time, each on a network of its own."""
+        """Seconds of one turn for one network; several are at work at the same time."""
         for line in self.lines:
             line.send("go")
         told = [line.recv() for line in self.lines]
         self.memory = max(self.memory, sum(memory for _, memory in told))
-        self.times.append(max(seconds for seconds, _ in told) / len(self.lines))
+        self.times.append(max(seconds for seconds, _ in told) / self.networks)
         return self.times[-1]
 
     def close(self) -> None:
@@ -310,8 +317,8 @@ def best(function: Callable[[], Any], device: str, times: int = 5) -> float:
 
 
 def measure(path: Course, precision: Precision, device: str, seconds: float) -> dict[str, Any]:
-    ours = Side(path.ours, path, precision, device, path.processes if device == "cpu" else 1)
-    literal = Side(path.literal, path, "fp32", device, 1)
+    ours = Side(path.ours, path, precision, device, path.networks)
+    literal = Side(path.literal, path, "fp32", device)
     first = ours.turn()
     literal.turn()
     for _ in range(WARM_UP - 1):

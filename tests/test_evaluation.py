@@ -12,8 +12,7 @@ import attar
 from attar.architectures import ConvNet
 from attar.artefact import CondensedSet
 from attar.augment import Augment
-from attar.fit import batch_loss, fit
-from attar.network import Weights
+from attar.fit import Batch, fit
 from attar.protocol import PROTOCOLS, Protocol
 from attar.rng import Rng
 from attar.rows import Row, read_rows, summarise, write_rows
@@ -111,7 +110,7 @@ def killed(job, ticker):
 
 
 def failed(job, ticker):
-    if job.seed == 0:
+    if job.seeds[0] == 0:
         time.sleep(600)
     raise ValueError("the second network failed")
 
@@ -132,16 +131,10 @@ def test_a_process_that_ends_badly_ends_the_others(end, error, sentence, task, m
 
 @pytest.mark.parametrize("style, kinds", [("dsa", 1), ("dc", 3)])
 def test_dc_gives_each_image_its_own_operation_and_dsa_one_to_the_batch(style, kinds):
-    x, seen = torch.zeros(60, 1, 9, 9), []
+    x = torch.zeros(60, 1, 9, 9)
     x[:, :, 2, 4] = 1
-
-    def logits(w, x):
-        seen.append(x)
-        return torch.zeros(60, 2, requires_grad=True), {}
-
     protocol = Protocol("one step", "", 1, 60, "half", Augment("flip_scale_turn", style))
-    batch_loss(logits, Weights({}, {}), x, torch.zeros(60, dtype=torch.long), protocol, protocol.augment, Rng.of(0))
-    (out,) = seen
+    out = Batch.of(x, torch.zeros(60, dtype=torch.long), protocol, protocol.augment, Rng.of(0)).x
     flipped = (out == x).flatten(1).all(1)
     turned = (out[:, :, :, 4].sum((1, 2)) < 0.95) & ~flipped
     assert sum(bool(kind.any()) for kind in (flipped, turned, ~flipped & ~turned)) == kinds

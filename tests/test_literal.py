@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from conftest import toy
 
-from attar.fit import fit
+from attar.fit import fit, fit_together
 from attar.matching import Matching
 from attar.methods.dm import DM
 from attar.methods.herding import herd
@@ -65,6 +65,17 @@ def test_training(exact, name):
     w = fit(exact.network, x, y, protocol, Rng.of(5), Run(Rng.of(5)), flip=exact.flip)
     for key, expected in train(exact, x, y, protocol, Rng.of(5)).named_parameters():
         torch.testing.assert_close(w.params[key], expected.detach(), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("name, compile", [("dm", "off"), ("idc", "off"), ("dm", "on")])
+def test_networks_trained_together_are_those_trained_alone(exact, name, compile, unchecked):
+    protocol = dataclasses.replace(PROTOCOLS[name], epochs=5, batch=15)
+    x, y, rngs = exact.normalise(exact.train.x[:30]), exact.train.y[:30], [Rng.of(i) for i in range(3)]
+    together = fit_together(exact.network, x, y, protocol, rngs, Run(Rng.of(5), compile=compile))
+    for w, rng in zip(together, rngs, strict=True):
+        alone = fit(exact.network, x, y, protocol, rng, Run(Rng.of(5)))
+        for key, expected in alone.params.items():
+            torch.testing.assert_close(w.params[key], expected, rtol=1e-9, atol=1e-9)
 
 
 def test_selection():

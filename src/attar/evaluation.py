@@ -15,7 +15,7 @@ import torch
 from attar.artefact import CondensedSet, load
 from attar.data import load_data
 from attar.files import read_tensors, write_tensors
-from attar.fit import TRAINING, fit, predict
+from attar.fit import TRAINING, fit_together, predict
 from attar.names import unknown
 from attar.network import Network
 from attar.protocol import PROTOCOLS, Protocol
@@ -29,12 +29,12 @@ WORTH_PROCESSES = 20  # seconds of work; a process starts in about four
 
 @dataclass(frozen=True)
 class Job:
-    """One network to train and test. Tensors travel as a file, so that processes share them."""
+    """Networks to train side by side, and to test. Tensors travel as a file, so that processes share them."""
 
     data: Path
     network: Network
     protocol: Protocol
-    seed: int
+    seeds: tuple[int, ...]
     flip: bool
     precision: Precision
     compile: Compile
@@ -76,11 +76,12 @@ def evaluate(
     precision = precision or default_precision(device)
     with tempfile.TemporaryDirectory(prefix="attar-") as folder:
         staged = [stage(made, task, eight_bit, Path(folder) / f"{i}.safetensors") for i, made in enumerate(loaded)]
-        jobs = [Job(path, task.network, protocol, seed, task.flip, precision, compile, device) for path in staged for seed in seeds]
-        ticks = sum(protocol.updates(len(made.decoded_labels())) for made in loaded) * len(seeds)
+        teams = [tuple(seeds)] if device.type == "cuda" and task.network.ours else [(seed,) for seed in seeds]
+        jobs = [Job(path, task.network, protocol, team, task.flip, precision, compile, device) for path in staged for team in teams]
+        ticks = sum(protocol.updates(len(made.decoded_labels())) for made in loaded) * len(teams)
         results = execute(jobs, flop, Ticker(Path(folder) / "ticks", ticks, progress))
-    owners = [made for made in loaded for _ in seeds]
-    return [row(made, task, job, eight_bit, result) for made, job, result in zip(owners, jobs, results, strict=True)]
+    owners = [(made, seed) for made in loaded for seed in seeds]
+    return [row(made, task, jobs[0], seed, eight_bit, result) for (made, seed), result in zip(owners, results, strict=True)]
 
 
 def named(protocol: str | Protocol) -> Protocol:
@@ -135,7 +136,7 @@ def execute(jobs: list[Job], flop: int, ticker: Ticker) -> list["Result"]:
     device = jobs[0].device
     count = min(torch.get_num_threads(), len(jobs))
     if device.type != "cpu" or count < 2 or flop < WORTH_PROCESSES * eager_flops(device) or not travels(jobs[0]):
-        return [train_and_test(job, ticker, show=True) for job in jobs]
+        return [result for job in jobs for result in train_and_test(job, ticker, show=True)]
     return spread(jobs, count, ticker)
 
 
@@ -156,7 +157,7 @@ def spread(jobs: list[Job], count: int, ticker: Ticker) -> list["Result"]:
             for future in done:
                 future.result()  # a job's error now, not after the jobs before it
             ticker.show()
-        return [future.result() for future in futures]
+        return [result for future in futures for result in future.result()]
     except TerminatedWorkerError:
         raise OSError(
             f"one of {count} processes that train networks was killed, most likely for lack of memory: "
@@ -187,12 +188,13 @@ class Result:
     seconds: float
 
 
-def train_and_test(job: Job, ticker: Ticker, show: bool = False) -> Result:
-    """Accuracies in per cent over the test part, and the seconds that training took."""
+def train_and_test(job: Job, ticker: Ticker, show: bool = False) -> list[Result]:
+    """For each seed the accuracies in per cent over the test part, and its share of the seconds that training took."""
     tensors, meta = read_tensors(job.data)
     x, y, test_x, test_y = (tensors[name].to(job.device) for name in ("x", "y", "test_x", "test_y"))
     mean, std = (per_channel(meta[name], x) for name in ("mean", "std"))
-    run = Run(Rng.of(job.seed).fold("evaluate"), device=job.device, precision=job.precision, compile=job.compile)
+    rngs = [Rng.of(seed).fold("evaluate") for seed in job.seeds]
+    run = Run(rngs[0], device=job.device, precision=job.precision, compile=job.compile)
 
     def tick() -> None:
         ticker.tick()
@@ -201,11 +203,12 @@ def train_and_test(job: Job, ticker: Ticker, show: bool = False) -> Result:
 
     start = time.perf_counter()
     with full_precision(unless=job.precision == "tf32"):
-        w = fit(job.network, x, y, job.protocol, run.rng, run, flip=job.flip, tick=tick)
-        seconds = time.perf_counter() - start
-        right = predict(job.network, w, lambda part: (unit(test_x[part]) - mean) / std, len(test_y), run) == test_y
-    per_class = tuple(100 * right[test_y == c].float().mean().item() for c in range(meta["classes"]))
-    return Result(per_class, 100 * right.float().mean().item(), seconds)
+        networks = fit_together(job.network, x, y, job.protocol, rngs, run, flip=job.flip, tick=tick)
+        seconds = (time.perf_counter() - start) / len(rngs)
+        found = [predict(job.network, w, lambda part: (unit(test_x[part]) - mean) / std, len(test_y), run) for w in networks]
+    hits = [labels == test_y for labels in found]
+    per_class = [tuple(100 * right[test_y == c].float().mean().item() for c in range(meta["classes"])) for right in hits]
+    return [Result(own, 100 * right.float().mean().item(), seconds) for own, right in zip(per_class, hits, strict=True)]
 
 
 def variant(made: CondensedSet) -> str:
@@ -217,7 +220,7 @@ def variant(made: CondensedSet) -> str:
     return hashlib.blake2b(told, digest_size=4).hexdigest()
 
 
-def row(made: CondensedSet, task: Task, job: Job, eight_bit: bool, result: Result) -> Row:
+def row(made: CondensedSet, task: Task, job: Job, seed: int, eight_bit: bool, result: Result) -> Row:
     """The result with all that a reader needs to judge it; what the set's provenance does not say is `given`, 0 or `None`."""
     about: dict[str, Any] = made.provenance
     return Row(
@@ -228,7 +231,7 @@ def row(made: CondensedSet, task: Task, job: Job, eight_bit: bool, result: Resul
         variant=variant(made),
         protocol=job.protocol.name,
         network=job.network.name,
-        seed=job.seed,
+        seed=seed,
         accuracy=result.accuracy,
         per_class=result.per_class,
         epochs=job.protocol.length(len(made.decoded_labels())),

@@ -67,6 +67,11 @@ class Network:
         return any(True for _ in self._templates[True, True].buffers())
 
     @property
+    def ours(self) -> bool:
+        """Whether it is one of Attar's, whose modules can be stacked."""
+        return isinstance(self.build, partial)
+
+    @property
     def shows_layers(self) -> bool:
         """Whether its modules have a method `layers(x)`."""
         return "layers" in self._templates
