@@ -9,6 +9,7 @@ into that time at its own pace, measured first. Writes `results/search/NAME.json
 
 import contextlib
 import dataclasses
+import math
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -47,6 +48,8 @@ def pace(task: Task, method: str, ipc: int, settings: dict[str, Any]) -> float:
 
     def watch(done: int, total: int, loss: float) -> None:
         nonlocal begun, rate
+        if math.isnan(loss):
+            return  # a network is trained first
         if done == WARM_UP:
             begun = time.perf_counter()
         elif done > WARM_UP and time.perf_counter() - begun > PACE:

@@ -1,0 +1,100 @@
+"""All methods for the same time on the same machine: accuracy over seconds, on a tenth of the training images held out.
+
+    python benchmarks/race.py mnist --root DATA --ipc 1 [--seconds 30 60 120 240] [--only m3d]
+    python benchmarks/race.py --table                            # what is there, as Markdown
+
+Each method makes, with its recipe, as many updates as fit into the time at a pace measured first; selections take the time they take.
+Networks that a method trains beforehand count: their seconds are the method's, whoever trained them. Writes
+`results/race/DATA-ipcN.json` and a picture beside it; what is there already is skipped.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+from quality import HOME, commit, fields, machine
+from search import pace, validation
+from speed import pyplot
+from tyro.conf import Positional, arg
+
+import attar
+from attar.data import load_data
+from attar.files import read_json, write_json
+from attar.methods import names
+from attar.progress import Progress
+from attar.rows import duration
+from attar.task import Task
+
+RESULTS = HOME / "results" / "race"
+
+
+def entries(task: Task, method: str, ipc: int, budgets: tuple[float, ...], protocol: str, seeds: int) -> list[dict[str, Any]]:
+    """One run for each of the `budgets` in seconds, or one where the method takes no time to speak of."""
+    found = []
+    learned = "updates" in fields(method)
+    rate = pace(task, method, ipc, {}) if learned else 0.0
+    for seconds in budgets if learned else (0.0,):
+        settings: dict[str, Any] = {"updates": max(1, int(rate * seconds)), "compile": "on"} if learned else {}
+        with Progress(f"{method}, {duration(seconds)}") as progress:
+            made = attar.condense(task, method, ipc, seed=7, progress=progress, **settings)
+        rows = attar.evaluate(made, task, protocol=protocol, seeds=seeds)
+        found.append({"method": method, "budget": seconds, "seconds": made.provenance["seconds"], "accuracies": [r.accuracy for r in rows]})
+        found[-1]["hyperparameters"] = made.provenance["hyperparameters"]
+        print(found[-1], flush=True)
+    return found
+
+
+def mean(entry: dict[str, Any]) -> float:
+    return sum(entry["accuracies"]) / len(entry["accuracies"])
+
+
+def table() -> str:
+    """All results as Markdown, methods by their best accuracy."""
+    lines = ["| data | IPC | method | accuracy after so many seconds |", "|---|---|---|---|"]
+    for path in sorted(RESULTS.glob("*.json")):
+        record = read_json(path)
+        methods = {entry["method"]: [e for e in record["found"] if e["method"] == entry["method"]] for entry in record["found"]}
+        for method, runs in sorted(methods.items(), key=lambda item: -max(map(mean, item[1]))):
+            course = ", ".join(f"{mean(run):.1f} ({run['seconds']:.0f})" for run in runs)
+            lines.append(f"| {record['data']} | {record['ipc']} | {method} | {course} |")
+    return "\n".join(lines)
+
+
+def picture(record: dict[str, Any], out: Path) -> None:
+    figure, axes = pyplot().subplots(figsize=(7, 4), layout="constrained")
+    for method in dict.fromkeys(entry["method"] for entry in record["found"]):
+        runs = [entry for entry in record["found"] if entry["method"] == method]
+        (line,) = axes.plot([max(1.0, run["seconds"]) for run in runs], [mean(run) for run in runs], marker="o", markersize=4)
+        axes.annotate(
+            method, (max(1.0, runs[-1]["seconds"]), mean(runs[-1])), (5, 0), textcoords="offset points", fontsize=8, color=line.get_color()
+        )
+    axes.set(xscale="log", xlabel="seconds of condensation", ylabel="accuracy on held-out training images, %")
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(out, dpi=130)
+
+
+def main(
+    data: Positional[str] = "digits",
+    root: Path | None = None,
+    ipc: int = 1,
+    seconds: tuple[float, ...] = (30.0, 60.0, 120.0, 240.0),
+    protocol: str = "idc",
+    seeds: int = 2,
+    only: str = "",
+    table_only: Annotated[bool, arg(name="table")] = False,
+) -> None:
+    if table_only:
+        print(table())
+        return
+    task, out = validation(load_data(data, root=root)), RESULTS / f"{data}-ipc{ipc}.json"
+    record = read_json(out) if out.exists() else {"data": data, "ipc": ipc, "protocol": protocol, "split": task.split, "found": []}
+    done = {entry["method"] for entry in record["found"]}
+    for method in [only] if only else names():
+        if method not in done:
+            record["found"] += entries(task, method, ipc, seconds, protocol, seeds)
+            write_json(out, record | {"machine": machine(), "commit": commit()})
+    picture(record, out.with_suffix(".png"))
+
+
+if __name__ == "__main__":
+    tyro.cli(main)
