@@ -1,5 +1,6 @@
 """One thread a process, a cache of its own, and small real objects instead of fakes."""
 
+import dataclasses
 import os
 
 os.environ |= {"OMP_NUM_THREADS": "1", "TORCHINDUCTOR_COMPILE_THREADS": "1"}
@@ -9,7 +10,7 @@ import pytest
 import torch
 
 from attar.network import network
-from attar.task import Examples, Task
+from attar.task import Examples, Task, unit
 
 torch.set_num_threads(1)
 
@@ -58,6 +59,15 @@ def toy(
 @pytest.fixture
 def task() -> Task:
     return toy()
+
+
+@pytest.fixture
+def exact():
+    """A task in float64."""
+    task = toy(3, 8)
+    torch.set_default_dtype(torch.float64)
+    yield dataclasses.replace(task, train=Examples(unit(task.train.x).double(), task.train.y)).with_network("convnet")
+    torch.set_default_dtype(torch.float32)
 
 
 @pytest.fixture

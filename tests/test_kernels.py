@@ -25,7 +25,7 @@ from attar.rng import Rng
 from attar.transport import ranks, sinkhorn_divergence, sliced_wasserstein
 
 every = pytest.mark.parametrize("name", DISCREPANCIES)
-close = partial(torch.testing.assert_close, rtol=1e-12, atol=1e-12)
+assert_close = partial(torch.testing.assert_close, rtol=1e-12, atol=1e-12)
 
 
 def batches(k=3, n=4, m=6, d=5, seed=0):
@@ -66,7 +66,7 @@ def test_none_between_equal_batches_some_between_others_and_no_order_within(name
     distance = partial(DISCREPANCIES[name], rng=Rng.of(1))
     assert distance(s, s.clone()).abs().max() < 1e-5  # what characteristic floors
     assert (distance(s, r + 1) > 1e-3).all()
-    close(distance(s, r), distance(s.flip(1), r[:, [2, 0, 1, 4, 3]]), rtol=1e-9, atol=1e-9)
+    assert_close(distance(s, r), distance(s.flip(1), r[:, [2, 0, 1, 4, 3]]), rtol=1e-9, atol=1e-9)
 
 
 @every
@@ -88,7 +88,7 @@ def test_gradients_are_finite_where_images_coincide_and_lead_downhill(name):
 def test_a_class_does_not_see_the_others(name):
     s, r = batches(n=4, m=6, d=8)
     distance = DISCREPANCIES[name]
-    close(distance(s, r, Rng.of(1))[1:2], distance(s[1:2], r[1:2], Rng.of(1)), rtol=1e-10, atol=1e-10)
+    assert_close(distance(s, r, Rng.of(1))[1:2], distance(s[1:2], r[1:2], Rng.of(1)), rtol=1e-10, atol=1e-10)
 
 
 @every
@@ -102,16 +102,16 @@ def test_a_single_image_will_do_but_for_covariances(name):
 
 def test_moments_weigh_covariances_by_fifty_over_the_dimension():
     s, r = batches(d=5)
-    close(DISCREPANCIES["moments"](s, r, Rng.of(0)), mean_distance(s, r) + 10 * covariance_distance(s, r))
+    assert_close(DISCREPANCIES["moments"](s, r, Rng.of(0)), mean_distance(s, r) + 10 * covariance_distance(s, r))
 
 
 def test_gaussian_mmd_and_its_gradient_equal_the_published_loss():
     s, r = batches()
     s.requires_grad_()
     fast, slow = radial_mmd(gaussians, s, r), by_class(published_mmd, s, r)
-    close(fast, slow)
+    assert_close(fast, slow)
     (g,), (h,) = torch.autograd.grad(fast.sum(), s), torch.autograd.grad(slow.sum(), s)
-    close(g, h, rtol=1e-10)
+    assert_close(g, h, rtol=1e-10)
 
 
 @pytest.mark.parametrize(
@@ -126,25 +126,25 @@ def test_radial_kernels_pair_by_pair(kernel, formula):
     s, r = batches()
     scales = mean_squared_distance(torch.cat([s, r], 1))
     slow = torch.stack([double_sum(a, b, partial(formula, scale=scale)) for a, b, scale in zip(s, r, scales, strict=True)])
-    close(radial_mmd(kernel, s, r), slow, rtol=1e-7, atol=1e-7)  # distances that should be 0 come out as 1e-8
+    assert_close(radial_mmd(kernel, s, r), slow, rtol=1e-7, atol=1e-7)  # distances that should be 0 come out as 1e-8
 
 
 def test_linear_kernel_mmd_is_the_distance_of_means():
     s, r = batches()
-    close(mean_distance(s, r), by_class(partial(double_sum, kernel=torch.dot), s, r))
+    assert_close(mean_distance(s, r), by_class(partial(double_sum, kernel=torch.dot), s, r))
 
 
 def test_quadratic_kernel_mmd_is_that_of_second_moments_and_twice_that_of_means():
     s, r = batches()
     second = [x.mT @ x / x.shape[1] for x in (s, r)]
     expected = (second[0] - second[1]).square().sum((1, 2)) + 2 * mean_distance(s, r)
-    close(polynomial_mmd(s, r, scale=1.0), expected, rtol=1e-11, atol=1e-11)
+    assert_close(polynomial_mmd(s, r, scale=1.0), expected, rtol=1e-11, atol=1e-11)
 
 
 def test_covariances_from_gram_matrices():
     s, r = batches()
     direct = by_class(lambda a, b: (a.T.cov() - b.T.cov()).square().sum(), s, r)
-    close(covariance_distance(s, r), direct, rtol=1e-11, atol=1e-11)
+    assert_close(covariance_distance(s, r), direct, rtol=1e-11, atol=1e-11)
     with pytest.raises(ValueError, match="at least two images of a class"):
         covariance_distance(s[:, :1], r)
 
@@ -154,12 +154,12 @@ def test_energy_distance_in_one_dimension_is_twice_that_of_distribution_function
     points = torch.cat([s, r], 1)[:, :, 0].sort(1).values
     below = [(x[:, :, 0, None] <= points[:, None, :-1]).double().mean(1) for x in (s, r)]
     expected = 2 * ((below[0] - below[1]).square() * points.diff()).sum(1)
-    close(radial_mmd(negative_distance, s, r), expected, rtol=1e-7, atol=1e-7)
+    assert_close(radial_mmd(negative_distance, s, r), expected, rtol=1e-7, atol=1e-7)
 
 
 def test_energy_distance_with_squares_is_twice_the_distance_of_means():
     s, r = batches()
-    close(radial_mmd(lambda d2, b: -d2, s, r), 2 * mean_distance(s, r), rtol=1e-11, atol=1e-11)
+    assert_close(radial_mmd(lambda d2, b: -d2, s, r), 2 * mean_distance(s, r), rtol=1e-11, atol=1e-11)
 
 
 def test_sliced_wasserstein_of_a_shift_is_its_length():
@@ -173,22 +173,22 @@ def test_sliced_wasserstein_of_a_shift_is_its_length():
 def test_quantiles_of_unequal_batches_are_those_of_repeated_ones():
     s, r = batches(n=4, m=6)
     same = s.repeat_interleave(3, 1), r.repeat_interleave(2, 1)
-    close(sliced_wasserstein(s, r, Rng.of(0)), sliced_wasserstein(*same, Rng.of(0)))
+    assert_close(sliced_wasserstein(s, r, Rng.of(0)), sliced_wasserstein(*same, Rng.of(0)))
     plan = ranks(4, 6)
-    close(plan.sum(0), torch.full((6,), 1 / 6, dtype=torch.float64))
-    close(plan.sum(1), torch.full((4,), 1 / 4, dtype=torch.float64))
+    assert_close(plan.sum(0), torch.full((6,), 1 / 6, dtype=torch.float64))
+    assert_close(plan.sum(1), torch.full((4,), 1 / 4, dtype=torch.float64))
 
 
 def test_sinkhorn_between_its_limits():
     s, r = batches(n=4, m=4)
-    close(sinkhorn_divergence(s, r, epsilon=1e7), mean_distance(s, r) / 2, rtol=1e-5, atol=1e-5)
+    assert_close(sinkhorn_divergence(s, r, epsilon=1e7), mean_distance(s, r) / 2, rtol=1e-5, atol=1e-5)
     assignment = []
     from scipy.optimize import linear_sum_assignment
 
     for cost in squared_distances(s, r):
         rows, columns = linear_sum_assignment(cost)
         assignment.append(cost[rows, columns].mean() / 2)
-    close(sinkhorn_divergence(s, r, epsilon=1e-3, rounds=4000), torch.stack(assignment), rtol=1e-4, atol=1e-4)
+    assert_close(sinkhorn_divergence(s, r, epsilon=1e-3, rounds=4000), torch.stack(assignment), rtol=1e-4, atol=1e-4)
 
 
 def test_sinkhorns_gradient_is_that_of_differences():
@@ -203,8 +203,8 @@ def test_characteristic_distance_without_its_root_is_a_gaussian_mmd_on_the_spher
     plain = characteristic_distance(s, r, t[:50], 1.0, 1.0)
     phi = [torch.exp(1j * (x @ t[:50].T)).mean(1) for x in (s, r)]
     amplitude, phase = (phi[1].abs() - phi[0].abs()).square(), 2 * (phi[1].abs() * phi[0].abs() - (phi[1] * phi[0].conj()).real)
-    close(characteristic_distance(s, r, t[:50], 0.3, 0.7), (0.3 * amplitude + 0.7 * phase).sqrt().mean(1), rtol=1e-9, atol=1e-9)
-    close(plain, (phi[1] - phi[0]).abs().mean(1), rtol=1e-9, atol=1e-9)
+    assert_close(characteristic_distance(s, r, t[:50], 0.3, 0.7), (0.3 * amplitude + 0.7 * phase).sqrt().mean(1), rtol=1e-9, atol=1e-9)
+    assert_close(plain, (phi[1] - phi[0]).abs().mean(1), rtol=1e-9, atol=1e-9)
     phi = [torch.complex(*parts(x, t)) for x in (s, r)]
     expected = by_class(partial(double_sum, kernel=lambda a, b: torch.exp(-(a - b).square().sum() / 2)), s, r)
     torch.testing.assert_close((phi[1] - phi[0]).abs().square().mean(1), expected, rtol=0.02, atol=1e-3)
@@ -225,18 +225,18 @@ def test_a_sampler_finds_frequencies_that_tell_samples_apart():
 def test_bandwidth_identity():
     z, _ = batches(n=7)
     pairs = torch.stack([sum(((a - b) ** 2).sum() for a in c for b in c) / (7 * 6) for c in z])
-    close(mean_squared_distance(z), pairs)
+    assert_close(mean_squared_distance(z), pairs)
 
 
 def test_five_gaussians_by_squaring():
     d2, b = torch.rand(2, 3, 4, dtype=torch.float64) * 9, torch.tensor([1.3, 4.0], dtype=torch.float64)[:, None, None]
-    close(gaussians(d2, b), sum(torch.exp(-d2 / (b * 2.0**i)) for i in range(-2, 3)))
+    assert_close(gaussians(d2, b), sum(torch.exp(-d2 / (b * 2.0**i)) for i in range(-2, 3)))
     assert gaussians(torch.zeros(1, 1, 1, dtype=torch.float64), b[:1]).item() == 5
 
 
 def test_distances_are_exact_and_never_negative():
     s, r = batches()
-    close(squared_distances(s, r), (s[:, :, None] - r[:, None]).square().sum(3))
+    assert_close(squared_distances(s, r), (s[:, :, None] - r[:, None]).square().sum(3))
     far = s.float() + 1e3
     assert (squared_distances(far, far) >= 0).all()
 

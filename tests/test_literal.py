@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import toy
 
 from attar.fit import fit, fit_together
 from attar.matching import Matching
@@ -17,21 +16,12 @@ from attar.methods.m3d import M3D
 from attar.protocol import PROTOCOLS
 from attar.rng import Rng
 from attar.run import Run
-from attar.task import Examples, unit
+from attar.task import Examples
 
 
 @pytest.fixture(autouse=True)
 def literal(monkeypatch):
     monkeypatch.syspath_prepend(Path(__file__).parents[1] / "benchmarks")
-
-
-@pytest.fixture
-def exact():
-    """A task in float64."""
-    task = toy(3, 8)
-    torch.set_default_dtype(torch.float64)
-    yield dataclasses.replace(task, train=Examples(unit(task.train.x).double(), task.train.y)).with_network("convnet")
-    torch.set_default_dtype(torch.float32)
 
 
 def images(method, task, ipc):

@@ -22,17 +22,7 @@ from attar.queue import Queue
 from attar.rng import Rng
 from attar.run import Run
 from attar.stages import pretrained
-from attar.task import Examples, unit
 from attar.windows import Window
-
-
-@pytest.fixture
-def exact():
-    """A task in float64."""
-    task = toy(3, 8)
-    torch.set_default_dtype(torch.float64)
-    yield dataclasses.replace(task, train=Examples(unit(task.train.x).double(), task.train.y)).with_network("convnet")
-    torch.set_default_dtype(torch.float32)
 
 
 def gradient(terms, syn):

@@ -97,16 +97,7 @@ class Matching:
     """Real images a class: no more than there are."""
 
     @classmethod
-    def of(
-        cls,
-        settings: Settings,
-        task: Task,
-        ipc: int,
-        run: Run,
-        *,
-        calibrated: bool = False,
-        trained: int = 0,
-    ) -> "Matching":
+    def of(cls, settings: Settings, task: Task, ipc: int, run: Run, *, calibrated: bool = False, trained: int = 0) -> "Matching":
         """Under unlearned networks. For another `source`: whether judges come along, and how many images networks learn from in an update.
 
         Raises `ValueError` for a network with batch statistics, which would couple the classes, and where a class has too few

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -141,13 +141,14 @@ class Network:
 class Layers(nn.Module):
     """Calls `layers` of the module inside: what a functional call runs is a module's `forward`."""
 
+    module: Any
+
     def __init__(self, module: nn.Module):
         super().__init__()
         self.module = module
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        layers: Callable[[Tensor], list[Tensor]] = getattr(self.module, "layers")  # noqa: B009  (a module's attributes have no type)
-        return layers(x)
+        return self.module.layers(x)
 
 
 def stack(dicts: list[dict[str, Tensor]]) -> dict[str, Tensor]:

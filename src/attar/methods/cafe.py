@@ -61,6 +61,7 @@ class CAFE:
         pupil.push(run.rng.fold("network"))
 
         def episode(syn: Pixels, rng: Rng) -> Iterator[Iterable[Tensor]]:
+            """One update of the images, and the training of the network that follows it."""
             if outer.full and outer.spread < self.outer:
                 pupil.push(rng.fold("network"))
                 outer.clear()
