@@ -15,7 +15,7 @@ import resource
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from functools import partial
@@ -265,6 +265,7 @@ class Side:
     """One version of a path, in processes of its own."""
 
     def __init__(self, function: str, path: Course, precision: Precision, device: str, networks: int = 1):
+        self.device = device
         context = multiprocessing.get_context("spawn")
         processes = min(networks, torch.get_num_threads()) if device == "cpu" else 1
         threads, self.networks = torch.get_num_threads() // processes, processes if device == "cpu" else networks
@@ -316,36 +317,50 @@ def best(function: Callable[[], Any], device: str, times: int = 5) -> float:
     return min(seconds)
 
 
-def measure(path: Course, precision: Precision, device: str, seconds: float) -> dict[str, Any]:
-    ours = Side(path.ours, path, precision, device, path.networks)
+def measure(path: Course, device: str, seconds: float) -> list[dict[str, Any]]:
+    """A record for each precision; the literal loop is in fp32 and takes its turns with both."""
+    precisions: tuple[Precision, ...] = ("bf16", "fp32") if path.flop else ("fp32",)
+    ours = [Side(path.ours, path, precision, device, path.networks) for precision in precisions]
     literal = Side(path.literal, path, "fp32", device)
-    first = ours.turn()
-    literal.turn()
-    for _ in range(WARM_UP - 1):
-        ours.turn(), literal.turn()
-    for side in (ours, literal):
+    sides = [*ours, literal]
+    take_turns(sides, seconds, WARM_UP)
+    first = [side.times[0] for side in ours]
+    for side in sides:
         side.times.clear()
+    limits = take_turns(sides, seconds)
+    for side in sides:
+        side.close()
+    found = []
+    for precision, side, start in zip(precisions, ours, first, strict=True):
+        pace = statistics.median(side.times)
+        found.append(
+            {
+                "path": path.name,
+                "commit": commit(),
+                "precision": precision,
+                "seconds": pace,
+                "literal seconds": statistics.median(literal.times),
+                "ratio": statistics.median(theirs / own for own, theirs in zip(side.times, literal.times, strict=True)),
+                "turns": len(side.times),
+                "first turn": start,
+                "flop": path.flop,
+                "flop per second": path.flop / pace,
+                "memory": side.memory,
+                "literal memory": literal.memory,
+                "ceilings": {name: max(limit[name] for limit in limits) for name in limits[0]},
+            }
+        )
+    return found
+
+
+def take_turns(sides: Sequence[Side], seconds: float, most: int = sys.maxsize) -> list[dict[str, float]]:
+    """Rounds of one turn of each, at least one, until `seconds` are over or there were `most`; the ceilings beside each."""
     limits, begun = [], time.perf_counter()
-    while not limits or time.perf_counter() - begun < seconds:
-        limits.append(ceilings(device))
-        ours.turn(), literal.turn()
-    ours.close(), literal.close()
-    pace = statistics.median(ours.times)
-    return {
-        "path": path.name,
-        "commit": commit(),
-        "precision": precision,
-        "seconds": pace,
-        "literal seconds": statistics.median(literal.times),
-        "ratio": statistics.median(theirs / own for own, theirs in zip(ours.times, literal.times, strict=True)),
-        "turns": len(ours.times),
-        "first turn": first,
-        "flop": path.flop,
-        "flop per second": path.flop / pace,
-        "memory": ours.memory,
-        "literal memory": literal.memory,
-        "ceilings": {name: max(limit[name] for limit in limits) for name in limits[0]},
-    }
+    while not limits or (time.perf_counter() - begun < seconds and len(limits) < most):
+        limits.append(ceilings(sides[0].device))
+        for side in sides:
+            side.turn()
+    return limits
 
 
 def share(entry: dict[str, Any], records: list[dict[str, Any]]) -> float:
@@ -426,18 +441,15 @@ def main(only: str = "*", device: str = "cpu", seconds: float = 20.0, name: str 
         return
     record = read_json(out) if out.exists() else {"machine": machine(), "paths": []}
     keep_freed_memory()
-    done = {(entry["path"], entry["precision"]) for entry in record["paths"]}
+    done = {entry["path"] for entry in record["paths"]}
     for path in paths():
-        for precision in ("bf16", "fp32"):
-            wanted = fnmatch(path.name, only) and (path.name, precision) not in done
-            if wanted and (path.flop or precision == "fp32"):
-                record["paths"].append(measure(path, precision, device, seconds))
-                entry = record["paths"][-1]
-                text = (
-                    f"{entry['seconds']:.3f} s, {entry['ratio']:.2f} times the literal loop, {entry['flop per second'] / 1e9:.0f} GFLOP/s"
-                )
-                print(f"{path.name}, {precision}: {text}", file=sys.stderr, flush=True)
-                write_json(out, record)
+        if not fnmatch(path.name, only) or path.name in done:
+            continue
+        for entry in measure(path, device, seconds):
+            record["paths"].append(entry)
+            text = f"{entry['seconds']:.3f} s, {entry['ratio']:.2f} times the literal loop, {entry['flop per second'] / 1e9:.0f} GFLOP/s"
+            print(f"{path.name}, {entry['precision']}: {text}", file=sys.stderr, flush=True)
+        write_json(out, record)
     picture(record["paths"], out.with_suffix(".png"))
     growth(record["paths"], out.with_name(f"{out.stem}-growth.png"))
 
