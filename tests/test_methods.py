@@ -10,7 +10,9 @@ import torch.nn.functional as F
 from conftest import toy
 
 from attar.architectures import ConvNet
+from attar.artefact import CondensedSet, load
 from attar.characteristic import Sampler
+from attar.evaluation import evaluate
 from attar.matching import Guide, Matching
 from attar.methods.cafe import CAFE, Alignment
 from attar.methods.dance import DANCE
@@ -20,6 +22,7 @@ from attar.network import Network, network
 from attar.pairs import Pairs, between
 from attar.queue import Queue
 from attar.rng import Rng
+from attar.rows import summarise
 from attar.run import Run
 from attar.stages import pretrained
 from attar.windows import Window
@@ -219,6 +222,40 @@ def test_ncfm_asks_its_sampler_for_frequencies_and_lets_it_climb(task, monkeypat
     assert len(climbed) == 2  # not after the last update
     without = NCFM(**settings, sampler=False)(task, 1, Run(Rng.of(0)))
     assert len(climbed) == 2 and not torch.equal(with_sampler.images, without.images)
+
+
+def test_ncfms_soft_labels_are_the_mean_opinion_of_its_networks(task, tmp_path):
+    method = NCFM(updates=1, models=2, epochs=1, batch_real=4, frequencies=16, soft=True)
+    made = method(task, 2, Run(Rng.of(0)))
+    x, soft = made.as_dataset(soft=True).tensors
+    pairs = pretrained(task, Run(Rng.of(0)), 2, 1)
+    module, opinions = task.network.build(), []
+    for _, end in pairs:
+        module.load_state_dict(end.params)
+        opinions.append(module(x).softmax(1))
+    torch.testing.assert_close(soft, torch.stack(opinions).mean(0).detach())
+    loaded = load(made.save(tmp_path / "a"))
+    assert loaded.soft is not None and torch.equal(loaded.soft, soft) and loaded.bytes["stored"] == made.bytes["stored"]
+    soft_row, hard_row = (evaluate(made, task, protocol="quick", seeds=1, soft=kind)[0] for kind in (True, False))
+    assert (soft_row.soft, hard_row.soft) == (True, False) and len(summarise([soft_row, hard_row])) == 2
+    assert summarise([soft_row])[0].cells()[2] == "given (soft labels)"
+
+
+def test_soft_labels_stay_with_their_images_when_shards_are_joined():
+    def shard(c: int) -> CondensedSet:
+        images, labels = torch.full((2, 1, 4, 4), float(c)), torch.full((2,), c)
+        soft = torch.nn.functional.one_hot(labels, 3).repeat(4, 1) + torch.arange(8)[:, None] / 100  # each row is known again
+        return CondensedSet(images, labels, ("a", "b", "c"), (0.0,), (1.0,), factor=2, soft=soft)
+
+    parts = [shard(c) for c in (2, 0, 1)]
+    joined = CondensedSet.concat(parts)
+    assert joined.soft is not None and torch.equal(joined.soft.argmax(1), joined.decoded_labels())
+    for c, part in zip((2, 0, 1), parts, strict=True):
+        assert torch.equal(joined.soft[joined.decoded_labels() == c], part.soft)
+    with pytest.raises(ValueError, match="some of the sets have soft labels"):
+        CondensedSet.concat([parts[0], dataclasses.replace(parts[1], soft=None)])
+    with pytest.raises(ValueError, match="has no soft labels"):
+        dataclasses.replace(parts[1], soft=None).as_dataset(soft=True)
 
 
 def test_what_a_discrepancy_cannot_compare_is_refused_before_networks_are_trained(task):

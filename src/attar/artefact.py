@@ -28,7 +28,8 @@ class CondensedSet:
     """Stored images and the transform that makes them network-ready.
 
     `images` are as learned: on [0, 1] where `space` is `"unit"`, normalised by `mean` and `std` where it is
-    `"normalised"`. Each holds `factor`² tiles, which decoding enlarges to images of the full side.
+    `"normalised"`. Each holds `factor`² tiles, which decoding enlarges to images of the full side. `soft` are probabilities
+    of the classes, a row for each decoded image, where a teacher gave them.
     """
 
     images: Float[Tensor, "n c h w"]
@@ -39,6 +40,7 @@ class CondensedSet:
     factor: int = 1
     space: str = "unit"
     provenance: dict[str, Any] = field(default_factory=dict)
+    soft: Float[Tensor, "m k"] | None = None
 
     @classmethod
     def of(cls, task: "Task", images: Tensor, labels: Tensor, *, factor: int = 1, space: str = "unit") -> "CondensedSet":
@@ -68,9 +70,15 @@ class CondensedSet:
             for name in ("classes", "mean", "std", "factor", "space"):
                 if getattr(other, name) != getattr(first, name):
                     raise ValueError(f"the sets differ in {name}: {getattr(first, name)} and {getattr(other, name)}")
+            if (other.soft is None) != (first.soft is None):
+                raise ValueError("some of the sets have soft labels, others have none")
         images, labels = torch.cat([s.images for s in sets]), torch.cat([s.labels for s in sets])
-        order = labels.argsort(stable=True)
-        return dataclasses.replace(first, images=images[order], labels=labels[order], provenance={"shards": [s.provenance for s in sets]})
+        order, soft = labels.argsort(stable=True), None
+        if first.soft is not None:
+            tiles = torch.cat([s.soft.unflatten(0, (first.factor**2, -1)) for s in sets if s.soft is not None], 1)
+            soft = tiles[:, order].flatten(0, 1)
+        about = {"shards": [s.provenance for s in sets]}
+        return dataclasses.replace(first, images=images[order], labels=labels[order], provenance=about, soft=soft)
 
     @property
     def ipc(self) -> int:
@@ -81,7 +89,7 @@ class CondensedSet:
     def bytes(self) -> dict[str, int]:
         """Bytes of the float images and labels as stored, and of the decoded 8-bit images uncompressed."""
         decoded = self.images.numel() * self.factor**2
-        return {"stored": self.images.nbytes + self.labels.nbytes, "eight_bit": decoded}
+        return {"stored": sum(t.nbytes for t in self._tensors().values()), "eight_bit": decoded}
 
     def decoded(self) -> Float[Tensor, "m c h w"]:
         """Full-size images in normalised units."""
@@ -98,15 +106,21 @@ class CondensedSet:
         unit = self.decoded() * self._channels(self.std) + self._channels(self.mean)
         return (unit.clamp(0, 1) * 255).round().to(torch.uint8)
 
-    def as_dataset(self, *, eight_bit: bool = False) -> TensorDataset:
+    def as_dataset(self, *, eight_bit: bool = False, soft: bool = False) -> TensorDataset:
         """Network-ready images and labels: train on them with no further transform.
 
-        `eight_bit` gives what the 8-bit images give, after the same normalisation.
+        `eight_bit` gives what the 8-bit images give, after the same normalisation; `soft` gives probabilities as labels, which
+        `torch.nn.functional.cross_entropy` takes as well. Raises `ValueError` where there are none.
         """
+        if soft and self.soft is None:
+            raise ValueError("the set has no soft labels")
         images = self.decoded()
         if eight_bit:
             images = (self.pictures().float() / 255 - self._channels(self.mean)) / self._channels(self.std)
-        return TensorDataset(images, self.decoded_labels())
+        return TensorDataset(images, self.soft if soft and self.soft is not None else self.decoded_labels())
+
+    def _tensors(self) -> dict[str, Tensor]:
+        return {"images": self.images, "labels": self.labels} | ({} if self.soft is None else {"soft": self.soft})
 
     def _channels(self, values: Sequence[float]) -> Tensor:
         return torch.tensor(values, dtype=self.images.dtype)[:, None, None]
@@ -118,7 +132,7 @@ class CondensedSet:
         folder = Path(folder)
         (folder / MANIFEST).unlink(missing_ok=True)  # an earlier set's must not stand beside these tensors
         meta = {name: getattr(self, name) for name in ("classes", "mean", "std", "factor", "space")}
-        write_tensors(folder / TENSORS, {"images": self.images, "labels": self.labels}, meta)
+        write_tensors(folder / TENSORS, self._tensors(), meta)
         write_pictures(self, folder)
         write_card(self, folder)
         checksum = sha256(folder / TENSORS)

@@ -95,6 +95,8 @@ class Evaluate:
     """Networks for each set."""
     eight_bit: bool = False
     """Train on the 8-bit images instead of the exact floats."""
+    soft: bool = False
+    """Train on the soft labels that a method gave its images, instead of the hard ones."""
     source: tyro.conf.OmitArgPrefixes[Source] = field(default_factory=Source)
     engine: tyro.conf.OmitArgPrefixes[Engine] = field(default_factory=Engine)
 
@@ -110,7 +112,14 @@ class Evaluate:
         task = self.source.task(self.data or sole_data(sets))
         with Progress(f"training {len(sets) * self.seeds} networks") as progress:
             rows = evaluate(
-                sets, task, protocol=self.protocol, seeds=self.seeds, eight_bit=self.eight_bit, progress=progress, **self.engine.options()
+                sets,
+                task,
+                protocol=self.protocol,
+                seeds=self.seeds,
+                eight_bit=self.eight_bit,
+                soft=self.soft,
+                progress=progress,
+                **self.engine.options(),
             )
         for i, (run, made) in enumerate(zip(self.runs, sets, strict=True)):
             own = rows[i * self.seeds : (i + 1) * self.seeds]

@@ -49,6 +49,7 @@ def evaluate(
     seeds: int | Iterable[int] = 3,
     network: str = "convnet",
     eight_bit: bool = False,
+    soft: bool = False,
     device: str | torch.device = "cpu",
     precision: Precision | None = None,
     compile: Compile = "auto",
@@ -58,7 +59,8 @@ def evaluate(
 
     Sets may be given by their folders, `data` as `attar.condense` takes it; `seeds` as a number or one by one. On a CPU
     the networks are spread over one-thread processes where that pays. `eight_bit` trains on what the 8-bit images hold
-    instead of the exact floats. Raises `ValueError` where a set is not of this data, or the protocol is unknown.
+    instead of the exact floats, `soft` on a set's soft labels. Raises `ValueError` where a set is not of this data, or has
+    no soft labels, or the protocol is unknown.
     """
     device = torch.device(device)
     task = load_data(data, network=network).to(device)
@@ -74,14 +76,15 @@ def evaluate(
     flop = work(loaded, task, protocol) * len(seeds)
     compile = "on" if Run(Rng.of(0), device=device, compile=compile).compiles(flop) else "off"
     precision = precision or default_precision(device)
+    kind = {"eight_bit": eight_bit, "soft": soft}
     with tempfile.TemporaryDirectory(prefix="attar-") as folder:
-        staged = [stage(made, task, eight_bit, Path(folder) / f"{i}.safetensors") for i, made in enumerate(loaded)]
+        staged = [stage(made, task, kind, Path(folder) / f"{i}.safetensors") for i, made in enumerate(loaded)]
         teams = [tuple(seeds)] if device.type == "cuda" and task.network.ours else [(seed,) for seed in seeds]
         jobs = [Job(path, task.network, protocol, team, task.flip, precision, compile, device) for path in staged for team in teams]
         ticks = sum(protocol.updates(len(made.decoded_labels())) for made in loaded) * len(teams)
         results = execute(jobs, flop, Ticker(Path(folder) / "ticks", ticks, progress))
     owners = [(made, seed) for made in loaded for seed in seeds]
-    return [row(made, task, jobs[0], seed, eight_bit, result) for (made, seed), result in zip(owners, results, strict=True)]
+    return [row(made, task, jobs[0], seed, kind, result) for (made, seed), result in zip(owners, results, strict=True)]
 
 
 def named(protocol: str | Protocol) -> Protocol:
@@ -109,8 +112,8 @@ def work(sets: Sequence[CondensedSet], task: Task, protocol: Protocol) -> int:
     return images * task.network.flop(task.shape)
 
 
-def stage(made: CondensedSet, task: Task, eight_bit: bool, path: Path) -> Path:
-    x, y = made.as_dataset(eight_bit=eight_bit).tensors
+def stage(made: CondensedSet, task: Task, kind: dict[str, bool], path: Path) -> Path:
+    x, y = made.as_dataset(**kind).tensors
     tensors = {"x": x, "y": y, "test_x": task.test.x.cpu(), "test_y": task.test.y.cpu()}
     write_tensors(path, tensors, {"mean": made.mean, "std": made.std, "classes": len(task.classes)})
     return path
@@ -220,7 +223,7 @@ def variant(made: CondensedSet) -> str:
     return hashlib.blake2b(told, digest_size=4).hexdigest()
 
 
-def row(made: CondensedSet, task: Task, job: Job, seed: int, eight_bit: bool, result: Result) -> Row:
+def row(made: CondensedSet, task: Task, job: Job, seed: int, kind: dict[str, bool], result: Result) -> Row:
     """The result with all that a reader needs to judge it; what the set's provenance does not say is `given`, 0 or `None`."""
     about: dict[str, Any] = made.provenance
     return Row(
@@ -235,8 +238,8 @@ def row(made: CondensedSet, task: Task, job: Job, seed: int, eight_bit: bool, re
         accuracy=result.accuracy,
         per_class=result.per_class,
         epochs=job.protocol.length(len(made.decoded_labels())),
-        bytes=made.bytes["eight_bit" if eight_bit else "stored"],
-        eight_bit=eight_bit,
+        bytes=made.bytes["eight_bit" if kind["eight_bit"] else "stored"],
+        **kind,
         precision=job.precision,
         split=task.split,
         condense_seconds=about.get("seconds"),

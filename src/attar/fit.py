@@ -16,7 +16,7 @@ from attar.rng import Rng
 from attar.run import Run, sliced
 
 Images = Float[Tensor, "n c h w"]
-Labels = Int[Tensor, " n"]
+Labels = Int[Tensor, " n"] | Float[Tensor, "n k"]  # soft ones are probabilities of the classes
 TRAINING = 3  # forward and backward cost, in forwards
 
 
@@ -109,7 +109,7 @@ class Batch(NamedTuple):
 
 
 @torch.no_grad()
-def predict(network: Network, w: Weights, x: Callable[[slice], Images], n: int, run: Run, size: int = 1000) -> Labels:
+def predict(network: Network, w: Weights, x: Callable[[slice], Images], n: int, run: Run, size: int = 1000) -> Int[Tensor, " n"]:
     """Predicted labels of `n` images, read `size` at a time; networks in eval mode."""
     logits = run.engine(lambda w, x: network.logits(w, x)[0], 0)
     parts = [sliced(lambda part: logits(w, part), x(slice(i, min(i + size, n)))) for i in range(0, n, size)]

@@ -15,7 +15,7 @@ from attar.methods import Method, find, names
 from attar.names import unknown
 
 VERSION = 1
-SECTIONS = ("version", "about", "published", "defaults", "ipc", "expect")
+SECTIONS = ("version", "about", "like", "published", "defaults", "ipc", "expect")
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,8 @@ def resolve(method: str, data: str, ipc: int, settings: Mapping[str, Any], publi
     sources = [f"{cls.__name__} defaults"]
     paper = dict(recipe.get("published", {}))
     layers = [(f"published for {data}", {"ipc": paper.pop("ipc", {}), "defaults": paper})]
-    layers += [] if published else [(f"recipe {method}/{data}", recipe)]
+    like = f", as for {recipe['like']}" if "like" in recipe else ""
+    layers += [] if published else [(f"recipe {method}/{data}{like}", recipe)]
     for source, layer in layers:
         own, (budget, tables) = layer.get("defaults", {}), lower(layer.get("ipc", {}), ipc)
         values |= own | tables
@@ -74,7 +75,10 @@ def known(data: str) -> str:
 
 
 def read(method: str, data: str) -> dict[str, Any]:
-    """The recipe shipped for a method and a data set; empty where there is none."""
+    """The recipe shipped for a method and a data set; empty where there is none.
+
+    One that is `like` that of another data set takes over what Attar does there, on top of what was published for its own.
+    """
     path = resources.files("attar") / "recipes" / method / f"{data}.toml"
     if not path.is_file():
         return {}
@@ -84,7 +88,8 @@ def read(method: str, data: str) -> dict[str, Any]:
     for section in recipe:
         if section not in SECTIONS:
             raise ValueError(unknown(f"section of recipe {method}/{data}", section, SECTIONS))
-    return recipe
+    shared = read(method, recipe["like"]) if "like" in recipe else {}
+    return {key: shared[key] for key in ("defaults", "ipc") if key in shared} | recipe
 
 
 def shipped() -> list[tuple[str, str, dict[str, Any]]]:

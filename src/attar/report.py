@@ -107,7 +107,7 @@ def distinct(made: Sequence["CondensedSet"]) -> list["CondensedSet"]:
 
 
 def alike(a: Row, b: Row) -> bool:
-    return (a.data, a.protocol, a.network, a.eight_bit) == (b.data, b.protocol, b.network, b.eight_bit)
+    return (a.data, a.protocol, a.network, a.eight_bit, a.soft) == (b.data, b.protocol, b.network, b.eight_bit, b.soft)
 
 
 def size_of(made: "CondensedSet", task: "Task | None") -> dict[str, Any]:
@@ -131,7 +131,7 @@ def labels(cells: Sequence[Summary]) -> list[str]:
     names = []
     for row in (cell.first for cell in cells):
         own = row.method if row.method == "whole set" else f"{row.method}, {row.ipc} per class"
-        names.append(", ".join([own, *(getattr(row, name) for name in varied)]) + (" (8 bit)" if row.eight_bit else ""))
+        names.append(", ".join([own, *(getattr(row, name) for name in varied)]) + row.remark)
     return names
 
 

@@ -37,6 +37,14 @@ class Row:
     split: str
     condense_seconds: float | None
     train_seconds: float
+    soft: bool = False
+    """Trained on the set's soft labels."""
+
+    @property
+    def remark(self) -> str:
+        """What the network was trained on, where that is not the exact floats with hard labels."""
+        unusual = [name for name, holds in (("8 bit", self.eight_bit), ("soft labels", self.soft)) if holds]
+        return f" ({', '.join(unusual)})" if unusual else ""
 
 
 @dataclass(frozen=True)
@@ -82,7 +90,7 @@ class Summary:
         return (
             row.data,
             str(row.ipc),
-            row.method + (" (8 bit)" if row.eight_bit else ""),
+            row.method + row.remark,
             row.protocol,
             f"{self.mean:.1f} ± {self.std:.1f}",
             "" if self.gain is None or row.method == "random" else f"{self.gain:+.1f}",
@@ -102,7 +110,7 @@ def summarise(rows: Sequence[Row]) -> list[Summary]:
 
 
 def circumstances(row: Row) -> tuple:
-    return row.data, row.ipc, row.protocol, row.network, row.eight_bit, row.precision
+    return row.data, row.ipc, row.protocol, row.network, row.eight_bit, row.soft, row.precision
 
 
 def size(count: int) -> str:

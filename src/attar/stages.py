@@ -4,9 +4,13 @@ import hashlib
 import logging
 import math
 import time
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from attar.data import cache_folder
 from attar.files import read_tensors, write_tensors
@@ -14,7 +18,7 @@ from attar.fit import TRAINING, fit
 from attar.network import Weights
 from attar.protocol import DSA, IDC, Protocol
 from attar.rng import Rng
-from attar.run import Run
+from attar.run import Run, sliced
 from attar.task import Task
 
 
@@ -42,6 +46,13 @@ def lacking(task: Task, run: Run, count: int, epochs: int) -> tuple[int, int]:
     paths = [cache_path(identity(task, run, pretraining(epochs), network_rng(i))) for i in range(count)]
     missing = sum(not (task.network.key and path.exists()) for path in paths)
     return missing, TRAINING * epochs * len(task.train.y) * task.network.flop(task.shape)
+
+
+@torch.no_grad()
+def opinion(task: Task, run: Run, networks: Sequence[Weights], x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k"]:
+    """Probabilities of the classes of network-ready images: the mean over `networks`."""
+    logits = run.engine(lambda w, x: task.network.logits(w, x)[0], len(networks) * len(x) * task.network.flop(task.shape))
+    return torch.stack([sliced(partial(logits, w), x).softmax(1) for w in networks]).mean(0)
 
 
 def pretraining(epochs: int) -> Protocol:

@@ -15,7 +15,7 @@ from attar.matching import Distance, Matching, Settings
 from attar.pairs import Pairs
 from attar.rng import Rng
 from attar.run import Run
-from attar.stages import pretrained
+from attar.stages import opinion, pretrained
 from attar.steps import Optimiser, Schedule
 from attar.synthetic import Init, Pixels, Space
 from attar.task import Task
@@ -32,6 +32,7 @@ class NCFM(Settings):
     class's first images for good: `real="first"`. Unlike there, all classes share the frequencies of an update and the sampler climbs
     once, on the sum of their losses; AdamW steps once an update, not once a class with gradients of zero between; and the
     step follows `schedule`, where the authors halve it once the loss stops falling. Another `discrepancy` leaves all of this out.
+    `soft` is the labels' part of the authors' curation: each image also gets the mean prediction of the trained networks.
     """
 
     updates: int = 20_000
@@ -47,6 +48,7 @@ class NCFM(Settings):
     sampler: bool = True
     amplitude: float = 0.5
     phase: float = 0.5
+    soft: bool = False
     batch_real: int = 1024
     factor: int = 2
     init: Init = "mix"
@@ -57,7 +59,15 @@ class NCFM(Settings):
 
     def __call__(self, task: Task, ipc: int, run: Run) -> CondensedSet:
         matching = Matching.of(self, task, ipc, run, calibrated=self.calibration > 0)
-        matching = dataclasses.replace(matching, source=Pairs(pretrained(task, run, self.models, self.epochs), self.calibration))
+        pairs = pretrained(task, run, self.models, self.epochs)
+        made = self._learned(dataclasses.replace(matching, source=Pairs(pairs, self.calibration)))
+        if not self.soft:
+            return made
+        x = made.decoded().to(task.device)
+        return dataclasses.replace(made, soft=opinion(task, run, [end for _, end in pairs], x).cpu())
+
+    def _learned(self, matching: Matching) -> CondensedSet:
+        task, run = matching.task, matching.run
         if self.discrepancy != "characteristic":
             return matching.learn(*self.step_per_class(len(task.classes)))
         sampler = Sampler(matching.width, self.frequencies, run.rng.fold("sampler")).to(task.device) if self.sampler else None
