@@ -215,7 +215,8 @@ def paths() -> list[Course]:
         Course("k-center", "select", "literal_select", 0, {"rule": "k-center"}),
     ]
     for ipc in (1, 10, 50):
-        work = STEPS * TRAINING * 10 * ipc * flop(32)
+        images = 10 * ipc * LONG.epochs / LONG.updates(10 * ipc)  # of a step: the last of an epoch may be small
+        work = int(STEPS * TRAINING * images * flop(32))
         found.append(Course(f"train one network, IPC {ipc}", "train", "literal_train", work, {"ipc": ipc, "networks": 1}))
         found.append(Course(f"train ten networks, IPC {ipc}", "train", "literal_train", work, {"ipc": ipc, "networks": 10}))
     for method in ("dm", "m3d"):

@@ -30,8 +30,19 @@ def test_published_settings_come_first_and_alone_where_asked(monkeypatch):
     assert resolve("idm", "some", 1, {}, True).sources == ("IDM defaults", "published for some, its values for 1 images per class")
 
 
+def test_a_recipe_like_another_takes_over_what_attar_does_not_what_was_published():
+    mnist, fashion = (resolve("m3d", data, 1, {}) for data in ("mnist", "fashion-mnist"))
+    assert fashion.hyperparameters == mnist.hyperparameters and fashion.expect == {} != mnist.expect
+    assert fashion.sources[-1].startswith("recipe m3d/fashion-mnist, as for mnist")
+    faster, paper = (resolve("idm", "cifar100", 10, {}, published).hyperparameters for published in (False, True))
+    assert (paper["steps"], paper["calibration"], paper["optimiser"]) == (50, 0.1, "sgd")
+    assert (faster["steps"], faster["calibration"], faster["optimiser"]) == (5, 0.1, "adam")
+
+
 def test_every_shipped_recipe_resolves_and_says_what_to_expect():
-    assert len(shipped()) >= 5
+    learned = ("cafe", "dance", "dm", "idm", "m3d", "ncfm")
+    every = {(m, d) for m in learned for d in ("digits", "mnist", "fashion-mnist", "svhn", "cifar10", "cifar100")}
+    assert {(method, data) for method, data, _ in shipped()} == every
     for method, data, content in shipped():
         assert method in names() and content["about"]
         for ipc in (1, 10, 50):

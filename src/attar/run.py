@@ -151,7 +151,7 @@ def eager_flops(device: torch.device) -> float:
     return EAGER_FLOPS[device.type] * (torch.get_num_threads() if device.type == "cpu" else 1)
 
 
-def sliced(function: Callable[[Tensor], Tensor], x: Tensor, size: int = 128) -> Tensor:
+def sliced(function: Callable[[Tensor], Tensor], x: Tensor, size: int = 256) -> Tensor:
     """`function` over slices of `size` rows, the last one filled up, so that a compiled function meets one shape."""
     parts = []
     for part in x.split(size):
