@@ -369,9 +369,15 @@ def share(entry: dict[str, Any], records: list[dict[str, Any]]) -> float:
     return entry["flop per second"] / max(r["ceilings"]["bf16" if entry["precision"] == "bf16" else "fp32"] for r in records)
 
 
+def recorded(out: Path) -> list[dict[str, Any]]:
+    """All results of a file, in the order of `paths`."""
+    names = [path.name for path in paths()]
+    return sorted(read_json(out)["paths"], key=lambda record: names.index(record["path"]))
+
+
 def table(out: Path = RESULTS / "cpu.json") -> str:
     """All results of a file as Markdown; a turn of training is `STEPS` steps, of all others one update or call."""
-    records = read_json(out)["paths"]
+    records = recorded(out)
     lines = [
         "| path | precision | a turn | GFLOP/s | of the ceiling | × literal | memory, literal's |",
         "|---|---|---|---|---|---|---|",
@@ -431,6 +437,9 @@ def growth(records: list[dict[str, Any]], out: Path) -> None:
     left.legend(fontsize=7)
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter("{x:g}")
+            axis.set_minor_formatter("")
     figure.savefig(out, dpi=130)
 
 
@@ -451,8 +460,8 @@ def main(only: str = "*", device: str = "cpu", seconds: float = 20.0, name: str 
             text = f"{entry['seconds']:.3f} s, {entry['ratio']:.2f} times the literal loop, {entry['flop per second'] / 1e9:.0f} GFLOP/s"
             print(f"{path.name}, {entry['precision']}: {text}", file=sys.stderr, flush=True)
         write_json(out, record)
-    picture(record["paths"], out.with_suffix(".png"))
-    growth(record["paths"], out.with_name(f"{out.stem}-growth.png"))
+    picture(recorded(out), out.with_suffix(".png"))
+    growth(recorded(out), out.with_name(f"{out.stem}-growth.png"))
 
 
 if __name__ == "__main__":

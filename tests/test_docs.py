@@ -27,6 +27,15 @@ def test_a_table_is_what_the_results_hold(page, script, monkeypatch):
     assert shown and shown[1].strip() == held
 
 
+def test_nothing_is_faster_than_the_machine(monkeypatch):
+    """A path above the ceiling has its work counted wrong."""
+    monkeypatch.syspath_prepend(HOME / "benchmarks")
+    speed = importlib.import_module("speed")
+    records = speed.read_json(speed.RESULTS / "cpu.json")["paths"]
+    work = {path.name: path.flop for path in speed.paths()}
+    assert all(record["flop"] == work[record["path"]] and speed.share(record, records) < 1 for record in records)
+
+
 def test_the_example_method_runs(tmp_path):
     source = re.search(r"```python\n(.*?)```", (HOME / "docs" / "extending.md").read_text(), re.DOTALL)
     path = tmp_path / "pixel_means.py"
