@@ -2,6 +2,7 @@
 
     python benchmarks/race.py mnist --root DATA --ipc 1 [--seconds 30 60 120 240] [--only m3d]
     python benchmarks/race.py --table                            # what is there, as Markdown
+    python benchmarks/race.py --choose                           # make the winners what attar takes where no method is named
 
 Each method makes, with its recipe, as many updates as fit into the time at a pace measured first; selections take the time they take.
 Networks that a method trains beforehand count: their seconds are the method's, whoever trained them. Writes
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
-from quality import HOME, commit, fields, machine
+from quality import HOME, TRAINED, commit, fields, machine
 from search import pace, validation
 from speed import pyplot
 from tyro.conf import Positional, arg
@@ -25,7 +26,8 @@ from attar.progress import Progress
 from attar.rows import duration
 from attar.task import Task
 
-RESULTS = HOME / "results" / "race"
+RESULTS, WINNERS = HOME / "results" / "race", HOME / "src" / "attar" / "recipes" / "best.toml"
+NOISE = 0.5  # points between two runs with two networks each that mean nothing
 
 
 def entries(task: Task, method: str, ipc: int, budgets: tuple[float, ...], protocol: str, seeds: int) -> list[dict[str, Any]]:
@@ -34,7 +36,9 @@ def entries(task: Task, method: str, ipc: int, budgets: tuple[float, ...], proto
     learned = "updates" in fields(method)
     rate = pace(task, method, ipc, {}) if learned else 0.0
     for seconds in budgets if learned else (0.0,):
-        settings: dict[str, Any] = {"updates": max(1, int(rate * seconds)), "compile": "on"} if learned else {}
+        settings: dict[str, Any] = TRAINED if "epochs" in fields(method) and not learned else {}
+        if learned:
+            settings = {"updates": max(1, int(rate * seconds)), "compile": "on"}
         with Progress(f"{method}, {duration(seconds)}") as progress:
             made = attar.condense(task, method, ipc, seed=7, progress=progress, **settings)
         rows = attar.evaluate(made, task, protocol=protocol, seeds=seeds)
@@ -60,6 +64,23 @@ def table() -> str:
     return "\n".join(lines)
 
 
+def winners() -> str:
+    """What `attar.choice` reads: for each data set and budget the run that is best, or quicker than it and within `NOISE` points."""
+    lines = ["# Written by benchmarks/race.py --choose from results/race."]
+    for path in sorted(RESULTS.glob("*.json")):
+        record = read_json(path)
+        found = sorted(record["found"], key=mean, reverse=True)
+        first = min((run for run in found if mean(run) >= mean(found[0]) - NOISE), key=lambda run: run["seconds"])
+        second = next(run for run in found if run["method"] != first["method"])
+        told = [f"{mean(run):.1f} % of held-out images right after {duration(run['seconds'])}" for run in (first, second)]
+        lines += [
+            f"\n[{record['data']}.{record['ipc']}]",
+            f'method = "{first["method"]}"',
+            f'why = "{told[0]} ({second["method"]}: {told[1]})"',
+        ]
+    return "\n".join(lines) + "\n"
+
+
 def picture(record: dict[str, Any], out: Path) -> None:
     figure, axes = pyplot().subplots(figsize=(7, 4), layout="constrained")
     for method in dict.fromkeys(entry["method"] for entry in record["found"]):
@@ -82,9 +103,13 @@ def main(
     seeds: int = 2,
     only: str = "",
     table_only: Annotated[bool, arg(name="table")] = False,
+    choose: bool = False,
 ) -> None:
     if table_only:
         print(table())
+        return
+    if choose:
+        WINNERS.write_text(winners())
         return
     task, out = validation(load_data(data, root=root)), RESULTS / f"{data}-ipc{ipc}.json"
     record = read_json(out) if out.exists() else {"data": data, "ipc": ipc, "protocol": protocol, "split": task.split, "found": []}
