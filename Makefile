@@ -8,7 +8,7 @@ demo: .venv/ready
 	$(BIN)/attar demo
 
 test: .venv/ready
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2
 
 lint: .venv/ready
 	$(BIN)/ruff check .

@@ -19,7 +19,8 @@ class Condense:
 
     data: Positional[str]
     """A known data set, or files of your own: see `attar list datasets`."""
-    method: str = "m3d"
+    method: str | None = None
+    """See `attar list methods`; by default the best that is known for such data and so many images."""
     ipc: int = 10
     """Images per class."""
     set: UseAppendAction[tuple[str, ...]] = ()
@@ -43,6 +44,7 @@ class Condense:
     engine: tyro.conf.OmitArgPrefixes[Engine] = field(default_factory=Engine)
 
     def __call__(self) -> None:
+        from attar.choice import chosen
         from attar.condensation import OtherEngine, condense, plan
         from attar.folders import default_folder, resumable, short
         from attar.methods import find
@@ -50,22 +52,26 @@ class Condense:
         from attar.recipe import check, parse
         from attar.rows import size
 
-        settings = check(find(self.method), dict(map(parse, self.set)))  # now: reading the data may take long
-        folder = self.out or default_folder(f"{short(self.data)}-{self.method}-ipc{self.ipc}-seed{self.seed}", self.resume)
+        given = dict(map(parse, self.set))
+        if self.method:
+            check(find(self.method), given)  # now: reading the data may take long
         task = self.source.task(self.data)
+        method, recipe = chosen(task, self.method, self.ipc, self.recipe)
+        settings = check(find(method), given)
+        folder = self.out or default_folder(f"{short(self.data)}-{method}-ipc{self.ipc}-seed{self.seed}", self.resume)
         if self.dry_run:
-            named: dict[str, Any] = {"recipe": self.recipe, "published": self.published}
-            print(plan(task, self.method, self.ipc, **named, **self.engine.options(), **settings))
+            named: dict[str, Any] = {"recipe": recipe, "published": self.published}
+            print(plan(task, method, self.ipc, **named, **self.engine.options(), **settings))
             return
         try:
-            with resumable(folder), Progress(f"{self.method} on {task.name}") as progress:
+            with resumable(folder), Progress(f"{method} on {task.name}") as progress:
                 made = condense(
                     task,
-                    self.method,
+                    method,
                     self.ipc,
                     out=folder,
                     seed=self.seed,
-                    recipe=self.recipe,
+                    recipe=recipe,
                     published=self.published,
                     resume=self.resume,
                     anyway=self.anyway,

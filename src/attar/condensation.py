@@ -11,11 +11,12 @@ from typing import Any
 import torch
 
 from attar.artefact import MANIFEST, CondensedSet, load
+from attar.choice import chosen
 from attar.data import load_data
 from attar.files import read_json, sweep, write_json
 from attar.optimise import CHECKPOINT, METRICS, metrics
 from attar.planning import Plan, forecast
-from attar.recipe import Resolved, known, resolve
+from attar.recipe import Resolved, resolve
 from attar.rng import Rng
 from attar.rows import REPORT, ROWS
 from attar.run import Compile, Precision, Progress, Run, default_precision, full_precision, silent
@@ -27,7 +28,7 @@ FORMAT = 1
 
 def condense(
     data: Any,
-    method: str = "m3d",
+    method: str | None = None,
     ipc: int = 10,
     *,
     out: str | Path | None = None,
@@ -46,7 +47,8 @@ def condense(
 ) -> CondensedSet:
     """Condense `data` to `ipc` images per class.
 
-    `data` is what `attar.load_data` takes: a name, `npz:PATH`, `npy:FOLDER`, arrays, a `Dataset`, or a `Task`. `settings` are
+    `data` is what `attar.load_data` takes: a name, `npz:PATH`, `npy:FOLDER`, arrays, a `Dataset`, or a `Task`. Without a `method`
+    the best is taken that is known for such data and so many images; it is logged, with the reason. `settings` are
     hyper-parameters of the method, on top of the recipe for the data (or for the known set named by `recipe`); `published` leaves out
     what the recipe does differently from the paper, mostly to be faster.
     With `out`, the run can be interrupted and gone on with (`resume`), and its result is saved there; `anyway` resumes
@@ -54,7 +56,8 @@ def condense(
     """
     run = Run(Rng.of(seed), None if out is None else Path(out), *engine(device, precision), compile, progress=progress)
     task = load_data(data, network=network).to(run.device)
-    resolved = resolve(method, known(recipe) if recipe else task.name, ipc, settings, published)
+    method, recipe = chosen(task, method, ipc, recipe)
+    resolved = resolve(method, recipe or task.name, ipc, settings, published)
     request = describe(task, method, ipc, seed, resolved, run)
     before = 0.0
     if run.folder is not None:
@@ -76,7 +79,7 @@ def condense(
 
 def plan(
     data: Any,
-    method: str = "m3d",
+    method: str | None = None,
     ipc: int = 10,
     *,
     recipe: str | None = None,
@@ -93,7 +96,8 @@ def plan(
     """
     run = Run(Rng.of(0), None, *engine(device, precision), compile)
     task = load_data(data, network=network).to(run.device)
-    resolved = resolve(method, known(recipe) if recipe else task.name, ipc, settings, published)
+    method, recipe = chosen(task, method, ipc, recipe)
+    resolved = resolve(method, recipe or task.name, ipc, settings, published)
     with full_precision(unless=run.precision == "tf32"):
         return forecast(resolved.method, task, ipc, run)
 
