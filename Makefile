@@ -19,7 +19,7 @@ lint: .venv/ready
 results: .venv/ready
 	$(BIN)/python benchmarks/quality.py --root $(DATA)
 
-# Every loop beside its literal version and the machine's ceilings; what results/speed holds is skipped. An hour on two quiet cores.
+# Every loop beside its literal version and the machine's ceilings; what results/speed holds is skipped. Hours on two quiet cores.
 bench: .venv/ready
 	$(BIN)/python benchmarks/speed.py
 

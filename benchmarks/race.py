@@ -65,19 +65,21 @@ def table() -> str:
 
 
 def winners() -> str:
-    """What `attar.choice` reads: for each data set and budget the run that is best, or quicker than it and within `NOISE` points."""
+    """What `attar.choice` reads: the method of the best run at each data set and budget, or one that is quicker and within `NOISE` points.
+
+    A race that some method has not run yet has no winner.
+    """
     lines = ["# Written by benchmarks/race.py --choose from results/race."]
     for path in sorted(RESULTS.glob("*.json")):
         record = read_json(path)
-        found = sorted(record["found"], key=mean, reverse=True)
-        first = min((run for run in found if mean(run) >= mean(found[0]) - NOISE), key=lambda run: run["seconds"])
-        second = next(run for run in found if run["method"] != first["method"])
-        told = [f"{mean(run):.1f} % of held-out images right after {duration(run['seconds'])}" for run in (first, second)]
-        lines += [
-            f"\n[{record['data']}.{record['ipc']}]",
-            f'method = "{first["method"]}"',
-            f'why = "{told[0]} ({second["method"]}: {told[1]})"',
-        ]
+        best = {run["method"]: run for run in sorted(record["found"], key=mean)}
+        if best.keys() != set(names()):
+            continue
+        ranked = sorted(best.values(), key=mean, reverse=True)
+        first = min((run for run in ranked if mean(run) >= mean(ranked[0]) - NOISE), key=lambda run: run["seconds"])
+        told = [f"{run['method']} {mean(run):.1f} after {duration(run['seconds'])}" for run in ranked if run is not first]
+        reason = f"{mean(first):.1f} % of held-out images right after {duration(first['seconds'])} in a race of {len(best)} methods"
+        lines += [f"\n[{record['data']}.{record['ipc']}]", f'method = "{first["method"]}"', f'why = "{reason} ({", ".join(told[:2])})"']
     return "\n".join(lines) + "\n"
 
 

@@ -133,7 +133,7 @@ def literal_train(ipc: int, networks: int, run: Run, tick: Tick) -> None:
     training.train(*small_set(ipc, run.device), LONG, run.rng, tick=every(tick))
 
 
-def features(count: int, pixels: bool, run: Run, tick: Tick, size: int = 128) -> None:
+def features(count: int, pixels: bool, run: Run, tick: Tick) -> None:
     """Features of `count` images, with the gradient of the pixels or without any."""
     task = task_of(32, 10, run.device)
     w, x = task.network.init(run.rng), task.images(torch.arange(count) % len(task.train.y))
@@ -144,7 +144,7 @@ def features(count: int, pixels: bool, run: Run, tick: Tick, size: int = 128) ->
             engine(w, x.requires_grad_()).square().sum().backward()
         else:
             with torch.no_grad():
-                sliced(lambda part: engine(w, part), x, size)
+                sliced(lambda part: engine(w, part), x)
         tick()
 
 

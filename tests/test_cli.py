@@ -17,7 +17,7 @@ from attar.files import read_tensors
 from attar.folders import resumable
 from attar.optimise import CHECKPOINT, metrics
 
-FAST = ["--set", "updates=12", "--set", "batch_real=8", "--set", "ipm=2"]
+FAST = ["--method", "m3d", "--set", "updates=12", "--set", "batch_real=8", "--set", "ipm=2"]
 
 
 @pytest.fixture
@@ -107,9 +107,9 @@ def test_list(what, word, monkeypatch, capsys):
             "unknown method 'm3', did you mean 'm3d'? known: cafe, dance, dm, ",
         ),
         (["condense", "digits", "--ipc", "0"], "the budget must be at least 1 image per class, not 0"),
-        (["condense", "digits", "--set", "lrr=1"], "unknown hyper-parameter of M3D 'lrr', did you mean 'lr'?"),
-        (["condense", "digits", "--set", "updates=many"], "updates must be of type int, not 'many'"),
-        (["condense", "digits", "--set", "seed=1"], "unknown hyper-parameter of M3D 'seed'"),
+        (["condense", "digits", "--method", "m3d", "--set", "lrr=1"], "unknown hyper-parameter of M3D 'lrr', did you mean 'lr'?"),
+        (["condense", "digits", "--method", "m3d", "--set", "updates=many"], "updates must be of type int, not 'many'"),
+        (["condense", "digits", "--method", "m3d", "--set", "seed=1"], "unknown hyper-parameter of M3D 'seed'"),
         (["condense", "digits", "--set", "updates"], "a setting is written key=value, not 'updates'"),
         (["condense", "digits", "--network", "convnt"], "unknown network 'convnt', did you mean 'convnet'?"),
         (["condense", "digits", "--as", "mnst"], "unknown recipe 'mnst', did you mean 'mnist'?"),
@@ -119,8 +119,8 @@ def test_list(what, word, monkeypatch, capsys):
         (["condense", "npz:missing.npz"], "no such file: missing.npz"),
         (["condense", "mnist", "--root", "nowhere"], "no MNIST in nowhere: looked for"),
         (["evaluate", "nowhere"], "nowhere holds no condensed set"),
-        (["condense", "digits", "--set", "momentum=1"], "momentum must be below 1, not 1.0"),
-        (["condense", "digits", "--set", "factor=20"], "factor 20 is too large for images of 8 pixels"),
+        (["condense", "digits", "--method", "m3d", "--set", "momentum=1"], "momentum must be below 1, not 1.0"),
+        (["condense", "digits", "--method", "m3d", "--set", "factor=20"], "factor 20 is too large for images of 8 pixels"),
         (["condense", "digits", "--device", "mps"], "unknown device 'mps'; known: auto, cpu, cuda"),
         (["compare", "digits", "--draws", "0"], "draws must be at least 1, not 0"),
         (["evaluate"], "name the folder of at least one run"),
@@ -253,7 +253,7 @@ def process(folder, *words, **options):
         "signal.signal(signal.SIGINT, signal.default_int_handler); "  # a shell's background jobs ignore it, and so do their children
         "attar.cli.main()"
     )
-    command = [sys.executable, "-c", code, "condense", "digits", "--ipc", "1", "--out", str(folder), *words]
+    command = [sys.executable, "-c", code, "condense", "digits", "--method", "m3d", "--ipc", "1", "--out", str(folder), *words]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, **options)
 
 

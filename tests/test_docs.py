@@ -10,6 +10,8 @@ import pytest
 import torch
 from conftest import toy
 
+from attar.choice import winners
+from attar.methods import names
 from attar.protocol import PROTOCOLS
 from attar.rng import Rng
 from attar.run import Run
@@ -34,6 +36,14 @@ def test_nothing_is_faster_than_the_machine(monkeypatch):
     records = speed.read_json(speed.RESULTS / "cpu.json")["paths"]
     work = {path.name: path.flop for path in speed.paths()}
     assert all(record["flop"] == work[record["path"]] and speed.share(record, records) < 1 for record in records)
+
+
+def test_what_is_taken_by_default_won_its_race(monkeypatch):
+    monkeypatch.syspath_prepend(HOME / "benchmarks")
+    race = importlib.import_module("race")
+    assert race.WINNERS.read_text() == race.winners()
+    for budgets in winners().values():
+        assert all(int(ipc) > 0 and best["method"] in names() and best["why"] for ipc, best in budgets.items())
 
 
 def test_the_example_method_runs(tmp_path):

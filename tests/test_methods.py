@@ -235,10 +235,20 @@ def test_ncfms_soft_labels_are_the_mean_opinion_of_its_networks(task, tmp_path):
         opinions.append(module(x).softmax(1))
     torch.testing.assert_close(soft, torch.stack(opinions).mean(0).detach())
     loaded = load(made.save(tmp_path / "a"))
-    assert loaded.soft is not None and torch.equal(loaded.soft, soft) and loaded.bytes["stored"] == made.bytes["stored"]
-    soft_row, hard_row = (evaluate(made, task, protocol="quick", seeds=1, soft=kind)[0] for kind in (True, False))
-    assert (soft_row.soft, hard_row.soft) == (True, False) and len(summarise([soft_row, hard_row])) == 2
-    assert summarise([soft_row])[0].cells()[2] == "given (soft labels)"
+    assert loaded.soft is not None and torch.equal(loaded.soft, soft) and loaded.bytes == made.bytes
+
+
+def test_networks_learn_what_soft_labels_say(task):
+    made = CondensedSet.selected(task, task.first(8))
+    shifted = dataclasses.replace(made, soft=F.one_hot((made.labels + 1) % 3, 3).float())
+    soft, hard = (evaluate(shifted, task, protocol="quick", seeds=1, soft=kind)[0] for kind in (True, False))
+    assert hard.accuracy > 60 and soft.accuracy < 20 and (soft.soft, hard.soft) == (True, False)
+    assert [cell.first.soft for cell in summarise([soft, hard])] == [True, False] and summarise([soft])[0].cells()[
+        2
+    ] == "given (soft labels)"
+    assert soft.bytes == hard.bytes + 24 * 3 * 4
+    with pytest.raises(ValueError, match="the set of given, 8 per class, has no soft labels"):
+        evaluate(made, task, soft=True)
 
 
 def test_soft_labels_stay_with_their_images_when_shards_are_joined():

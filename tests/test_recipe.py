@@ -37,6 +37,9 @@ def test_a_recipe_like_another_takes_over_what_attar_does_not_what_was_published
     faster, paper = (resolve("idm", "cifar100", 10, {}, published).hyperparameters for published in (False, True))
     assert (paper["steps"], paper["calibration"], paper["optimiser"]) == (50, 0.1, "sgd")
     assert (faster["steps"], faster["calibration"], faster["optimiser"]) == (5, 0.1, "adam")
+    step = ("optimiser", "lr", "momentum")
+    ncfm = [resolve("ncfm", data, 10, {}).hyperparameters for data in ("cifar10", "cifar100")]
+    assert [ncfm[0][key] for key in step] == [ncfm[1][key] for key in step]
 
 
 def test_every_shipped_recipe_resolves_and_says_what_to_expect():

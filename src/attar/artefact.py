@@ -87,9 +87,10 @@ class CondensedSet:
 
     @property
     def bytes(self) -> dict[str, int]:
-        """Bytes of the float images and labels as stored, and of the decoded 8-bit images uncompressed."""
+        """Bytes of the float images and labels as stored, of the decoded 8-bit images uncompressed, and of soft labels."""
         decoded = self.images.numel() * self.factor**2
-        return {"stored": sum(t.nbytes for t in self._tensors().values()), "eight_bit": decoded}
+        soft = 0 if self.soft is None else self.soft.nbytes
+        return {"stored": self.images.nbytes + self.labels.nbytes, "eight_bit": decoded, "soft": soft}
 
     def decoded(self) -> Float[Tensor, "m c h w"]:
         """Full-size images in normalised units."""
@@ -112,15 +113,13 @@ class CondensedSet:
         `eight_bit` gives what the 8-bit images give, after the same normalisation; `soft` gives probabilities as labels, which
         `torch.nn.functional.cross_entropy` takes as well. Raises `ValueError` where there are none.
         """
-        if soft and self.soft is None:
+        labels = self.soft if soft else self.decoded_labels()
+        if labels is None:
             raise ValueError("the set has no soft labels")
         images = self.decoded()
         if eight_bit:
             images = (self.pictures().float() / 255 - self._channels(self.mean)) / self._channels(self.std)
-        return TensorDataset(images, self.soft if soft and self.soft is not None else self.decoded_labels())
-
-    def _tensors(self) -> dict[str, Tensor]:
-        return {"images": self.images, "labels": self.labels} | ({} if self.soft is None else {"soft": self.soft})
+        return TensorDataset(images, labels)
 
     def _channels(self, values: Sequence[float]) -> Tensor:
         return torch.tensor(values, dtype=self.images.dtype)[:, None, None]
@@ -132,7 +131,8 @@ class CondensedSet:
         folder = Path(folder)
         (folder / MANIFEST).unlink(missing_ok=True)  # an earlier set's must not stand beside these tensors
         meta = {name: getattr(self, name) for name in ("classes", "mean", "std", "factor", "space")}
-        write_tensors(folder / TENSORS, self._tensors(), meta)
+        tensors = {"images": self.images, "labels": self.labels} | ({} if self.soft is None else {"soft": self.soft})
+        write_tensors(folder / TENSORS, tensors, meta)
         write_pictures(self, folder)
         write_card(self, folder)
         checksum = sha256(folder / TENSORS)

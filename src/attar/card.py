@@ -203,7 +203,7 @@ def facts(made: "CondensedSet") -> dict[str, str]:
         "Data": about.get("data"),
         "Images a class": made.ipc,
         "Bytes": f"{size(bytes['stored'])} as stored (floats), {size(bytes['eight_bit'])} decoded to 8 bit",
-        "Soft labels": None if made.soft is None else "a row for each decoded image: `as_dataset(soft=True)`",
+        "Soft labels": None if made.soft is None else "a row for each decoded image, from as_dataset(soft=True)",
         "Seed": about.get("seed"),
         "Condensed in": duration(float(about["seconds"])) if isinstance(about.get("seconds"), int | float) else None,
         "Engine": brief([about.get("engine"), about.get("precision")]),

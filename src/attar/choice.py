@@ -11,23 +11,23 @@ LOG = logging.getLogger("attar")
 DEFAULT = "m3d"  # where nothing is known
 
 
-def chosen(task: Task, method: str | None, ipc: int, recipe: str | None) -> tuple[str, str | None]:
-    """The method and the recipe as asked, or where no method is named what is best for such data and so many images, which is then logged.
+def chosen(task: Task, ipc: int, recipe: str | None = None) -> tuple[str, str]:
+    """The best method known for such data and so many images, and the data set whose recipe it takes; both are logged, with the reason.
 
-    Of data on which methods were not compared, grey images are taken for MNIST's and others for CIFAR-10's. What is known comes
-    from `benchmarks/race.py`: each method's accuracy on a tenth of the training images held out. Raises `ValueError` for an unknown recipe.
+    Data that is in no recipe is taken for the nearest that is: digits below 16 pixels a side, else MNIST where grey and CIFAR-10 where not.
+    What is best was found by `benchmarks/race.py`, from each method's accuracy on a tenth of the training images held out.
+    Raises `ValueError` for an unknown `recipe`.
     """
     data = known(recipe) if recipe else task.name
-    if method is not None:
-        return method, recipe
-    known_best, nearest = winners(), "mnist" if task.shape[0] == 1 else "cifar10"
-    like = data if data in known_best else nearest
-    if like not in known_best:
-        LOG.warning(f"method {DEFAULT}: no comparison of methods on such data is known")
-        return DEFAULT, recipe
-    budget, best = lower(known_best[like], ipc)
-    LOG.warning(f"method {best['method']}: {best['why']}, on {like}{' (the nearest compared)' * (like != data)} at {budget} per class")
-    return best["method"], data if read(best["method"], data) else like
+    races, nearest = winners(), "digits" if max(task.shape[1:]) < 16 else "mnist" if task.shape[0] == 1 else "cifar10"
+    like = data if data in races else nearest
+    method, why = DEFAULT, "methods were not compared on such data"
+    if like in races:
+        budget, best = lower(races[like], ipc)
+        method, why = best["method"], f"on {like} at {budget} per class {best['why']}"
+    source = data if read(method, data) else nearest
+    LOG.warning(f"method {method}, with its recipe for {source}: {why}")
+    return method, source
 
 
 def winners() -> dict[str, dict[str, dict[str, str]]]:

@@ -52,11 +52,12 @@ class Condense:
         from attar.recipe import check, parse
         from attar.rows import size
 
-        given = dict(map(parse, self.set))
-        if self.method:
-            check(find(self.method), given)  # now: reading the data may take long
+        method, recipe, given = self.method, self.recipe, dict(map(parse, self.set))
+        if method:
+            check(find(method), given)  # now: reading the data may take long
         task = self.source.task(self.data)
-        method, recipe = chosen(task, self.method, self.ipc, self.recipe)
+        if not method:
+            method, recipe = chosen(task, self.ipc, recipe)
         settings = check(find(method), given)
         folder = self.out or default_folder(f"{short(self.data)}-{method}-ipc{self.ipc}-seed{self.seed}", self.resume)
         if self.dry_run:

@@ -16,7 +16,7 @@ from attar.data import load_data
 from attar.files import read_json, sweep, write_json
 from attar.optimise import CHECKPOINT, METRICS, metrics
 from attar.planning import Plan, forecast
-from attar.recipe import Resolved, resolve
+from attar.recipe import Resolved, known, resolve
 from attar.rng import Rng
 from attar.rows import REPORT, ROWS
 from attar.run import Compile, Precision, Progress, Run, default_precision, full_precision, silent
@@ -48,7 +48,8 @@ def condense(
     """Condense `data` to `ipc` images per class.
 
     `data` is what `attar.load_data` takes: a name, `npz:PATH`, `npy:FOLDER`, arrays, a `Dataset`, or a `Task`. Without a `method`
-    the best is taken that is known for such data and so many images; it is logged, with the reason. `settings` are
+    the best is taken that is known for such data and so many images; it is logged, with the reason,
+    and takes the recipe of the nearest known data. `settings` are
     hyper-parameters of the method, on top of the recipe for the data (or for the known set named by `recipe`); `published` leaves out
     what the recipe does differently from the paper, mostly to be faster.
     With `out`, the run can be interrupted and gone on with (`resume`), and its result is saved there; `anyway` resumes
@@ -56,8 +57,9 @@ def condense(
     """
     run = Run(Rng.of(seed), None if out is None else Path(out), *engine(device, precision), compile, progress=progress)
     task = load_data(data, network=network).to(run.device)
-    method, recipe = chosen(task, method, ipc, recipe)
-    resolved = resolve(method, recipe or task.name, ipc, settings, published)
+    if method is None:
+        method, recipe = chosen(task, ipc, recipe)
+    resolved = resolve(method, known(recipe) if recipe else task.name, ipc, settings, published)
     request = describe(task, method, ipc, seed, resolved, run)
     before = 0.0
     if run.folder is not None:
@@ -96,8 +98,9 @@ def plan(
     """
     run = Run(Rng.of(0), None, *engine(device, precision), compile)
     task = load_data(data, network=network).to(run.device)
-    method, recipe = chosen(task, method, ipc, recipe)
-    resolved = resolve(method, recipe or task.name, ipc, settings, published)
+    if method is None:
+        method, recipe = chosen(task, ipc, recipe)
+    resolved = resolve(method, known(recipe) if recipe else task.name, ipc, settings, published)
     with full_precision(unless=run.precision == "tf32"):
         return forecast(resolved.method, task, ipc, run)
 

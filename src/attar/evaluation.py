@@ -72,6 +72,9 @@ def evaluate(
     loaded = [made if isinstance(made, CondensedSet) else load(made) for made in given]
     for made in loaded:
         fits(made, task)
+        if soft and made.soft is None:
+            name, ipc = made.provenance.get("method", "given"), made.ipc
+            raise ValueError(f"the set of {name}, {ipc} per class, has no soft labels: condense with method ncfm and soft=true for some")
     # Decided once for all networks: what one compiles, the next finds in the cache.
     flop = work(loaded, task, protocol) * len(seeds)
     compile = "on" if Run(Rng.of(0), device=device, compile=compile).compiles(flop) else "off"
@@ -238,7 +241,7 @@ def row(made: CondensedSet, task: Task, job: Job, seed: int, kind: dict[str, boo
         accuracy=result.accuracy,
         per_class=result.per_class,
         epochs=job.protocol.length(len(made.decoded_labels())),
-        bytes=made.bytes["eight_bit" if kind["eight_bit"] else "stored"],
+        bytes=made.bytes["eight_bit" if kind["eight_bit"] else "stored"] + made.bytes["soft"] * kind["soft"],
         **kind,
         precision=job.precision,
         split=task.split,

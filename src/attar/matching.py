@@ -1,5 +1,6 @@
 """Distribution matching: real and synthetic features under the same networks and the same augmentation."""
 
+import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from attar.kernels import Other, Sample
 from attar.network import Weights
 from attar.optimise import Average, Episode, optimise
 from attar.rng import Rng
-from attar.run import Run, sliced
+from attar.run import Run, evenly, sliced
 from attar.steps import OPTIMISERS, SCHEDULES, Optimiser, Schedule, once_per_class
 from attar.synthetic import Init, Pixels, Space
 from attar.task import Task
@@ -138,6 +139,12 @@ class Matching:
             return math.prod(self.task.shape)
         return self.task.network.width(self.task.shape)
 
+    @functools.cached_property
+    def at_once(self) -> int:
+        """Real images that pass a network at once: one shape for all chunks."""
+        chunks = self.run.chunks(self.syn.classes, self.syn.each)
+        return evenly(self.batch * max(len(part) for chunk in chunks for part in self.run.chunks(chunk, self.batch, graphs=False)))
+
     def episode(self, syn: Pixels, rng: Rng) -> Iterator[Iterator[Float[Tensor, ""]]]:
         """`ipm` updates under the same networks."""
         guides = self.guides(rng)
@@ -200,7 +207,7 @@ class Matching:
             return view.features[key]
         parts = list(self.run.chunks(chunk, self.batch, graphs=False))
         images = (apply(self.task.images(view.indices[list(part)]), self._draw(part, view)) for part in parts)
-        features = [sliced(lambda x: self.features(w, x), x.flatten(0, 1)) for x in images]
+        features = [sliced(lambda x: self.features(w, x), x.flatten(0, 1), self.at_once) for x in images]
         found = per_class(torch.cat(features), chunk)
         if self.settings.keep_real:
             view.features[key] = found

@@ -55,6 +55,7 @@ def contents(
     cells = sorted(summarise(rows), key=lambda cell: (cell.first.method == "whole set", cell.first.ipc))
     sets = distinct(made)
     judged = [cell for cell in cells if cell.first.method not in figures.REFERENCES]
+    judged = [cell for cell in judged if not cell.first.soft] or judged  # others were trained on more than images
     best = max(judged, key=lambda cell: cell.mean, default=None)
     subject = next((s for s in sets if best and key(s) == (best.first.method, best.first.ipc)), sets[0] if sets else None)
     palette = figures.colours([*map(method, sets), *(cell.first.method for cell in cells)])
@@ -139,7 +140,7 @@ def table(cells: Sequence[Summary]) -> list[dict[str, Any]]:
     """The rows of `attar.rows`, with the best of each data, budget and protocol marked where there is a choice."""
     groups: dict[tuple, list[Summary]] = {}
     for cell in (cell for cell in cells if cell.first.method != "whole set"):
-        groups.setdefault((cell.first.data, cell.first.ipc, cell.first.protocol), []).append(cell)
+        groups.setdefault((cell.first.data, cell.first.ipc, cell.first.protocol, cell.first.remark), []).append(cell)
     best = [max(group, key=lambda cell: cell.mean) for group in groups.values() if len(group) > 1]
     return [{"cells": list(zip(cell.cells(), COLUMNS, strict=True)), "best": any(cell is one for one in best)} for cell in cells]
 

@@ -151,6 +151,11 @@ def eager_flops(device: torch.device) -> float:
     return EAGER_FLOPS[device.type] * (torch.get_num_threads() if device.type == "cpu" else 1)
 
 
+def evenly(n: int, most: int = 256) -> int:
+    """The size of as few equal slices of `n` rows as hold at most `most` each."""
+    return -(-n // -(-n // most))
+
+
 def sliced(function: Callable[[Tensor], Tensor], x: Tensor, size: int = 256) -> Tensor:
     """`function` over slices of `size` rows, the last one filled up, so that a compiled function meets one shape."""
     parts = []

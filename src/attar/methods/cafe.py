@@ -16,7 +16,7 @@ from attar.network import Network, Weights
 from attar.optimise import optimise, with_gradient
 from attar.queue import Queue
 from attar.rng import Rng
-from attar.run import Run, sliced
+from attar.run import Run, evenly, sliced
 from attar.steps import SCHEDULES, Schedule
 from attar.synthetic import Init, Pixels, Space
 from attar.task import Task
@@ -131,7 +131,8 @@ class Alignment:
         """On [0, 1], of real images drawn afresh."""
         indices, right = self.task.indices(range(len(self.task.classes)), self.settings.query, rng), 0
         for chunk in self.run.chunks(range(len(indices)), self.settings.query, graphs=False):
-            found = sliced(lambda part: self.scores(w, part)[0], self.task.images(indices[list(chunk)]).flatten(0, 1)).argmax(1)
+            x = self.task.images(indices[list(chunk)]).flatten(0, 1)
+            found = sliced(lambda part: self.scores(w, part)[0], x, evenly(len(x))).argmax(1)
             right += (found.unflatten(0, (len(chunk), -1)).cpu() == torch.tensor(chunk)[:, None]).sum().item()
         return right / indices.numel()
 
