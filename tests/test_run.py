@@ -5,7 +5,7 @@ from attar.methods.dm import DM
 from attar.methods.m3d import M3D
 from attar.network import network
 from attar.rng import Rng
-from attar.run import Run, default_precision, eager_flops, sliced, worth_compiling
+from attar.run import Run, default_precision, eager_flops, evenly, sliced, worth_compiling
 
 CPU = torch.device("cpu")
 
@@ -91,3 +91,8 @@ def test_slices_have_one_shape_and_lose_nothing():
     assert torch.equal(sliced(double, x, 4), 2 * x) and shapes == [4, 4, 4]
     shapes.clear()
     assert torch.equal(sliced(double, x, 16), 2 * x) and shapes == [10]
+
+
+@pytest.mark.parametrize("n, slice", [(2560, 256), (640, 214), (320, 160), (256, 256), (7, 7)])
+def test_even_slices_waste_next_to_nothing(n, slice):
+    assert evenly(n) == slice and -(-n // slice) * slice < n + slice // 50 + 1
