@@ -60,13 +60,18 @@ def condensed(task: Task, draws: int, precision: Precision) -> list[float]:
 
 
 def table() -> str:
-    """All parts as Markdown: the mean, its standard error, and how far it is from the first of its kind."""
+    """All parts as Markdown, with standard errors; differences are paired, from the first part of a kind."""
     found, lines, first = read_json(OUT)["found"], ["| what | accuracy | networks | difference |", "|---|---|---|---|"], {}
     for name, values in found.items():
-        mean, error = statistics.fmean(values), statistics.stdev(values) / len(values) ** 0.5
-        base = first.setdefault(name.partition(",")[0].partition(" in ")[0], mean)
-        lines.append(f"| {name} | {mean:.2f} ± {error:.2f} | {len(values)} | {f'{mean - base:+.2f}' if mean != base else ''} |")
+        base = first.setdefault(name.partition(" ")[0].strip(","), values)
+        difference = "" if base is values else told([own - other for own, other in zip(values, base, strict=True)], "+")
+        lines.append(f"| {name} | {told(values)} | {len(values)} | {difference} |")
     return "\n".join(lines)
+
+
+def told(values: list[float], sign: str = "") -> str:
+    """Mean and standard error."""
+    return f"{statistics.fmean(values):{sign}.2f} ± {statistics.stdev(values) / len(values) ** 0.5:.2f}"
 
 
 def main(root: Path | None = None, networks: int = 10, draws: int = 3, table_only: Annotated[bool, arg(name="table")] = False) -> None:
