@@ -27,7 +27,7 @@ from attar.recipe import parse
 from attar.task import Examples, Task
 
 RESULTS = HOME / "results" / "search"
-WARM_UP, PACE = 10, 5.0  # updates, seconds
+WARM_UP, PACE, WINDOWS = 10, 5.0, 3  # updates, seconds, and how many times so many
 
 
 def validation(task: Task) -> Task:
@@ -43,22 +43,24 @@ class Measured(Exception):
 
 
 def pace(task: Task, method: str, ipc: int, settings: dict[str, Any]) -> float:
-    """Updates a second, without the first ones, which wait for the compiler."""
-    begun = rate = 0.0
+    """Updates a second, without the first ones, which wait for the compiler; the best of some windows, since later ones may wait for it too."""
+    begun: list[tuple[int, float]] = []
+    rates: list[float] = []
 
     def watch(done: int, total: int, loss: float) -> None:
-        nonlocal begun, rate
-        if math.isnan(loss):
-            return  # a network is trained first
-        if done == WARM_UP:
-            begun = time.perf_counter()
-        elif done > WARM_UP and time.perf_counter() - begun > PACE:
-            rate = (done - WARM_UP) / (time.perf_counter() - begun)
-            raise Measured
+        now = time.perf_counter()
+        if math.isnan(loss) or done < WARM_UP:
+            return  # a network is trained first, or the compiler is at work
+        if begun and now - begun[-1][1] > PACE:
+            rates.append((done - begun[-1][0]) / (now - begun[-1][1]))
+            if len(rates) == WINDOWS:
+                raise Measured
+        if len(begun) == len(rates):
+            begun.append((done, now))
 
     with contextlib.suppress(Measured):
         attar.condense(task, method, ipc, compile="on", progress=watch, **settings | {"updates": 10**6})
-    return rate
+    return max(rates)
 
 
 def table() -> str:
