@@ -43,7 +43,7 @@ class Measured(Exception):
 
 
 def pace(task: Task, method: str, ipc: int, settings: dict[str, Any]) -> float:
-    """Updates a second, without the first ones, which wait for the compiler; the best of some windows, since later ones may wait for it too."""
+    """Updates a second, without the first ones, which wait for the compiler: the best of some windows, as later ones may wait too."""
     begun: list[tuple[int, float]] = []
     rates: list[float] = []
 
