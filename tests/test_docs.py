@@ -20,7 +20,14 @@ HOME = Path(__file__).parents[1]
 
 
 @pytest.mark.parametrize(
-    "script, page", [("quality", "README.md"), ("speed", "docs/speed.md"), ("search", "docs/speed.md"), ("agreement", "docs/numbers.md")]
+    "script, page",
+    [
+        ("quality", "README.md"),
+        ("speed", "docs/speed.md"),
+        ("search", "docs/speed.md"),
+        ("race", "docs/speed.md"),
+        ("agreement", "docs/numbers.md"),
+    ],
 )
 def test_a_table_is_what_the_results_hold(script, page, monkeypatch):
     monkeypatch.syspath_prepend(HOME / "benchmarks")
