@@ -48,10 +48,9 @@ def condense(
     """Condense `data` to `ipc` images per class.
 
     `data` is what `attar.load_data` takes: a name, `npz:PATH`, `npy:FOLDER`, arrays, a `Dataset`, or a `Task`. Without a `method`
-    the best is taken that is known for such data and so many images; it is logged, with the reason,
-    and takes the recipe of the nearest known data. `settings` are
-    hyper-parameters of the method, on top of the recipe for the data (or for the known set named by `recipe`); `published` leaves out
-    what the recipe does differently from the paper, mostly to be faster.
+    the best is taken that is known for such data and so many images, with the recipe of the nearest known data; it is logged, with
+    the reason. `settings` are hyper-parameters of the method, on top of the recipe for the data (or for the known set named by
+    `recipe`); `published` leaves out what the recipe does differently from the paper, mostly to be faster.
     With `out`, the run can be interrupted and gone on with (`resume`), and its result is saved there; `anyway` resumes
     also where another engine will give other bits. Raises `ValueError` for input that cannot be condensed as asked.
     """
