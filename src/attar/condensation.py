@@ -56,9 +56,7 @@ def condense(
     """
     run = Run(Rng.of(seed), None if out is None else Path(out), *engine(device, precision), compile, progress=progress)
     task = load_data(data, network=network).to(run.device)
-    if method is None:
-        method, recipe = chosen(task, ipc, recipe)
-    resolved = resolve(method, known(recipe) if recipe else task.name, ipc, settings, published)
+    method, resolved = decided(task, method, ipc, recipe, settings, published)
     request = describe(task, method, ipc, seed, resolved, run)
     before = 0.0
     if run.folder is not None:
@@ -97,11 +95,18 @@ def plan(
     """
     run = Run(Rng.of(0), None, *engine(device, precision), compile)
     task = load_data(data, network=network).to(run.device)
-    if method is None:
-        method, recipe = chosen(task, ipc, recipe)
-    resolved = resolve(method, known(recipe) if recipe else task.name, ipc, settings, published)
+    _, resolved = decided(task, method, ipc, recipe, settings, published)
     with full_precision(unless=run.precision == "tf32"):
         return forecast(resolved.method, task, ipc, run)
+
+
+def decided(
+    task: Task, method: str | None, ipc: int, recipe: str | None, settings: dict[str, Any], published: bool
+) -> tuple[str, Resolved]:
+    """The method's name, the best known where none is given, and the method with its values."""
+    if method is None:
+        method, recipe = chosen(task, ipc, recipe)
+    return method, resolve(method, known(recipe) if recipe else task.name, ipc, settings, published)
 
 
 def engine(device: str | torch.device, precision: Precision | None) -> tuple[torch.device, Precision]:
