@@ -222,6 +222,8 @@ def test_ncfm_asks_its_sampler_for_frequencies_and_lets_it_climb(task, monkeypat
     assert len(climbed) == 2  # not after the last update
     without = NCFM(**settings, sampler=False)(task, 1, Run(Rng.of(0)))
     assert len(climbed) == 2 and not torch.equal(with_sampler.images, without.images)
+    idle = NCFM(**settings, sampler_lr=0.0)(task, 1, Run(Rng.of(0)))
+    assert not torch.equal(with_sampler.images, idle.images)
 
 
 def test_ncfms_soft_labels_are_the_mean_opinion_of_its_networks(task, tmp_path):

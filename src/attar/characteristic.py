@@ -40,7 +40,7 @@ class Sampler(nn.Module):
     The authors repeat each frequency sixteen times, which no mean notices: here it comes once.
     """
 
-    def __init__(self, d: int, count: int, rng: Rng, *, lr: float = 1e-3, momentum: float = 0.5):
+    def __init__(self, d: int, count: int, rng: Rng, *, lr: float, momentum: float = 0.5):
         super().__init__()
         self.rows, self.d, self.lr, self.momentum = max(2, count // REPEATS), d, lr, momentum
         with rng.scope():

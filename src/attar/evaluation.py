@@ -17,7 +17,7 @@ from attar.data import load_data
 from attar.files import read_tensors, write_tensors
 from attar.fit import TRAINING, fit_together, predict
 from attar.names import unknown
-from attar.network import Network
+from attar.network import Network, Weights
 from attar.protocol import PROTOCOLS, Protocol
 from attar.rng import Rng
 from attar.rows import Row
@@ -202,7 +202,7 @@ def train_and_test(job: Job, ticker: Ticker, show: bool = False) -> list[Result]
     rngs = [Rng.of(seed).fold("evaluate") for seed in job.seeds]
     run = Run(rngs[0], device=job.device, precision=job.precision, compile=job.compile)
 
-    def tick() -> None:
+    def tick(_: Weights) -> None:
         ticker.tick()
         if show:
             ticker.show()

@@ -35,11 +35,12 @@ def fit_together(
     run: Run,
     *,
     flip: bool = True,
-    tick: Callable[[], None] = lambda: None,
+    tick: Callable[[Weights], None] = lambda w: None,
 ) -> list[Weights]:
     """`fit` for each of `rngs`, side by side in one batched function, where each has its own start, order and augmentation.
 
-    `flip` is whether mirrored images keep their class; `tick` is called after each step of all.
+    `flip` is whether mirrored images keep their class; `tick` is called with the weights (stacked, where there are
+    several) after each step of all.
     """
     epochs, augment = protocol.length(len(x)), protocol.augment if flip else protocol.augment.without_flip()
     starts, alone = [network.init(rng.fold("network")) for rng in rngs], len(rngs) == 1
@@ -62,7 +63,7 @@ def fit_together(
             torch.stack([batch.loss(own) for batch, own in zip(batches, scores[None] if alone else scores, strict=True)]).sum().backward()
             opt.step()
             w = Weights(w.params, buffers)
-            tick()
+            tick(w)
     parts = [w] if alone else [Weights(*({name: t[i] for name, t in part.items()} for part in w)) for i in range(len(rngs))]
     return [Weights({name: p.detach() for name, p in part.params.items()}, part.buffers) for part in parts]
 

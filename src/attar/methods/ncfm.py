@@ -28,8 +28,9 @@ class NCFM(Settings):
     """Characteristic functions of features agree, at frequencies that a network chooses so that they do not.
 
     Networks and calibration as in DANCE. `sampler` trains the network that proposes frequencies, a sixteenth of `frequencies` distinct ones
-    as in the authors' code (the paper's min–max); without it they are gaussian (the released settings). The released code keeps each
-    class's first images for good: `real="first"`. Unlike there, all classes share the frequencies of an update and the sampler climbs
+    as in the authors' code (the paper's min–max), at a step of `sampler_lr`; without it they are gaussian (the released settings). The
+    published step is so large that within fifty updates the frequencies shrink to a handful of directions. The released code keeps
+    each class's first images for good: `real="first"`. Unlike there, all classes share the frequencies of an update and the sampler climbs
     once, on the sum of their losses; AdamW steps once an update, not once a class with gradients of zero between; and the
     step follows `schedule`, where the authors halve it once the loss stops falling. Another `discrepancy` leaves all of this out.
     `soft` is the labels' part of the authors' curation: each image also gets the mean prediction of the trained networks.
@@ -46,6 +47,7 @@ class NCFM(Settings):
     calibration: float = 1.0
     frequencies: int = 1024
     sampler: bool = True
+    sampler_lr: float = 1e-3
     amplitude: float = 0.5
     phase: float = 0.5
     soft: bool = False
@@ -70,7 +72,8 @@ class NCFM(Settings):
         task, run = matching.task, matching.run
         if self.discrepancy != "characteristic":
             return matching.learn(*self.step_per_class(len(task.classes)))
-        sampler = Sampler(matching.width, self.frequencies, run.rng.fold("sampler")).to(task.device) if self.sampler else None
+        rng = run.rng.fold("sampler")
+        sampler = Sampler(matching.width, self.frequencies, rng, lr=self.sampler_lr).to(task.device) if self.sampler else None
 
         def distance(s: Sample, r: Other, rng: Rng) -> Float[Tensor, " k"]:
             t = gaussian_frequencies(self.frequencies, s.shape[2], rng, s) if sampler is None else sampler(rng)

@@ -1,0 +1,91 @@
+"""What it adds to an accuracy to choose the epoch on the test set: the best seen on the way, beside the last.
+
+    python benchmarks/peeking.py cifar10 --sets runs/quality/cpu/cifar10-m3d-ipc1-seed0 --root DATA [--protocol idc] [--seeds 3]
+    python benchmarks/peeking.py --table                        # what is there, as Markdown
+
+The networks are those of `attar.evaluate`; each is tested every `EVERY` epochs. Writes results/peeking/DATA-METHOD-ipcN-PROTOCOL.json
+for every set; what is there already is skipped.
+"""
+
+import statistics
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import tyro
+from quality import HOME, commit, machine
+from tyro.conf import Positional, arg
+
+import attar
+from attar.data import load_data
+from attar.files import read_json, write_json
+from attar.fit import fit, predict
+from attar.network import Weights
+from attar.protocol import PROTOCOLS, Protocol
+from attar.rng import Rng
+from attar.run import Run, default_precision
+from attar.task import Task
+
+RESULTS = HOME / "results" / "peeking"
+EVERY = 50  # epochs
+
+
+def course(made: attar.CondensedSet, task: Task, protocol: Protocol, seed: int) -> list[float]:
+    """Test accuracies in per cent of one network, the last epoch's at the end."""
+    x, y = made.as_dataset().tensors
+    rng = Rng.of(seed).fold("evaluate")
+    run = Run(rng, precision=default_precision(torch.device("cpu")), compile="on")
+    test_x, test_y = task.normalise(task.test.x), task.test.y
+    seen, done, looks = [], 0, protocol.epochs // EVERY
+    often = protocol.updates(len(x)) / looks
+
+    def look(w: Weights) -> None:
+        nonlocal done
+        done += 1
+        if done >= often * (len(seen) + 1):
+            found = predict(task.network, w, lambda part: test_x[part], len(test_y), run)
+            seen.append(100 * (found == test_y).float().mean().item())
+
+    fit(task.network, x, y, protocol, rng, run, flip=task.flip, tick=look)
+    return seen
+
+
+def table() -> str:
+    """All sets as Markdown: means over networks and the standard error of the differences, network by network."""
+    lines = ["| data | IPC | method | protocol | last epoch | best of the epochs seen | difference | networks |", "|---" * 8 + "|"]
+    for path in sorted(RESULTS.glob("*.json")):
+        record = read_json(path)
+        last, best = ([end(own) for own in record["courses"]] for end in (lambda own: own[-1], max))
+        gains = [b - a for a, b in zip(last, best, strict=True)]
+        told = f"+{statistics.fmean(gains):.1f} ± {statistics.stdev(gains) / len(gains) ** 0.5:.1f}"
+        cells = [str(record[key]) for key in ("data", "ipc", "method", "protocol")]
+        lines.append(f"| {' | '.join(cells)} | {statistics.fmean(last):.1f} | {statistics.fmean(best):.1f} | {told} | {len(gains)} |")
+    return "\n".join(lines)
+
+
+def main(
+    data: Positional[str] = "digits",
+    sets: tuple[Path, ...] = (),
+    root: Path | None = None,
+    protocol: str = "idc",
+    seeds: int = 3,
+    table_only: Annotated[bool, arg(name="table")] = False,
+) -> None:
+    if table_only:
+        print(table())
+        return
+    task = load_data(data, root=root)
+    for folder in sets:
+        made = attar.load(folder)
+        about: dict[str, Any] = {"data": data, "ipc": made.ipc, "method": made.provenance["method"], "protocol": protocol}
+        out = RESULTS / f"{data}-{about['method']}-ipc{made.ipc}-{protocol}.json"
+        if out.exists():
+            continue
+        courses = [course(made, task, PROTOCOLS[protocol], seed) for seed in range(seeds)]
+        print(out.stem, *courses, sep="\n", flush=True)
+        condensation = {"condensation": made.provenance, "every": EVERY}
+        write_json(out, about | {"courses": courses, **condensation, "machine": machine(), "commit": commit()})
+
+
+if __name__ == "__main__":
+    tyro.cli(main)
