@@ -27,7 +27,7 @@ from attar.run import Run, default_precision
 from attar.task import Task
 
 RESULTS = HOME / "results" / "peeking"
-EVERY = 50  # epochs
+EVERY = 100  # epochs
 
 
 def course(made: attar.CondensedSet, task: Task, protocol: Protocol, seed: int) -> list[float]:
