@@ -1,6 +1,6 @@
 """What each discrepancy makes a small set keep, and what it misses, in equal time.
 
-    python benchmarks/ipm.py mnist --root DATA [--seconds 30] [--only gaussian]
+    python benchmarks/ipm.py mnist --root DATA [--seconds 20] [--only gaussian]
     python benchmarks/ipm.py --table                            # what is there, as Markdown
 
 Every discrepancy is matched on unlearned networks' features and on pixels, with everything else alike: real images to start from, Adam
@@ -121,7 +121,7 @@ def main(
     data: Positional[str] = "digits",
     root: Path | None = None,
     ipc: int = 10,
-    seconds: float = 30.0,
+    seconds: float = 20.0,
     seeds: int = 2,
     only: str = "",
     table_only: Annotated[bool, arg(name="table")] = False,
@@ -141,7 +141,7 @@ def main(
         settings = LIKE | {"updates": 1, "lr": 0.0}  # the images that all start from
         if kind:
             settings = LIKE | ADAM | {"discrepancy": name, "features": kind}
-            settings["updates"] = max(1, int(seconds * pace(task, "dm", ipc, settings)))
+            settings["updates"] = max(1, int(seconds * pace(task, "dm", ipc, settings, windows=1)))
         with Progress(f"{name} {kind}") as progress:
             made = attar.condense(task, "dm", ipc, compile="on", progress=progress, **settings)
         rows = attar.evaluate(made, task, protocol=JUDGE, seeds=seeds)

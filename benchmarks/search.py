@@ -42,7 +42,7 @@ class Measured(Exception):
     pass
 
 
-def pace(task: Task, method: str, ipc: int, settings: dict[str, Any]) -> float:
+def pace(task: Task, method: str, ipc: int, settings: dict[str, Any], windows: int = WINDOWS) -> float:
     """Updates a second, without the first ones, which wait for the compiler: the best of some windows, as later ones may wait too."""
     begun: list[tuple[int, float]] = []
     rates: list[float] = []
@@ -53,7 +53,7 @@ def pace(task: Task, method: str, ipc: int, settings: dict[str, Any]) -> float:
             return  # a network is trained first, or the compiler is at work
         if begun and now - begun[-1][1] > PACE:
             rates.append((done - begun[-1][0]) / (now - begun[-1][1]))
-            if len(rates) == WINDOWS:
+            if len(rates) == windows:
                 raise Measured
         if len(begun) == len(rates):
             begun.append((done, now))
