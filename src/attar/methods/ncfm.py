@@ -29,7 +29,7 @@ class NCFM(Settings):
 
     Networks and calibration as in DANCE. `sampler` trains the network that proposes frequencies, a sixteenth of `frequencies` distinct ones
     as in the authors' code (the paper's min–max), at a step of `sampler_lr`; without it they are gaussian (the released settings). The
-    published step is so large that within fifty updates the frequencies shrink to a handful of directions. The released code keeps
+    published step is so large that the frequencies can shrink to a handful of directions (docs/speed.md). The released code keeps
     each class's first images for good: `real="first"`. Unlike there, all classes share the frequencies of an update and the sampler climbs
     once, on the sum of their losses; AdamW steps once an update, not once a class with gradients of zero between; and the
     step follows `schedule`, where the authors halve it once the loss stops falling. Another `discrepancy` leaves all of this out.
