@@ -1,7 +1,6 @@
 """What the methods compute, against their papers' formulas written plainly, in float64."""
 
 import dataclasses
-import itertools
 from functools import partial
 
 import pytest
@@ -205,12 +204,13 @@ def test_cafe_trains_on_and_begins_anew(task, monkeypatch):
     monkeypatch.setattr(Alignment, "train", lambda self, *rest: (epochs.append(0), train(self, *rest))[1])
     monkeypatch.setattr(Alignment, "accuracy", lambda self, w, rng: 0.5)
     CAFE(updates=5, batch_real=4, window=2, most=3)(task, 1, Run(Rng.of(0)))
-    assert len(pushed) == 3 and len(epochs) == 4 * 3  # at the start, and before updates 2 and 4; none after the last
-    epochs.clear()
-    values = itertools.cycle([0.1, 0.9])
-    monkeypatch.setattr(Alignment, "accuracy", lambda self, w, rng: next(values))
-    CAFE(updates=3, batch_real=4, window=2, most=9)(task, 1, Run(Rng.of(0)))
-    assert len(epochs) == 2 * 2  # two epochs show a spread
+    assert len(pushed) == 3 and len(epochs) == 2 * 3  # a network for two updates each, trained between them
+    for seen, window, expected in (([0.1, 0.9], 2, 2), ([0.1, 0.9], 5, 5), ([0.5] * 4 + [0.9], 2, 5), ([0.1] + [0.11] * 9, 2, 9)):
+        epochs.clear()
+        looks = iter([0.5, *seen])  # the first look is the one after the first update
+        monkeypatch.setattr(Alignment, "accuracy", lambda self, w, rng, looks=looks: next(looks))
+        CAFE(updates=2, batch_real=4, window=window, most=9)(task, 1, Run(Rng.of(0)))
+        assert len(epochs) == expected  # not before its window is full, and not before it has moved
 
 
 def test_ncfm_asks_its_sampler_for_frequencies_and_lets_it_climb(task, monkeypatch):

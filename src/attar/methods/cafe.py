@@ -29,13 +29,14 @@ SHALLOW, LAST, FEATURES = 0.1, 1.0, 2.0  # weights of the layers; the last map a
 class CAFE:
     """Mean activations of every layer agree, and real features are told apart by the synthetic class means.
 
-    The network is trained on the synthetic images as they change. After each update that goes on epoch by epoch until its
-    accuracy on `query` real images a class has moved by `inner` within a `window`; where it has not moved by `outer` over a
-    window of updates, a fresh network takes its place. The paper bounds neither loop: here `most` epochs bound the first.
-    With the `augment` of `dm` this is CAFE+DSA. A plan of its cost assumes that one epoch is enough each time.
+    The network is trained on the synthetic images as they change. Before each update that goes on epoch by epoch, for a `window`
+    of them at least, until its accuracy on `query` real images a class has moved by `inner` within the last `window`; where it has
+    not moved by `outer` over a window of updates, a fresh network takes its place instead. The authors' code bounds neither loop:
+    here `most` epochs bound the first. It also counts networks, 2000 of them, of which each sees a window of updates at least.
+    With the `augment` of `dm` this is CAFE+DSA. A plan of its cost assumes that each time the second look shows that it has moved.
     """
 
-    updates: int = 2000
+    updates: int = 20_000
     lr: float = 0.1
     momentum: float = 0.5
     schedule: Schedule = "halve"
@@ -57,22 +58,26 @@ class CAFE:
     def __call__(self, task: Task, ipc: int, run: Run) -> CondensedSet:
         alignment = Alignment.of(self, task, ipc, run)
         syn, pupil = alignment.syn, Queue(task.network, 1, momentum=0.0, weight_decay=0.0)
-        outer, inner = Window(self.window), Window(self.window)
-        pupil.push(run.rng.fold("network"))
+        outer = Window(self.window)
 
         def episode(syn: Pixels, rng: Rng) -> Iterator[Iterable[Tensor]]:
-            """One update of the images, and the training of the network that follows it."""
-            if outer.full and outer.spread < self.outer:
+            """A fresh network, or more training of the one there is; then one update of the images."""
+            if not pupil or outer.full and outer.spread < self.outer:
                 pupil.push(rng.fold("network"))
                 outer.clear()
+            else:
+                train(rng.fold("train"))
             syn.clamp_()
             yield alignment.terms(pupil.network_of(0), rng)
             outer.push(alignment.accuracy(pupil.network_of(0), rng.fold("query")))
-            inner.clear()
+
+        def train(rng: Rng) -> None:
+            inner = Window(self.window)
             for epoch in range(self.most):
-                alignment.train(pupil, rng.fold("epoch", epoch))
-                inner.push(alignment.accuracy(pupil.network_of(0), rng.fold("query", epoch)))
-                if inner.spread > self.inner:
+                alignment.train(pupil, rng.fold(epoch))
+                if inner.spread <= self.inner:  # the first window sees all epochs: once it has moved, no more looks are needed
+                    inner.push(alignment.accuracy(pupil.network_of(0), rng.fold(epoch, "query")))
+                if epoch + 1 >= self.window and inner.spread > self.inner:
                     break
 
         opt = torch.optim.SGD(syn.parameters(), self.lr, self.momentum)
@@ -104,7 +109,7 @@ class Alignment:
         augment = Augment(settings.augment, settings.style)
         image = settings.updates * task.network.flop(task.shape) * len(syn.classes)
         means = run.engine(means_of(task.network), image * (settings.batch_real + 3 * syn.each))
-        scores = run.engine(training(task.network), image * (2 * settings.query + TRAINING * syn.each))
+        scores = run.engine(training(task.network), image * (3 * settings.query + settings.window * TRAINING * syn.each))
         return cls(settings, task, run, syn, augment if task.flip else augment.without_flip(), means, scores)
 
     def terms(self, w: Weights, rng: Rng) -> Iterator[Float[Tensor, ""]]:
