@@ -19,7 +19,7 @@ from typing import Annotated, Any
 import torch
 import tyro
 from quality import HOME, commit, machine
-from search import pace
+from search import mean, pace
 from tyro.conf import Positional, arg
 
 import attar
@@ -110,9 +110,8 @@ def table(records: list[dict[str, Any]]) -> str:
     lines = [f"| data | discrepancy | of | accuracy | updates | {' | '.join(heads)} |", "|---" * (5 + len(heads)) + "|"]
     for record in records:
         for row in record["found"]:
-            accuracy = f"{sum(row['accuracies']) / len(row['accuracies']):.1f}"
             numbers = [f"{row['judged'][space][column]:.2g}" for space in ("pixels", "trained") for column in COLUMNS]
-            cells = (record["data"], row["discrepancy"], row["features"], accuracy, str(row["updates"]), *numbers)
+            cells = (record["data"], row["discrepancy"], row["features"], f"{mean(row):.1f}", str(row["updates"]), *numbers)
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 

@@ -3,8 +3,8 @@
     python benchmarks/peeking.py cifar10 --sets runs/quality/cpu/cifar10-m3d-ipc1-seed0 --root DATA [--protocol idc] [--seeds 3]
     python benchmarks/peeking.py --table                        # what is there, as Markdown
 
-The networks are those of `attar.evaluate`; each is tested every `EVERY` epochs. Writes results/peeking/DATA-METHOD-ipcN-PROTOCOL.json
-for every set; what is there already is skipped.
+Seeds, orders and draws are those of `attar.evaluate`; each network is tested every `EVERY` epochs. Writes
+results/peeking/DATA-METHOD-ipcN-PROTOCOL.json for every set; what is there already is skipped.
 """
 
 import statistics

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import tyro
 from quality import HOME, TRAINED, commit, fields, machine
-from search import pace, validation
+from search import mean, pace, validation
 from speed import pyplot
 from tyro.conf import Positional, arg
 
@@ -46,10 +46,6 @@ def entries(task: Task, method: str, ipc: int, budgets: tuple[float, ...], proto
         found[-1]["hyperparameters"] = made.provenance["hyperparameters"]
         print(found[-1], flush=True)
     return found
-
-
-def mean(entry: dict[str, Any]) -> float:
-    return sum(entry["accuracies"]) / len(entry["accuracies"])
 
 
 def table() -> str:

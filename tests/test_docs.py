@@ -13,6 +13,7 @@ from conftest import toy
 from attar.choice import winners
 from attar.methods import names
 from attar.protocol import PROTOCOLS
+from attar.recipe import resolve
 from attar.rng import Rng
 from attar.run import Run
 
@@ -34,6 +35,18 @@ def test_a_table_is_what_the_results_hold(script, page, monkeypatch):
     held = importlib.import_module(script).table()
     shown = re.search(rf"benchmarks/{script}.py --table -->\n(.*?)<!-- end -->", (HOME / page).read_text(), re.DOTALL)
     assert shown and shown[1].strip() == held
+
+
+def test_what_was_measured_is_what_is_shipped(monkeypatch):
+    """A recipe that changes leaves its result behind. Settings that are newer than a result have defaults that change nothing."""
+    monkeypatch.syspath_prepend(HOME / "benchmarks")
+    quality = importlib.import_module("quality")
+    for cell in quality.CELLS:
+        path = quality.RESULTS / f"{cell.name}.json"
+        today = resolve(cell.method, cell.data, cell.ipc, cell.settings).hyperparameters
+        for made in quality.read_json(path)["condensation"] if path.exists() else []:
+            measured = {key: value for key, value in made["hyperparameters"].items() if key in today}
+            assert measured.items() <= today.items(), cell.name
 
 
 def test_nothing_is_faster_than_the_machine(monkeypatch):

@@ -17,7 +17,7 @@ from attar.methods.cafe import CAFE, Alignment
 from attar.methods.dance import DANCE
 from attar.methods.idm import IDM
 from attar.methods.ncfm import NCFM
-from attar.network import Network, network
+from attar.network import Network
 from attar.pairs import Pairs, between
 from attar.queue import Queue
 from attar.rng import Rng
@@ -68,11 +68,11 @@ def test_cafe(exact, chunk):
     torch.testing.assert_close(slope, images.grad, rtol=1e-9, atol=1e-10)
 
 
-def test_cafe_wants_a_network_that_shows_its_layers(task):
-    other = dataclasses.replace(task, network=network("convnet", task.shape, 3))
-    other.network._templates.pop("layers")
-    assert not other.network.shows_layers
-    with pytest.raises(ValueError, match="does not show its layers"):
+@pytest.mark.parametrize("layers", [None, lambda self, x: [self.body(x)], lambda self, x: [x, x]])
+def test_cafe_wants_a_network_that_shows_its_layers(task, layers):
+    own = type("Own", (ConvNet,), {"layers": layers})
+    other = dataclasses.replace(task, network=Network(lambda: own(task.shape, 3)))
+    with pytest.raises(ValueError, match="Own does not show its layers"):
         CAFE(updates=1)(other, 1, Run(Rng.of(0)))
 
 

@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from attar.kernels import Other, Sample
+from attar.kernels import Other, Sample, products
 from attar.rng import Rng
 
 Frequencies = Float[Tensor, "t d"]
@@ -26,7 +26,7 @@ def characteristic_distance(s: Sample, r: Other, t: Frequencies, amplitude: floa
 
 def parts(x: Sample, t: Frequencies) -> tuple[Float[Tensor, "k t"], Float[Tensor, "k t"]]:
     """Real and imaginary part of the empirical characteristic function; one product serves both."""
-    angle = F.normalize(x, dim=2) @ t.T
+    angle = products(F.normalize(x, dim=2), t)
     return angle.cos().mean(1), angle.sin().mean(1)
 
 

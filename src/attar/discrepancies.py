@@ -1,4 +1,4 @@
-"""Integral probability metrics by name: how far two batches of features of each class are apart, sup over f of |E f(s) − E f(r)|."""
+"""How far two batches of features of each class are apart, by name: sup over f of |E f(s) − E f(r)| for families of f, and its kin."""
 
 from collections.abc import Callable
 from functools import partial

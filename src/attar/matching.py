@@ -113,7 +113,7 @@ class Matching:
         real = batch / (settings.ipm if settings.keep_real else 1)
         image = settings.updates * settings.networks * task.network.flop(task.shape)
         if settings.features == "network":
-            features = run.engine(unlearned(task), int(image * len(syn.classes) * (real + 2 * syn.each)))
+            features = run.engine(task.network.features, int(image * len(syn.classes) * (real + 2 * syn.each)))
         else:
             features = pixels
         scored = TRAINING * (trained // settings.networks + settings.warm * WARM_BATCH // settings.ipm)
@@ -239,11 +239,6 @@ class View:
 
 def per_class(features: Float[Tensor, "kn d"], chunk: Sequence[int]) -> Sample:
     return features.unflatten(0, (len(chunk), -1))
-
-
-def unlearned(task: Task) -> Callable[..., Tensor]:
-    """Features of a network that was never trained, so that running statistics, if any, mean nothing."""
-    return lambda w, x: task.network.features(w, x, train=True)
 
 
 def pixels(w: Weights, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d"]:

@@ -72,11 +72,6 @@ class Network:
         return isinstance(self.build, partial)
 
     @property
-    def shows_layers(self) -> bool:
-        """Whether its modules have a method `layers(x)`."""
-        return "layers" in self._templates
-
-    @property
     def key(self) -> str | None:
         """What tells this family from others across processes; `None` where its `build` does not say."""
         if isinstance(self.build, FromFile):
@@ -114,9 +109,16 @@ class Network:
             return self._templates[False, True](torch.empty(1, *shape)).flatten(1).shape[1]
 
     def layers(self, w: Weights, x: Float[Tensor, "n c h w"]) -> list[Tensor]:
-        """What the module's own `layers(x)` gives, for one that `shows_layers`."""
+        """What the module's own `layers(x)` gives, where it has one: the maps of its layers, then the features."""
         inside = {f"module.{name}": tensor for part in w for name, tensor in part.items()}
         return functional_call(self._templates["layers"], inside, (x,))
+
+    def layer_shapes(self, shape: tuple[int, ...]) -> list[tuple[int, ...]]:
+        """Of what `layers` gives for one image; empty where the module has no such method."""
+        if "layers" not in self._templates:
+            return []
+        with torch.device("meta"):
+            return [tuple(layer.shape[1:]) for layer in self._templates["layers"](torch.empty(1, *shape))]
 
     def logits(self, w: Weights, x: Float[Tensor, "n c h w"], *, train: bool = False) -> tuple[Float[Tensor, "n k"], dict[str, Tensor]]:
         """Class scores, and the buffers as this call leaves them."""

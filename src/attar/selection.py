@@ -1,6 +1,7 @@
 """Choosing real images by where they lie in a feature space, class by class."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 import torch
@@ -8,7 +9,6 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from attar.artefact import CondensedSet
-from attar.matching import unlearned
 from attar.run import Run, sliced
 from attar.stages import trained
 from attar.synthetic import need
@@ -36,7 +36,7 @@ def embedding(task: Task, run: Run, space: Space, epochs: int) -> Callable[[Int[
         return lambda members: task.images(members).flatten(1)
     flop = len(task.train.y) * task.network.flop(task.shape)
     if space == "random":
-        w, features = task.network.init(run.rng.fold("network")), run.engine(unlearned(task), flop)
+        w, features = task.network.init(run.rng.fold("network")), run.engine(partial(task.network.features, train=True), flop)
     else:
         w, features = trained(task, run, epochs), run.engine(task.network.features, flop)
 

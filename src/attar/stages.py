@@ -33,7 +33,7 @@ def pretrained(task: Task, run: Run, count: int, epochs: int) -> list[tuple[Weig
     They do not depend on the run's seed: runs, methods and budgets share them. What is not in the cache is announced with its cost.
     """
     missing, flop = lacking(task, run, count, epochs)
-    if missing:
+    if missing and not run.rehearsal:
         kept = f"; runs to come find them in {cache_folder()}" if task.network.key else ""
         logging.getLogger("attar").warning(
             f"first {missing} networks are trained for {epochs} epochs ({missing * flop / 1e12:.3g} TFLOP){kept}"

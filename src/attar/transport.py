@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from attar.kernels import Other, Sample, squared_distances
+from attar.kernels import Other, Sample, products, squared_distances
 from attar.optimise import with_gradient
 from attar.rng import Rng
 
@@ -24,7 +24,7 @@ def sliced_wasserstein(s: Sample, r: Other, rng: Rng, directions: int = DIRECTIO
     d = s.shape[2]
     u = torch.randn(d, directions, generator=rng.generator(s.device), device=s.device, dtype=s.dtype)
     u = u / u.norm(dim=0)
-    a, b = (s @ u).sort(1).values, (r @ u).sort(1).values
+    a, b = (products(x, u.mT).sort(1).values for x in (s, r))
     met = ranks(s.shape[1], r.shape[1]).to(s) @ b
     return d * (a.square().mean(1) - 2 * (a * met).sum(1) + b.square().mean(1)).mean(1)
 

@@ -62,7 +62,7 @@ class CAFE:
 
         def episode(syn: Pixels, rng: Rng) -> Iterator[Iterable[Tensor]]:
             """A fresh network, or more training of the one there is; then one update of the images."""
-            if not pupil or outer.full and outer.spread < self.outer:
+            if not pupil or (outer.full and outer.spread < self.outer):
                 pupil.push(rng.fold("network"))
                 outer.clear()
             else:
@@ -101,8 +101,11 @@ class Alignment:
     @classmethod
     def of(cls, settings: CAFE, task: Task, ipc: int, run: Run) -> "Alignment":
         """Raises `ValueError` for a network with batch statistics, or one that does not show its layers."""
-        if not task.network.shows_layers:
-            raise ValueError(f"{task.network.name} does not show its layers: give it a method layers(x)")
+        shapes = task.network.layer_shapes(task.shape)
+        if len(shapes) < 2 or len(shapes[-1]) != 1:
+            raise ValueError(
+                f"{task.network.name} does not show its layers: give it a method layers(x) -> [map, ..., features of shape (n, d)]"
+            )
         if task.network.keeps_statistics:
             raise ValueError(f"{task.network.name} normalises by batch statistics, which mix the classes: use another normalisation")
         syn = Pixels.start(task, ipc, run, init=settings.init, factor=settings.factor, space=settings.space)
