@@ -91,3 +91,15 @@ def test_example_network(task):
 
     family = network(f"{HOME}/examples/own_network.py:Small", task.shape, 3)
     assert family.features(family.init(Rng.of(0)), task.normalise(task.train.x[:2])).shape == (2, 512)
+
+
+def test_two_samples_of_one_distribution_are_told_apart_by_nothing(monkeypatch):
+    """What `benchmarks/ipm.py` says of two samples: of the same gaussian, of one that is shifted, and of one that is wider."""
+    monkeypatch.syspath_prepend(HOME / "benchmarks")
+    compared = importlib.import_module("ipm").compared
+    x, y = torch.randn(2, 200, 5, generator=Rng.of(0).generator())
+    same, shifted, wider = (compared(s, y, Rng.of(1)) for s in (x, x + 1, 3 * x))
+    assert same["mean"] < 0.02 and abs(same["variance"] - 1) < 0.1 and abs(same["rank"] - 1) < 0.05
+    assert 40 < same["neighbour"] < 60 and same["p"] > 0.05
+    assert abs(shifted["mean"] - 1) < 0.3 and shifted["neighbour"] > 60 and shifted["p"] < 0.01
+    assert abs(wider["variance"] - 9 * same["variance"]) < 1e-6 and wider["p"] < 0.01
