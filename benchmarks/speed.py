@@ -32,7 +32,6 @@ from quality import HOME, commit, machine
 from attar.augment import Augment, apply
 from attar.files import read_json, write_json
 from attar.fit import TRAINING, fit_together
-from attar.matching import unlearned
 from attar.methods import find
 from attar.methods.herding import herd
 from attar.methods.k_center import farthest_first
@@ -137,7 +136,7 @@ def features(count: int, pixels: bool, run: Run, tick: Tick) -> None:
     """Features of `count` images, with the gradient of the pixels or without any."""
     task = task_of(32, 10, run.device)
     w, x = task.network.init(run.rng), task.images(torch.arange(count) % len(task.train.y))
-    engine = run.engine(unlearned(task), 10**18)
+    engine = run.engine(task.network.features, 10**18)
     while True:
         if pixels:
             x.grad = None
