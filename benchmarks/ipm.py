@@ -105,10 +105,11 @@ def features(task: Task) -> Callable[[torch.Tensor], torch.Tensor]:
     return space
 
 
-def table(records: list[dict[str, Any]]) -> str:
+def table() -> str:
+    """All results as Markdown."""
     heads = [f"{column}, {space}" for space in ("pixels", "trained") for column in COLUMNS]
     lines = [f"| data | discrepancy | of | accuracy | updates | {' | '.join(heads)} |", "|---" * (5 + len(heads)) + "|"]
-    for record in records:
+    for record in map(read_json, sorted(RESULTS.glob("*.json"))):
         for row in record["found"]:
             numbers = [f"{row['judged'][space][column]:.2g}" for space in ("pixels", "trained") for column in COLUMNS]
             cells = (record["data"], row["discrepancy"], row["features"], f"{mean(row):.1f}", str(row["updates"]), *numbers)
@@ -126,7 +127,7 @@ def main(
     table_only: Annotated[bool, arg(name="table")] = False,
 ) -> None:
     if table_only:
-        print(table([read_json(path) for path in sorted(RESULTS.glob("*.json"))]))
+        print(table())
         return
     task, out = load_data(data, root=root), RESULTS / f"{data}-ipc{ipc}.json"
     asked = {"data": data, "ipc": ipc, "protocol": JUDGE.name, "seconds": seconds}
