@@ -28,6 +28,7 @@ HOME = Path(__file__).parents[1]
         ("search", "docs/speed.md"),
         ("race", "docs/speed.md"),
         ("agreement", "docs/numbers.md"),
+        ("ipm", "docs/discrepancies.md"),
     ],
 )
 def test_a_table_is_what_the_results_hold(script, page, monkeypatch):
