@@ -29,6 +29,7 @@ HOME = Path(__file__).parents[1]
         ("race", "docs/speed.md"),
         ("agreement", "docs/numbers.md"),
         ("ipm", "docs/discrepancies.md"),
+        ("peeking", "docs/numbers.md"),
     ],
 )
 def test_a_table_is_what_the_results_hold(script, page, monkeypatch):
