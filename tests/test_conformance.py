@@ -213,12 +213,15 @@ def test_batch_statistics_are_refused(name, task):
 @learned
 @pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")  # the compiler looks at it
 def test_compiled_gradients_are_the_eager_ones(name, task, unchecked):
-    """In float64 the two engines take the same steps, the last two under a network that was trained where a method trains any."""
+    """In float64 the two engines take the same steps, the last two under a network that was trained where a method trains any.
+
+    Four learners are all the networks IDM has after the first two steps, so its judge takes part in the others.
+    """
     exact = dataclasses.replace(task, train=Examples(unit(task.train.x).double(), task.train.y))
     torch.set_default_dtype(torch.float64)
     try:
         exact = exact.with_network("convnet")
-        eager, compiled = (small(name, updates=4)(exact, 1, run(compile=compile)).images for compile in ("off", "on"))
+        eager, compiled = (small(name, updates=4, learners=4)(exact, 1, run(compile=compile)).images for compile in ("off", "on"))
     finally:
         torch.set_default_dtype(torch.float32)
     assert eager.dtype == torch.float64
