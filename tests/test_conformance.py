@@ -6,6 +6,7 @@ import json
 import pytest
 import torch
 from conftest import toy
+from torch import nn
 
 import attar
 from attar.architectures import ConvNet
@@ -53,6 +54,18 @@ def assert_same(a: CondensedSet, b: CondensedSet) -> None:
     assert torch.equal(a.labels, b.labels)
 
 
+class Stop(Exception):
+    pass
+
+
+def stop_at(update: int):
+    def progress(done, total, loss):
+        if done == update:
+            raise Stop
+
+    return progress
+
+
 @every
 def test_classes_and_counts_as_asked(name, task):
     made = small(name)(task, 3, run())
@@ -79,6 +92,29 @@ def test_same_seed_same_bits_another_seed_another_set(name, task):
         assert not torch.equal(first.images, method(task, 2, run(seed=1)).images)
 
 
+class Dropping(ConvNet):
+    """A tenth of each map is left out."""
+
+    def __init__(self, shape, classes):
+        super().__init__(shape, classes)
+        for i, part in enumerate(self.body):
+            if isinstance(part, nn.Sequential):
+                self.body[i] = nn.Sequential(*part[:-1], nn.Dropout(0.1), part[-1])
+
+
+@every
+def test_a_network_with_dropout_keeps_the_promises_too(name, task, tmp_path):
+    mixed, method = dataclasses.replace(task, network=Network(lambda: Dropping(task.shape, 3))), small(name)
+    whole = method(mixed, 2, run())
+    torch.rand(3)
+    assert_same(whole, method(mixed, 2, run()))
+    if name in LEARNED:
+        with pytest.raises(Stop):
+            method(mixed, 2, run(folder=tmp_path, progress=stop_at(5)))
+        torch.rand(3)
+        assert_same(whole, method(mixed, 2, run(folder=tmp_path)))
+
+
 @every
 def test_global_generators_are_left_alone(name, task):
     state = torch.get_rng_state()
@@ -86,21 +122,12 @@ def test_global_generators_are_left_alone(name, task):
     assert torch.equal(state, torch.get_rng_state())
 
 
-class Stop(Exception):
-    pass
-
-
 @learned
 def test_resumed_equals_uninterrupted(name, task, tmp_path):
     whole = small(name)(task, 2, run(folder=tmp_path / "whole"))
-
-    def stop(done, total, loss):
-        if done == 5:
-            raise Stop
-
     folder = tmp_path / "parts"
     with pytest.raises(Stop):
-        small(name)(task, 2, run(folder=folder, progress=stop))
+        small(name)(task, 2, run(folder=folder, progress=stop_at(5)))
     assert_same(whole, small(name)(task, 2, run(folder=folder)))
     losses = [[json.loads(line)["loss"] for line in (f / "metrics.jsonl").read_text().splitlines()] for f in (tmp_path / "whole", folder)]
     assert losses[0] == losses[1] and len(losses[0]) == SMALL["updates"]

@@ -50,20 +50,23 @@ def fit_together(
     logits = run.engine(function, len(rngs) * TRAINING * epochs * len(x) * network.flop(tuple(x.shape[1:])))
     lr, drops = protocol.lr, protocol.drops(epochs)
     opt = sgd(params, protocol, lr)
-    for epoch in range(epochs):
-        if epoch in drops:
-            lr *= drops[epoch]
-            opt = forget(opt, protocol, lr)
-        orders = [torch.randperm(len(x), generator=rng.fold("order", epoch).generator()) for rng in rngs]
-        for i, rows in enumerate(torch.stack(orders).to(x.device).split(protocol.batch, dim=1)):
-            streams = [rng.fold("batch", epoch, i) for rng in rngs]
-            batches = [Batch.of(x[own], y[own], protocol, augment, rng) for own, rng in zip(rows, streams, strict=True)]
-            scores, buffers = logits(w, batches[0].x if alone else torch.stack([batch.x for batch in batches]))
-            opt.zero_grad()
-            torch.stack([batch.loss(own) for batch, own in zip(batches, scores[None] if alone else scores, strict=True)]).sum().backward()
-            opt.step()
-            w = Weights(w.params, buffers)
-            tick(w)
+    with rngs[0].fold("network's own").scope(x.device):  # dropout takes no generator
+        for epoch in range(epochs):
+            if epoch in drops:
+                lr *= drops[epoch]
+                opt = forget(opt, protocol, lr)
+            orders = [torch.randperm(len(x), generator=rng.fold("order", epoch).generator()) for rng in rngs]
+            for i, rows in enumerate(torch.stack(orders).to(x.device).split(protocol.batch, dim=1)):
+                streams = [rng.fold("batch", epoch, i) for rng in rngs]
+                batches = [Batch.of(x[own], y[own], protocol, augment, rng) for own, rng in zip(rows, streams, strict=True)]
+                scores, buffers = logits(w, batches[0].x if alone else torch.stack([batch.x for batch in batches]))
+                opt.zero_grad()
+                torch.stack(
+                    [batch.loss(own) for batch, own in zip(batches, scores[None] if alone else scores, strict=True)]
+                ).sum().backward()
+                opt.step()
+                w = Weights(w.params, buffers)
+                tick(w)
     parts = [w] if alone else [Weights(*({name: t[i] for name, t in part.items()} for part in w)) for i in range(len(rngs))]
     return [Weights({name: p.detach() for name, p in part.params.items()}, part.buffers) for part in parts]
 

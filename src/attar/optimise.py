@@ -49,14 +49,15 @@ def optimise(
     copied = saved = time.monotonic()
     try:
         while done < updates:
-            before = done
-            for terms in itertools.islice(episode(syn, run.rng.fold("episode", episodes)), updates - done):
-                assert torch.is_grad_enabled(), "an episode must not yield inside no_grad"
-                if lr is not None:
-                    set_lr(opt, lr(done))
-                journal.add(done, step(terms, opt))
-                done += 1
-                run.progress(done, updates, journal.last)
+            before, rng = done, run.rng.fold("episode", episodes)
+            with rng.fold("network's own").scope(run.device):  # dropout takes no generator
+                for terms in itertools.islice(episode(syn, rng), updates - done):
+                    assert torch.is_grad_enabled(), "an episode must not yield inside no_grad"
+                    if lr is not None:
+                        set_lr(opt, lr(done))
+                    journal.add(done, step(terms, opt))
+                    done += 1
+                    run.progress(done, updates, journal.last)
             assert done > before, "an episode must yield an update"
             episodes += 1
             if done < updates and time.monotonic() - copied < BOUNDARY_EVERY:

@@ -43,6 +43,7 @@ def embedding(task: Task, run: Run, space: Space, epochs: int) -> Callable[[Int[
     @torch.no_grad()
     def embed(members: Int[Tensor, " n"]) -> Float[Tensor, "n d"]:
         parts = members.split(1024)
-        return torch.cat([sliced(lambda x: features(w, x), task.images(part)) for part in parts])
+        with run.rng.fold("network's own").scope(run.device):  # dropout takes no generator
+            return torch.cat([sliced(lambda x: features(w, x), task.images(part)) for part in parts])
 
     return embed
