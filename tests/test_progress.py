@@ -22,6 +22,25 @@ def test_lines_off_a_terminal(clock, capsys):
     ]
 
 
+def test_on_a_terminal_what_the_first_update_took_stays_above_the_bar(clock, monkeypatch, capsys):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    with Progress("dm") as watch:
+        clock[0] = 121.0
+        watch(1, 45, 2.5)
+    assert "dm: 1/45, the first after 21 s, compiling included, loss 2.5\n" in capsys.readouterr().err
+
+
+def test_each_stage_has_a_rate_of_its_own(clock, capsys):
+    with Progress("dance") as watch:
+        for seconds, done in ((101.0, 1), (1100.0, 500), (1121.0, 1), (1131.0, 21)):
+            clock[0] = seconds
+            watch(done, 500, float("nan"))
+    assert capsys.readouterr().err.splitlines()[1:] == [
+        "dance: 1/500, the first after 21 s, compiling included",
+        "dance: 21/500, 2.0/s, 4 min 0 s left",
+    ]
+
+
 def test_the_rate_of_a_run_that_goes_on_counts_from_where_it_was(clock, capsys):
     with Progress("dm") as watch:
         for seconds, done in ((101.0, 900), (111.0, 910)):

@@ -17,8 +17,8 @@ class Progress:
 
     def __init__(self, what: str):
         self.what = what
-        self.begun = self.start = self.told = time.monotonic()
-        self.first: int | None = None
+        self.begun = self.start = self.told = self.seen = time.monotonic()
+        self.first = self.last = -1
         self.bar: Any = None
 
     def __enter__(self) -> "Progress":
@@ -39,8 +39,11 @@ class Progress:
 
     def __call__(self, done: int, total: int, loss: float) -> None:
         now = time.monotonic()
-        if self.first is None or done < self.first:  # a run that goes on, or another stage: the rate counts from here
-            self.first, self.start = done, now
+        if self.first < 0 or done < self.last:  # a run that goes on, or another stage: the rate counts from here
+            self.first, self.start, self.begun = done, now, self.seen
+            if self.bar is not None and now - self.begun >= LINE_EVERY:  # a line above the bar, which would write over it
+                self.bar.console.print(f"{self.what}: {self.state(done, total, loss, now)}", highlight=False)
+        self.last, self.seen = done, now
         if self.bar is not None:
             self.bar.update(self.bar.task_ids[0], completed=done, total=total, state=self.state(done, total, loss, now))
         elif now - self.told >= LINE_EVERY:
@@ -49,7 +52,6 @@ class Progress:
 
     def state(self, done: int, total: int, loss: float, now: float) -> str:
         """`120/500, 3.1/s, loss 2.24, 2 min 3 s left`, without what is not known."""
-        assert self.first is not None
         rate = (done - self.first) / max(now - self.start, 1e-9)
         parts = [f"{done}/{total}"]
         if done == self.first and now - self.begun >= LINE_EVERY:
