@@ -52,7 +52,7 @@ class CondensedSet:
         from attar.task import unit
 
         chosen = indices.flatten()
-        made = cls.of(task, unit(task.train.x[chosen]).cpu(), task.train.y[chosen].cpu())
+        made = cls.of(task, unit(task.raw(chosen)).cpu(), task.train.y[chosen].cpu())
         return dataclasses.replace(made, provenance={"indices": chosen.tolist()})
 
     @classmethod

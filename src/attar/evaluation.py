@@ -63,7 +63,8 @@ def evaluate(
     no soft labels, or the protocol is unknown.
     """
     device = torch.device(device)
-    task = load_data(data, network=network).to(device)
+    task = load_data(data, network=network)
+    family = task.network.to(device)
     protocol = named(protocol)
     seeds = list(range(seeds) if isinstance(seeds, int) else seeds)
     if not seeds:
@@ -82,8 +83,8 @@ def evaluate(
     kind = {"eight_bit": eight_bit, "soft": soft}
     with tempfile.TemporaryDirectory(prefix="attar-") as folder:
         staged = [stage(made, task, kind, Path(folder) / f"{i}.safetensors") for i, made in enumerate(loaded)]
-        teams = [tuple(seeds)] if device.type == "cuda" and task.network.ours else [(seed,) for seed in seeds]
-        jobs = [Job(path, task.network, protocol, team, task.flip, precision, compile, device) for path in staged for team in teams]
+        teams = [tuple(seeds)] if device.type == "cuda" and family.ours else [(seed,) for seed in seeds]
+        jobs = [Job(path, family, protocol, team, task.flip, precision, compile, device) for path in staged for team in teams]
         ticks = sum(protocol.updates(len(made.decoded_labels())) for made in loaded) * len(teams)
         results = execute(jobs, flop, Ticker(Path(folder) / "ticks", ticks, progress))
     owners = [(made, seed) for made in loaded for seed in seeds]

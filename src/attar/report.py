@@ -188,7 +188,7 @@ def sheet(sets: Sequence["CondensedSet"], task: "Task | None", shown: int, most:
     for c, name in enumerate(sets[0].classes[:shown]):
         own = [(method(made), pictures[labels == c][:most]) for made, pictures, labels in decoded]
         if task:
-            real = unit(task.train.x[task.table[c][: min(int(task.counts[c]), most, max(4, *counts))]])
+            real = unit(task.raw(task.table[c][: min(int(task.counts[c]), most, max(4, *counts))]))
             own.insert(0, ("real", (real * 255).round().to(torch.uint8)))
         blocks = [figures.block(label, name, images, lines) for label, images in own if len(images)]
         classes.append((name, blocks))

@@ -28,7 +28,7 @@ def trained(task: Task, run: Run, epochs: int) -> Weights:
 
 
 def pretrained(task: Task, run: Run, count: int, epochs: int) -> list[tuple[Weights, Weights]]:
-    """`count` networks before and after training on the whole set with IDC's augmentation and CutMix.
+    """`count` networks before and after training on the whole set in batches of 256, with IDC's augmentation and CutMix.
 
     They do not depend on the run's seed: runs, methods and budgets share them. What is not in the cache is announced with its cost.
     """
@@ -93,7 +93,7 @@ def cached(task: Task, run: Run, protocol: Protocol, rng: Rng) -> Weights:
         done += 1
         run.progress(done, total, math.nan)
 
-    w = fit(task.network, task.normalise(task.train.x), task.train.y, protocol, rng, run, flip=task.flip, tick=tick)
+    w = fit(task.network, task.normalise(task.train.x.to(task.device)), task.train.y, protocol, rng, run, flip=task.flip, tick=tick)
     if task.network.key and not run.rehearsal:
         tensors = {f"{part}.{name}": t for part, group in w._asdict().items() for name, t in group.items()}
         write_tensors(path, tensors, {"what": what, "seconds": time.perf_counter() - start})

@@ -46,7 +46,7 @@ class Pixels(nn.Module):
         else:
             tiles = factor * factor
             need(task, classes, ipc * tiles)
-            images = unit(task.train.x[task.indices(classes, ipc * tiles, rng)])
+            images = unit(task.raw(task.indices(classes, ipc * tiles, rng)))
             images = mosaic(images.unflatten(1, (tiles, ipc)), factor)
             images = task.normalise(images) if space == "normalised" else images
         return cls(images, classes, task, factor=factor, space=space)

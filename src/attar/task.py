@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import NamedTuple
 
 import torch
@@ -51,12 +51,14 @@ class Task:
 
     @property
     def device(self) -> torch.device:
-        return self.train.x.device
+        return self.train.y.device
 
     def to(self, device: torch.device) -> "Task":
+        """The same data on another device; training images that come from a file stay there, and are moved as they are looked at."""
         if device == self.device:
             return self
-        train, test = (Examples(part.x.to(device), part.y.to(device)) for part in (self.train, self.test))
+        train = Examples(self.train.x if self.on_disk else self.train.x.to(device), self.train.y.to(device))
+        test = Examples(*(part.to(device) for part in self.test))
         return dataclasses.replace(self, train=train, test=test, network=self.network.to(device))
 
     def with_network(self, name: str) -> "Task":
@@ -104,9 +106,15 @@ class Task:
 
     def images(self, indices: Int[Tensor, "*k"]) -> Float[Tensor, "*k c h w"]:
         """Normalised training images by index."""
-        if self.on_disk:
-            fetch(self.train.x, indices)
-        return self.normalise(self.train.x[indices])
+        return self.normalise(self.raw(indices))
+
+    def raw(self, indices: Int[Tensor, "*k"]) -> Tensor:
+        """Training images by index, as they came."""
+        if not self.on_disk:
+            return self.train.x[indices]
+        indices = indices.cpu()
+        fetch(self.train.x, indices)
+        return self.train.x[indices].to(self.device)
 
     def normalise(self, x: Tensor) -> Float[Tensor, "*k c h w"]:
         x = unit(x)
@@ -130,4 +138,10 @@ def unit(x: Tensor) -> Float[Tensor, "*k c h w"]:
 
 
 def per_channel(values: Sequence[float], like: Tensor) -> Float[Tensor, "c 1 1"]:
-    return torch.tensor(values, device=like.device, dtype=like.dtype)[:, None, None]
+    return constant(tuple(values), like.device, like.dtype)[:, None, None]
+
+
+@cache
+def constant(values: tuple[float, ...], device: torch.device, dtype: torch.dtype) -> Float[Tensor, " n"]:
+    """Made once: each copy to a device may wait for it."""
+    return torch.tensor(values, device=device, dtype=dtype)
