@@ -6,8 +6,10 @@ from attar import planning as module
 from attar.methods.dance import DANCE
 from attar.methods.dm import DM
 from attar.methods.herding import Herding
+from attar.methods.idm import IDM
 from attar.methods.m3d import M3D
 from attar.methods.random import Random
+from attar.optimise import CHECKPOINT
 from attar.planning import Enough, Pace, forecast
 from attar.rng import Rng
 from attar.run import Run
@@ -70,4 +72,21 @@ def test_networks_to_train_first_are_planned_for(task):
 def test_a_plan_writes_nothing(method, task, tmp_path):
     made = forecast(method, task, 2, Run(Rng.of(0), tmp_path))
     assert not list(tmp_path.iterdir())
-    assert made.seconds > 0 and made.disk == 2 * 3 * 64 * 14 and made.memory > 2**20
+    assert made.seconds > 0 and made.memory > 2**20
+    assert made.disk == 2 * 3 * 64 * (14 if isinstance(method, DM) else 6)
+
+
+@pytest.mark.parametrize("settings", [{}, {"optimiser": "adam"}, {"average": 0.9}], ids=["sgd", "adam", "average"])
+def test_the_checkpoint_is_planned_for(settings, task, tmp_path):
+    """With the queue of IDM, most of it."""
+    method = IDM(updates=8, batch_real=4, batch_train=4, capacity=3, learners=1, steps=1, ipm=2, factor=1, **settings)
+
+    def stop(done, total, loss):
+        if done == 7:
+            raise KeyboardInterrupt
+
+    disk = forecast(method, task, 2, Run(Rng.of(0))).disk
+    with pytest.raises(KeyboardInterrupt):
+        method(task, 2, Run(Rng.of(0), tmp_path, progress=stop))
+    size = (tmp_path / CHECKPOINT).stat().st_size + 2 * 3 * 64 * 6
+    assert size * 0.9 < disk <= size

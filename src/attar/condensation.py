@@ -145,6 +145,7 @@ def signed(made: CondensedSet, task: Task, request: dict[str, Any], resolved: Re
         "expect": resolved.expect,
         "split": task.split,
         "seconds": round(seconds, 2),
+        "cached_seconds": round(sum(run.cached_seconds), 2),
         "versions": {"attar": version("attar"), "python": platform.python_version(), "torch": torch.__version__},
         **made.provenance,
     }

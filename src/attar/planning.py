@@ -3,10 +3,16 @@
 import contextlib
 import dataclasses
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
+import torch
+
+from attar.files import read_tensors
 from attar.methods import Method
+from attar.optimise import CHECKPOINT
 from attar.rows import duration, size
 from attar.run import Run
 from attar.stages import lacking
@@ -19,7 +25,7 @@ GAIN = {"fp32": 1.15, "tf32": 1.15, "bf16": 1.45}  # of compiled over eager loop
 
 @dataclass(frozen=True)
 class Plan:
-    """Floating-point operations, seconds, the most memory in bytes, and bytes on disk (result and checkpoint)."""
+    """Floating-point operations, seconds, the most memory in bytes (of the process, what it held before included), and bytes on disk."""
 
     flop: int
     seconds: float
@@ -69,14 +75,17 @@ class Pace:
 
 
 def forecast(method: Method, task: Task, ipc: int, run: Run) -> Plan:
-    """Run `method` eagerly, without a folder, for two seconds, and extrapolate to the whole of `run`."""
+    """Run `method` eagerly, in a folder soon gone, for two seconds, and extrapolate to the whole of `run`."""
     pace, settings = Pace(getattr(method, "ipm", 1)), vars(method)
     missing, each = lacking(task, run, settings["models"], settings["epochs"]) if "models" in settings else (0, 0)
-    trial = dataclasses.replace(run, folder=None, rehearsal=True, progress=pace, engines={})
-    start = time.perf_counter()
-    with contextlib.suppress(Enough):
-        method(task, ipc, trial)
-    seconds, flop = time.perf_counter() - start + pace.rest, sum(trial.engines.values())
+    with tempfile.TemporaryDirectory(prefix="attar-") as temporary:
+        folder = Path(temporary)
+        trial = dataclasses.replace(run, folder=folder, rehearsal=True, progress=pace, engines={})
+        start = time.perf_counter()
+        with contextlib.suppress(Enough):
+            method(task, ipc, trial)
+        seconds, flop = time.perf_counter() - start + pace.rest, sum(trial.engines.values())
+        kept = state(folder / CHECKPOINT)
     seen = pace.stage + 1
     if seen <= missing:  # networks are still being trained, and of the rest only the work is known
         flop += (missing - seen) * each
@@ -84,18 +93,26 @@ def forecast(method: Method, task: Task, ipc: int, run: Run) -> Plan:
     compiles = flop > 0 and run.compiles(flop)
     if compiles:
         seconds = COMPILING[run.device.type] + seconds / GAIN[run.precision]
-    images = ipc * len(run.shard(task)) * task.train.x[0].numel()
-    # float32 images, twice more in the checkpoint (their momentum too), and about a byte a value in each of two pictures, decoded
-    decoded = images * getattr(method, "factor", 1) ** 2
-    return Plan(flop, seconds, peak(run), images * 3 * 4 + decoded * 2, compiles)
+    values = ipc * len(run.shard(task)) * task.train.x[0].numel()
+    # float32 images, and about a byte a value in each of two pictures, decoded; in the checkpoint images, their moments and the state
+    disk = values * 4 + values * settings.get("factor", 1) ** 2 * 2
+    if kept is not None:
+        disk += values * 4 * (3 if "adam" in settings.get("optimiser", "sgd") else 2) + kept
+    return Plan(flop, seconds, peak(run.device), disk, compiles)
 
 
-def peak(run: Run) -> int:
+def state(checkpoint: Path) -> int | None:
+    """Bytes in a checkpoint besides the images and the optimiser; `None` where a method keeps none."""
+    if not checkpoint.exists():
+        return None
+    tensors, _ = read_tensors(checkpoint)
+    return sum(tensor.nbytes for name, tensor in tensors.items() if name.startswith("learned.state."))
+
+
+def peak(device: torch.device) -> int:
     """The most memory so far, in bytes: the device's, or this process's where the device is a CPU."""
-    if run.device.type == "cuda":
-        import torch
-
-        return torch.cuda.max_memory_allocated(run.device)
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
     import resource  # not on every system
 
     unit = 1 if sys.platform == "darwin" else 1024
