@@ -213,7 +213,7 @@ def test_characteristic_distance_without_its_root_is_a_gaussian_mmd_on_the_spher
 def test_a_sampler_finds_frequencies_that_tell_samples_apart():
     s, r = (x.float() for x in batches(k=1, n=32, m=32, d=8))
     r[:, :, 0] += 1.5
-    sampler = Sampler(8, 256, Rng.of(0), lr=0.1)
+    sampler = Sampler(8, 16, Rng.of(0), lr=0.1)
     assert sampler(Rng.of(1)).shape == (16, 8) and torch.equal(sampler(Rng.of(1)), sampler(Rng.of(1)))
     before = characteristic_distance(s, r, sampler(Rng.of(1))).item()
     for i in range(40):

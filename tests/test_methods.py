@@ -10,14 +10,18 @@ from conftest import toy
 
 from attar.architectures import ConvNet
 from attar.artefact import CondensedSet, load
+from attar.augment import apply
 from attar.characteristic import Sampler
+from attar.discrepancies import DISCREPANCIES
 from attar.evaluation import evaluate
 from attar.matching import Guide, Matching
 from attar.methods.cafe import CAFE, Alignment
 from attar.methods.dance import DANCE
+from attar.methods.dm import DM
 from attar.methods.idm import IDM
 from attar.methods.ncfm import NCFM
 from attar.network import Network
+from attar.optimise import metrics
 from attar.pairs import Pairs, between
 from attar.queue import Queue
 from attar.rng import Rng
@@ -36,11 +40,12 @@ def gradient(terms, syn):
     return sum(values), syn.images.grad.clone()
 
 
+@pytest.mark.parametrize("augment", ["", "color_crop_cutout_flip_scale_rotate"], ids=["cafe", "cafe+dsa"])
 @pytest.mark.parametrize("chunk", [256, 4])
-def test_cafe(exact, chunk):
-    """Layer-wise distances of class means, and real features told apart by synthetic means, as one graph."""
+def test_cafe(exact, chunk, augment):
+    """Layer-wise distances of class means, and real features told apart by synthetic means, as one graph; augmented class by class."""
     exact = dataclasses.replace(exact, network=Network(partial(ConvNet, exact.shape, 3, depth=3)))
-    method = CAFE(updates=1, batch_real=6)
+    method = CAFE(updates=1, batch_real=6, augment=augment)
     alignment = Alignment.of(method, exact, 4, Run(Rng.of(0), chunk=chunk))
     w, rng = exact.network.init(Rng.of(1)), Rng.of(2)
     real = exact.sample(range(3), 6, rng.fold("real"))
@@ -48,8 +53,9 @@ def test_cafe(exact, chunk):
     module = exact.network.build()
     module.load_state_dict(w.params)
     loss, logits, labels, centres, shown = 0.0, [], [], [], []
+    draw = alignment.augment.draw(3, exact.shape, rng.fold("augment"), torch.device("cpu"))
     for c in range(3):
-        s, r = images[c], real[c]
+        s, r = (apply(x[c : c + 1], draw.rows([c]))[0] for x in (images, real))
         maps = []
         for i, block in enumerate(list(module.body)[:-1]):
             s, r = block[:-1](s), block[:-1](r)
@@ -176,10 +182,27 @@ def test_idm_weighs_mistakes_by_the_networks_accuracy_in_per_cent(task, monkeypa
     assert seen == [(30.0, True), (30.0, True)]
 
 
+@pytest.mark.parametrize("features", ["network", "pixels"])
+@pytest.mark.parametrize("name", DISCREPANCIES)
+def test_every_discrepancy_of_either_features_moves_the_images(name, features, task):
+    made, start = (DM(updates=2, batch_real=6, lr=lr, discrepancy=name, features=features)(task, 2, Run(Rng.of(0))) for lr in (1.0, 0.0))
+    moved = (made.images - start.images).flatten(1).norm(dim=1)
+    assert moved.isfinite().all() and (moved > 0).all()
+
+
+def test_ncfm_is_dance_with_300_times_the_distance_of_characteristic_functions(task, tmp_path):
+    settings = {"updates": 1, "models": 1, "epochs": 1, "batch_real": 6, "factor": 1, "calibration": 0.0}
+    NCFM(**settings, sampler=False)(task, 2, Run(Rng.of(0), tmp_path / "ncfm"))
+    DANCE(**settings, discrepancy="characteristic")(task, 2, Run(Rng.of(0), tmp_path / "dance"))
+    ncfm, dance = (metrics(tmp_path / name)[0]["loss"] for name in ("ncfm", "dance"))
+    assert ncfm == pytest.approx(300 * dance, rel=1e-5)
+    NCFM(**settings, discrepancy="mean")(task, 2, Run(Rng.of(0), tmp_path / "mean"))
+    DANCE(**settings)(task, 2, Run(Rng.of(0), tmp_path / "plain"))
+    assert metrics(tmp_path / "mean")[0]["loss"] == metrics(tmp_path / "plain")[0]["loss"]
+
+
 def test_pixels_are_their_own_features(exact):
     """With a single image and no augmentation, mean matching moves each towards the mean of its class's real batch."""
-    from attar.methods.dm import DM
-
     method = DM(updates=1, features="pixels", augment="", batch_real=24, lr=0.25, momentum=0.0)
     made = method(exact, 1, Run(Rng.of(0)))
     start = dataclasses.replace(method, lr=0.0)(exact, 1, Run(Rng.of(0)))
@@ -211,6 +234,43 @@ def test_cafe_trains_on_and_begins_anew(task, monkeypatch):
         monkeypatch.setattr(Alignment, "accuracy", lambda self, w, rng, looks=looks: next(looks))
         CAFE(updates=2, batch_real=4, window=window, most=9)(task, 1, Run(Rng.of(0)))
         assert len(epochs) == expected  # not before its window is full, and not before it has moved
+
+
+@pytest.mark.parametrize("augment", ["", "color_crop_cutout_flip_scale_rotate"], ids=["cafe", "cafe+dsa"])
+def test_cafe_goes_on_with_its_window(task, tmp_path, monkeypatch, augment):
+    """The network is replaced after four updates; with an interruption after three, by what the window then held."""
+    method, pushed, push = CAFE(updates=6, batch_real=4, window=4, most=1, outer=2.0, augment=augment), [], Queue.push
+    monkeypatch.setattr(Queue, "push", lambda self, rng: (pushed.append(rng.path), push(self, rng))[1])
+    whole = method(task, 1, Run(Rng.of(0))).images
+    replaced = pushed[1:]
+    assert len(replaced) == 1
+    with pytest.raises(KeyboardInterrupt):
+        method(task, 1, Run(Rng.of(0), tmp_path, progress=interrupt(4)))
+    pushed.clear()
+    parts = method(task, 1, Run(Rng.of(0), tmp_path)).images
+    assert pushed == replaced and torch.equal(whole, parts)
+
+
+def test_idm_goes_on_with_its_queue(task, tmp_path, monkeypatch):
+    """Places, velocities and counts are as they were: networks are taught and one is replaced after the interruption."""
+    settings = {"batch_real": 4, "factor": 1, "capacity": 4, "interval": 2, "learners": 4, "steps": 2, "batch_train": 4}
+    queues, build = [], Queue.__init__
+    monkeypatch.setattr(Queue, "__init__", lambda self, *rest: (queues.append(self), build(self, *rest))[1])
+    IDM(updates=7, **settings)(task, 1, Run(Rng.of(0)))
+    with pytest.raises(KeyboardInterrupt):
+        IDM(updates=7, **settings)(task, 1, Run(Rng.of(0), tmp_path, progress=interrupt(4)))
+    IDM(updates=7, **settings)(task, 1, Run(Rng.of(0), tmp_path))
+    whole, _, parts = (queue.state_dict() for queue in queues)
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+    assert whole["pushed"] == 3 + 4 and (whole["tally"][:, 1] > 0).sum() == 3  # the newest has no time to learn
+
+
+def interrupt(update: int):
+    def progress(done, total, loss):
+        if done == update:
+            raise KeyboardInterrupt
+
+    return progress
 
 
 def test_ncfm_asks_its_sampler_for_frequencies_and_lets_it_climb(task, monkeypatch):
@@ -287,12 +347,7 @@ def test_no_class_is_asked_for_more_images_than_there_are(task):
 
 def test_an_average_and_a_state_are_both_kept(task, tmp_path):
     method = IDM(updates=4, batch_real=4, factor=1, capacity=3, learners=1, steps=1, batch_train=4, average=0.5)
-
-    def stop(done, total, loss):
-        if done == 3:
-            raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
-        method(task, 1, Run(Rng.of(0), tmp_path, progress=stop))
+        method(task, 1, Run(Rng.of(0), tmp_path, progress=interrupt(3)))
     whole, parts = (method(task, 1, Run(Rng.of(0), folder)).images for folder in (None, tmp_path))
     assert torch.equal(whole, parts)

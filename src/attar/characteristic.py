@@ -10,7 +10,6 @@ from attar.rng import Rng
 
 Frequencies = Float[Tensor, "t d"]
 FREQUENCIES = 1024
-REPEATS = 16
 
 
 def characteristic_distance(s: Sample, r: Other, t: Frequencies, amplitude: float = 0.5, phase: float = 0.5) -> Float[Tensor, " k"]:
@@ -35,14 +34,14 @@ def gaussian_frequencies(count: int, d: int, rng: Rng, like: Tensor) -> Frequenc
 
 
 class Sampler(nn.Module):
-    """Frequencies from noise, three layers deep; it climbs the loss that the images descend.
+    """`rows` frequencies from noise, three layers deep; it climbs the loss that the images descend.
 
-    The authors repeat each frequency sixteen times, which no mean notices: here it comes once.
+    How large the noise is hardly matters: the first layer is normalised by its batch.
     """
 
-    def __init__(self, d: int, count: int, rng: Rng, *, lr: float, momentum: float = 0.5):
+    def __init__(self, d: int, rows: int, rng: Rng, *, lr: float, momentum: float = 0.5):
         super().__init__()
-        self.rows, self.d, self.lr, self.momentum = max(2, count // REPEATS), d, lr, momentum
+        self.rows, self.d, self.lr, self.momentum = rows, d, lr, momentum
         with rng.scope():
             layers = [part for end in (nn.LeakyReLU(0.2), nn.LeakyReLU(0.2), nn.Tanh()) for part in (nn.Linear(d, d), norm(d), end)]
         self.layers = nn.Sequential(*layers)

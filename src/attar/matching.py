@@ -65,8 +65,8 @@ class Settings:
     def step_per_class(self, classes: int, scale: int = 1) -> tuple[float, float]:
         """Step size and momentum of one update, for a paper that steps once a class on a tensor that holds all classes.
 
-        `scale` multiplies the step of sgd. Those of the other optimisers depend neither on how large a gradient is nor, but
-        for what decays between two of a class's gradients, on how often it comes.
+        `scale` multiplies the step of sgd. Those of the other optimisers do not depend on how large a gradient is; where theirs is
+        zero for all classes but one, so that one in `classes` steps moves an image, here every step does.
         """
         if self.optimiser != "sgd":
             return self.lr, self.momentum

@@ -17,9 +17,9 @@ from attar.task import Task
 class DANCE(Settings):
     """Mean features agree under networks between their start and the end of their training, and the trained one knows each image.
 
-    `models` networks are trained for `epochs` epochs once and shared by all runs. The weights are (1 − l) start + l end, l uniform;
-    `calibration` weighs the trained network's cross-entropy. The authors take two steps a class, one for each loss; here one
-    step follows both, under one augmentation, and all synthetic images take part. For sgd `lr` is multiplied by ipc.
+    `models` networks are trained once for `epochs` epochs, in batches of 256 (the authors': 64), and shared by all runs. The weights are
+    (1 − l) start + l end, l uniform; `calibration` weighs the trained network's cross-entropy. The authors take two steps a class, one for
+    each loss; here one step follows both, under one augmentation, and all synthetic images take part. For sgd `lr` is multiplied by ipc.
     """
 
     updates: int = 10_000

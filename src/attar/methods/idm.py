@@ -26,8 +26,8 @@ class IDM(Settings):
 
     A fresh network joins a queue of at most `capacity` before every `interval`-th episode; after each, `learners` of them take `steps`
     steps on `batch_train` real images. `calibration` times the drawn network's running training accuracy in per cent weighs its
-    cross-entropy of the synthetic images. The authors' code forgets these accuracies every hundred iterations; here they
-    count from a network's birth on.
+    cross-entropy of the synthetic images. The authors' code forgets these accuracies every hundred iterations; here they count
+    from a network's birth on. Tiles start as real images reduced by nearest neighbour, where the authors' are bilinear.
     """
 
     updates: int = 20_000

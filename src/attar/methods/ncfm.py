@@ -27,12 +27,13 @@ SCALE = 300.0
 class NCFM(Settings):
     """Characteristic functions of features agree, at frequencies that a network chooses so that they do not.
 
-    Networks and calibration as in DANCE. `sampler` trains the network that proposes frequencies, a sixteenth of `frequencies` distinct ones
-    as in the authors' code (the paper's min–max), at a step of `sampler_lr`; without it they are gaussian (the released settings). The
-    published step is so large that the frequencies can shrink to a handful of directions (docs/speed.md). The released code keeps
-    each class's first images for good: `real="first"`. Unlike there, all classes share the frequencies of an update and the sampler climbs
-    once, on the sum of their losses; AdamW steps once an update, not once a class with gradients of zero between; and the
-    step follows `schedule`, where the authors halve it once the loss stops falling. Another `discrepancy` leaves all of this out.
+    Networks and calibration as in DANCE. `sampler` trains the network that proposes frequencies (the paper's min–max) at a step of
+    `sampler_lr`; without it they are gaussian. The authors' code lets it repeat each proposal `repeat` times: a mean does not notice, so
+    here so many fewer are made. The published step is so large that they can shrink to a handful of directions (docs/speed.md). The
+    released code keeps each class's first images for good: `real="first"`. Unlike there, the sampler's weights do not decay; all
+    classes share the frequencies of an update and the sampler climbs once, on the sum of their losses; AdamW steps once an update, not
+    once a class with gradients of zero between; and the step follows `schedule`, where the authors halve it once the loss stops
+    falling. Another `discrepancy` leaves all of this out.
     `soft` is the labels' part of the authors' curation: each image also gets the mean prediction of the trained networks.
     """
 
@@ -48,6 +49,7 @@ class NCFM(Settings):
     frequencies: int = 1024
     sampler: bool = True
     sampler_lr: float = 1e-3
+    repeat: int = 16
     amplitude: float = 0.5
     phase: float = 0.5
     soft: bool = False
@@ -73,7 +75,8 @@ class NCFM(Settings):
         if self.discrepancy != "characteristic":
             return matching.learn(*self.step_per_class(len(task.classes)))
         rng = run.rng.fold("sampler")
-        sampler = Sampler(matching.width, self.frequencies, rng, lr=self.sampler_lr).to(task.device) if self.sampler else None
+        rows = max(2, self.frequencies // self.repeat)
+        sampler = Sampler(matching.width, rows, rng, lr=self.sampler_lr).to(task.device) if self.sampler else None
 
         def distance(s: Sample, r: Other, rng: Rng) -> Float[Tensor, " k"]:
             t = gaussian_frequencies(self.frequencies, s.shape[2], rng, s) if sampler is None else sampler(rng)
