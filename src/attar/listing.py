@@ -7,7 +7,7 @@ from attar.data import DATASETS
 from attar.methods import names
 from attar.network import NAMED
 from attar.protocol import PROTOCOLS
-from attar.recipe import shipped
+from attar.recipe import resolve, shipped
 
 
 def list_methods() -> Iterator[tuple[str, str]]:
@@ -35,8 +35,20 @@ def list_protocols() -> Iterator[tuple[str, str]]:
 
 
 def list_recipes() -> Iterator[tuple[str, str]]:
+    """Below each, by images a class, its values and in brackets the published ones."""
     for method, data, content in shipped():
         yield f"{method}/{data}", content.get("about", "")
+        differences: dict[str, list[str]] = {}
+        for ipc in (1, 10, 50):
+            differences.setdefault(beside(method, data, ipc), []).append(str(ipc))
+        for told, budgets in differences.items():
+            yield f"  at {', '.join(budgets)}", told
+
+
+def beside(method: str, data: str, ipc: int) -> str:
+    """What a recipe does differently, each value with the published one behind it."""
+    ours, published = (resolve(method, data, ipc, {}, published=kind).hyperparameters for kind in (False, True))
+    return ", ".join(f"{key} {value} ({published[key]})" for key, value in ours.items() if value != published[key])
 
 
 LISTS = {
