@@ -1,17 +1,18 @@
 """How far rounding moves an accuracy: the literal loop against Attar's, and bf16 against fp32.
 
-    python benchmarks/agreement.py --root DATA
+    python benchmarks/agreement.py --root DATA [--device cuda]
     python benchmarks/agreement.py --table                      # what is there, as Markdown
 
 Training: ten networks on the same ten real MNIST images, one a class, by the published loop (benchmarks/literal) and by
 `attar.evaluate`, with the same starts, orders and augmentations. Condensation: M3D at one image a class, condensed and judged in
-each precision. Writes results/agreement/mnist.json after each part; what is there already is skipped.
+each precision of the device. Writes results/agreement/mnist.json (on a GPU mnist-cuda.json) after each part; what is there already is
+skipped.
 """
 
 import statistics
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 import tyro
@@ -25,43 +26,48 @@ from attar.files import read_json, write_json
 from attar.progress import Progress
 from attar.protocol import PROTOCOLS
 from attar.rng import Rng
-from attar.run import Precision
+from attar.run import Precision, full_precision
 from attar.task import Task
 
-OUT = HOME / "results" / "agreement" / "mnist.json"
-PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16")
+RESULTS = HOME / "results" / "agreement"
+PRECISIONS: dict[str, tuple[Precision, ...]] = {"cpu": ("fp32", "bf16"), "cuda": ("fp32", "tf32", "bf16")}
 
 
-def parts(task: Task, networks: int, draws: int) -> Iterator[tuple[str, Any]]:
+def parts(task: Task, networks: int, draws: int, device: str) -> Iterator[tuple[str, Any]]:
     """Each part's name and what measures it: accuracies in per cent."""
     few = attar.condense(task, "random", 1)
-    yield "training, literal loop in fp32", lambda: [literally(task, few, seed) for seed in range(networks)]
-    for precision in PRECISIONS:
-        yield f"training in {precision}", lambda precision=precision: accuracies(few, task, "dm", networks, precision)
-    for precision in PRECISIONS:
-        yield f"m3d, condensation and training in {precision}", lambda precision=precision: condensed(task, draws, precision)
+    yield "training, literal loop in fp32", lambda: [literally(task, few, seed, device) for seed in range(networks)]
+    for precision in PRECISIONS[device]:
+        engine = {"device": device, "precision": precision}
+        yield f"training in {precision}", lambda engine=engine: accuracies(few, task, "dm", networks, engine)
+    for precision in PRECISIONS[device]:
+        engine = {"device": device, "precision": precision}
+        yield f"m3d, condensation and training in {precision}", lambda engine=engine: condensed(task, draws, engine)
 
 
-def literally(task: Task, few: attar.CondensedSet, seed: int) -> float:
-    network = train(task, *few.as_dataset().tensors, PROTOCOLS["dm"], Rng.of(seed).fold("evaluate"))
-    with torch.no_grad():
-        found = torch.cat([network(task.normalise(x)).argmax(1) for x in task.test.x.split(1000)])
+def literally(task: Task, few: attar.CondensedSet, seed: int, device: str) -> float:
+    task = task.to(torch.device(device))
+    x, y = (part.to(device) for part in few.as_dataset().tensors)
+    with full_precision(unless=False):
+        network = train(task, x, y, PROTOCOLS["dm"], Rng.of(seed).fold("evaluate"))
+        with torch.no_grad():
+            found = torch.cat([network(task.normalise(x)).argmax(1) for x in task.test.x.split(1000)])
     return 100 * (found == task.test.y).float().mean().item()
 
 
-def accuracies(made: Any, task: Task, protocol: str, seeds: int, precision: Precision) -> list[float]:
-    return [row.accuracy for row in attar.evaluate(made, task, protocol=protocol, seeds=seeds, precision=precision)]
+def accuracies(made: Any, task: Task, protocol: str, seeds: int, engine: dict[str, Any]) -> list[float]:
+    return [row.accuracy for row in attar.evaluate(made, task, protocol=protocol, seeds=seeds, **engine)]
 
 
-def condensed(task: Task, draws: int, precision: Precision) -> list[float]:
-    with Progress(f"m3d in {precision}") as progress:
-        sets = [attar.condense(task, "m3d", 1, seed=seed, precision=precision, progress=progress) for seed in range(draws)]
-    return accuracies(sets, task, "idc", 2, precision)
+def condensed(task: Task, draws: int, engine: dict[str, Any]) -> list[float]:
+    with Progress(f"m3d in {engine['precision']}") as progress:
+        sets = [attar.condense(task, "m3d", 1, seed=seed, progress=progress, **engine) for seed in range(draws)]
+    return accuracies(sets, task, "idc", 2, engine)
 
 
-def table() -> str:
+def table(out: Path = RESULTS / "mnist.json") -> str:
     """All parts as Markdown, with standard errors; differences are paired, from the first part of a kind."""
-    found, lines, first = read_json(OUT)["found"], ["| what | accuracy | networks | difference |", "|---|---|---|---|"], {}
+    found, lines, first = read_json(out)["found"], ["| what | accuracy | networks | difference |", "|---|---|---|---|"], {}
     for name, values in found.items():
         base = first.setdefault(name.partition(" ")[0].strip(","), values)
         difference = "" if base is values else told([own - other for own, other in zip(values, base, strict=True)], "+")
@@ -74,17 +80,24 @@ def told(values: list[float], sign: str = "") -> str:
     return f"{statistics.fmean(values):{sign}.2f} ± {statistics.stdev(values) / len(values) ** 0.5:.2f}"
 
 
-def main(root: Path | None = None, networks: int = 10, draws: int = 3, table_only: Annotated[bool, arg(name="table")] = False) -> None:
+def main(
+    root: Path | None = None,
+    networks: int = 10,
+    draws: int = 3,
+    device: Literal["cpu", "cuda"] = "cpu",
+    table_only: Annotated[bool, arg(name="table")] = False,
+) -> None:
+    out = RESULTS / ("mnist.json" if device == "cpu" else f"mnist-{device}.json")
     if table_only:
-        print(table())
+        print(table(out))
         return
     task = load_data("mnist", root=root)
-    record = read_json(OUT) if OUT.exists() else {"found": {}}
-    for name, measure in parts(task, networks, draws):
+    record = read_json(out) if out.exists() else {"found": {}}
+    for name, measure in parts(task, networks, draws, device):
         if name not in record["found"]:
             record["found"][name] = measure()
             print(name, record["found"][name], flush=True)
-            write_json(OUT, record | {"machine": machine(), "commit": commit()})
+            write_json(out, record | {"machine": machine(), "commit": commit()})
 
 
 if __name__ == "__main__":

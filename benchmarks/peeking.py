@@ -1,10 +1,10 @@
 """What it adds to an accuracy to choose the epoch on the test set: the best seen on the way, beside the last.
 
-    python benchmarks/peeking.py cifar10 --sets runs/quality/cpu/cifar10-m3d-ipc1-seed0 --root DATA [--protocol idc] [--seeds 3]
+    python benchmarks/peeking.py cifar10 --sets runs/quality/cpu/cifar10-m3d-ipc1-seed0 --root DATA [--protocol idc] [--seeds 3] [--soft]
     python benchmarks/peeking.py --table                        # what is there, as Markdown
 
 Seeds, orders and draws are those of `attar.evaluate`; each network is tested every `EVERY` epochs. Writes
-results/peeking/DATA-METHOD-ipcN-PROTOCOL.json for every set; what is there already is skipped.
+results/peeking/FOLDER-PROTOCOL.json for every set, with `--soft` one more; what is there already is skipped.
 """
 
 import statistics
@@ -18,10 +18,11 @@ from tyro.conf import Positional, arg
 
 import attar
 from attar.data import load_data
+from attar.evaluation import named
 from attar.files import read_json, write_json
 from attar.fit import fit, predict
 from attar.network import Weights
-from attar.protocol import PROTOCOLS, Protocol
+from attar.protocol import Protocol
 from attar.rng import Rng
 from attar.run import Run, default_precision
 from attar.task import Task
@@ -30,9 +31,9 @@ RESULTS = HOME / "results" / "peeking"
 EVERY = 100  # epochs
 
 
-def course(made: attar.CondensedSet, task: Task, protocol: Protocol, seed: int) -> list[float]:
+def course(made: attar.CondensedSet, task: Task, protocol: Protocol, seed: int, soft: bool) -> list[float]:
     """Test accuracies in per cent of one network, the last epoch's at the end."""
-    x, y = made.as_dataset().tensors
+    x, y = made.as_dataset(soft=soft).tensors
     rng = Rng.of(seed).fold("evaluate")
     run = Run(rng, precision=default_precision(torch.device("cpu")), compile="on")
     test_x, test_y = task.normalise(task.test.x), task.test.y
@@ -52,14 +53,15 @@ def course(made: attar.CondensedSet, task: Task, protocol: Protocol, seed: int) 
 
 def table() -> str:
     """All sets as Markdown: means over networks and the standard error of the differences, network by network."""
-    lines = ["| data | IPC | method | protocol | last epoch | best of the epochs seen | difference | networks |", "|---" * 8 + "|"]
+    lines = ["| set | protocol | last epoch | best of the epochs seen | difference | networks |", "|---" * 6 + "|"]
     for path in sorted(RESULTS.glob("*.json")):
         record = read_json(path)
         last, best = ([end(own) for own in record["courses"]] for end in (lambda own: own[-1], max))
         gains = [b - a for a, b in zip(last, best, strict=True)]
-        told = f"+{statistics.fmean(gains):.1f} ± {statistics.stdev(gains) / len(gains) ** 0.5:.1f}"
-        cells = [str(record[key]) for key in ("data", "ipc", "method", "protocol")]
-        lines.append(f"| {' | '.join(cells)} | {statistics.fmean(last):.1f} | {statistics.fmean(best):.1f} | {told} | {len(gains)} |")
+        means = [f"{statistics.fmean(values):.1f}" for values in (last, best, gains)]
+        error = f" ± {statistics.stdev(gains) / len(gains) ** 0.5:.1f}" if len(gains) > 1 else ""
+        what = record["set"] + " (soft labels)" * record["soft"]
+        lines.append(f"| {what} | {record['protocol']} | {means[0]} | {means[1]} | +{means[2]}{error} | {len(gains)} |")
     return "\n".join(lines)
 
 
@@ -69,6 +71,7 @@ def main(
     root: Path | None = None,
     protocol: str = "idc",
     seeds: int = 3,
+    soft: bool = False,
     table_only: Annotated[bool, arg(name="table")] = False,
 ) -> None:
     if table_only:
@@ -77,11 +80,11 @@ def main(
     task = load_data(data, root=root)
     for folder in sets:
         made = attar.load(folder)
-        about: dict[str, Any] = {"data": data, "ipc": made.ipc, "method": made.provenance["method"], "protocol": protocol}
-        out = RESULTS / f"{data}-{about['method']}-ipc{made.ipc}-{protocol}.json"
+        about: dict[str, Any] = {"set": folder.name, "protocol": protocol, "soft": soft}
+        out = RESULTS / f"{folder.name}-{protocol}{'-soft' * soft}.json"
         if out.exists():
             continue
-        courses = [course(made, task, PROTOCOLS[protocol], seed) for seed in range(seeds)]
+        courses = [course(made, task, named(protocol), seed, soft) for seed in range(seeds)]
         print(out.stem, *courses, sep="\n", flush=True)
         condensation = {"condensation": made.provenance, "every": EVERY}
         write_json(out, about | {"courses": courses, **condensation, "machine": machine(), "commit": commit()})

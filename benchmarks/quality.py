@@ -2,6 +2,7 @@
 
     python benchmarks/quality.py --root DATA [--only PATTERN]
     python benchmarks/quality.py --table                        # what is there, as Markdown
+    python benchmarks/quality.py --plans                        # what each was planned to take, and took
 
 Each cell is one data set, method and budget; each becomes one JSON with machine, commit, seeds, seconds and every row.
 Condensed sets are kept under runs/quality, where an interrupted cell goes on.
@@ -10,6 +11,7 @@ Condensed sets are kept under runs/quality, where an interrupted cell goes on.
 import dataclasses
 import os
 import platform
+import statistics
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -22,6 +24,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # beside other work on the 
 
 import torch
 import tyro
+from tyro.conf import arg
 
 import attar
 from attar.data import load_data
@@ -170,10 +173,30 @@ def table() -> str:
     return "\n".join(lines)
 
 
-def main(root: Path = Path(), only: str = "*", table_only: Annotated[bool, tyro.conf.arg(name="table")] = False) -> None:
+def plans() -> str:
+    """Seconds of each condensation as `--dry-run` said before and as measured, as Markdown; without what was found in the cache."""
+    lines = ["| data | IPC | method | planned | taken | planned / taken |", "|---" * 6 + "|"]
+    for cell in CELLS:
+        path = RESULTS / f"{cell.name}.json"
+        record = read_json(path) if path.exists() else {}
+        made = record.get("condensation", [{}])
+        if record.get("planned seconds") is None or ("models" in made[0]["hyperparameters"] and "cached_seconds" not in made[0]):
+            continue
+        planned, taken = record["planned seconds"], statistics.fmean(own["seconds"] - own.get("cached_seconds", 0) for own in made)
+        told = f"{planned:.0f} s | {taken:.0f} s | {planned / taken:.2f}"
+        lines.append(f"| {cell.data} | {cell.ipc} | {cell.method}{cell.suffix} | {told} |")
+    return "\n".join(lines)
+
+
+def main(
+    root: Path = Path(),
+    only: str = "*",
+    table_only: Annotated[bool, arg(name="table")] = False,
+    plans_only: Annotated[bool, arg(name="plans")] = False,
+) -> None:
     """`root`: the folder of the data sets; `only`: a pattern of cell names, such as `mnist-*`."""
-    if table_only:
-        print(table())
+    if table_only or plans_only:
+        print(table() if table_only else plans())
         return
     for cell in CELLS:
         if fnmatch(cell.name, only) and not (RESULTS / f"{cell.name}.json").exists():

@@ -2,6 +2,7 @@
 
     python benchmarks/speed.py [--only PATTERN] [--device cpu] [--seconds 20]
     python benchmarks/speed.py --table            # what is there, as Markdown
+    python benchmarks/speed.py --growth           # how it grows with the data, as Markdown
 
 Each path runs beside its literal version (benchmarks/literal): one process each, which take turns, so that neither disturbs
 the other and noise of the machine meets both. The machine's ceilings (a large matrix product, a large copy) are measured in
@@ -9,9 +10,9 @@ every turn too. What results/speed holds already is skipped. Images are random: 
 """
 
 import dataclasses
+import math
 import multiprocessing
 import os
-import resource
 import statistics
 import sys
 import time
@@ -28,6 +29,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # who is not at turn must n
 import torch
 import tyro
 from quality import HOME, commit, machine
+from tyro.conf import arg
 
 from attar.augment import Augment, apply
 from attar.files import read_json, write_json
@@ -36,6 +38,7 @@ from attar.methods import find
 from attar.methods.herding import herd
 from attar.methods.k_center import farthest_first
 from attar.network import network
+from attar.planning import peak
 from attar.protocol import DSA, PROTOCOLS
 from attar.rng import Rng
 from attar.run import Precision, Run, full_precision, keep_freed_memory, sliced
@@ -43,19 +46,24 @@ from attar.task import Examples, Task
 
 RESULTS = HOME / "results" / "speed"
 WARM_UP = 2  # turns
+PRECISIONS: dict[str, tuple[Precision, ...]] = {"cpu": ("bf16", "fp32"), "cuda": ("bf16", "tf32", "fp32")}
 Tick = Callable[[], None]
 EACH = 500  # real images a class
 
 
 @dataclass(frozen=True)
 class Course:
-    """`flop` floating-point operations in one turn; `ours` and `literal` name functions here, called with `settings`."""
+    """`flop` floating-point operations in one turn, or where the memory is what limits, `bytes` to read and to write.
+
+    `ours` and `literal` name functions here, called with `settings`.
+    """
 
     name: str
     ours: str
     literal: str
     flop: int
     settings: dict[str, Any]
+    bytes: int = 0
 
     @property
     def networks(self) -> int:
@@ -179,15 +187,18 @@ def augment(run: Run, tick: Tick, by_class: bool = False) -> None:
         tick()
 
 
+POINTS, PICKS = (50_000, 2048), 10
+
+
 def select(rule: str, run: Run, tick: Tick, literally: bool = False) -> None:
     """Ten of 50,000 points in 2048 dimensions."""
     from literal import selection
 
-    f = torch.randn(50_000, 2048, generator=run.rng.generator()).to(run.device)
+    f = torch.randn(*POINTS, generator=run.rng.generator()).to(run.device)
     ours = {"herding": herd, "k-center": farthest_first}[rule]
     literal = {"herding": selection.herd, "k-center": selection.farthest_first}[rule]
     while True:
-        (literal if literally else ours)(f, 10)
+        (literal if literally else ours)(f, PICKS)
         tick()
 
 
@@ -209,10 +220,12 @@ def paths() -> list[Course]:
     found = [
         Course("features, no gradient", "features", "literal_features", 2560 * flop(32), {"count": 2560, "pixels": False}),
         Course("features, pixel gradient", "features", "literal_features", 2 * 100 * flop(32), {"count": 100, "pixels": True}),
-        Course("augmentation", "augment", "literal_augment", 0, {}),
-        Course("herding", "select", "literal_select", 0, {"rule": "herding"}),
-        Course("k-center", "select", "literal_select", 0, {"rule": "k-center"}),
+        Course("augmentation", "augment", "literal_augment", 0, {}, bytes=2 * 4 * 10 * 256 * 3 * 32 * 32),
     ]
+    # the mean, the differences from it, their norms, and one product for each pick (k-center's first is the nearest to the mean)
+    for rule, products in (("herding", PICKS), ("k-center", PICKS - 1)):
+        passes = (1 + 2 + 1 + products) * 4 * math.prod(POINTS)
+        found.append(Course(rule, "select", "literal_select", 0, {"rule": rule}, bytes=passes))
     for ipc in (1, 10, 50):
         images = 10 * ipc * LONG.epochs / LONG.updates(10 * ipc)  # of a step: the last of an epoch may be small
         work = int(STEPS * TRAINING * images * flop(32))
@@ -230,9 +243,6 @@ def paths() -> list[Course]:
     return found
 
 
-Table = Annotated[bool, tyro.conf.arg(name="table")]
-
-
 class Stop(Exception):
     pass
 
@@ -246,7 +256,7 @@ def work(line: Connection, function: str, settings: dict[str, Any], precision: P
         nonlocal start
         if device == "cuda":
             torch.cuda.synchronize()
-        line.send((time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024))
+        line.send((time.perf_counter() - start, peak(torch.device(device))))
         if line.recv() == "stop":
             raise Stop
         start = time.perf_counter()
@@ -296,10 +306,11 @@ class Side:
 def ceilings(device: str) -> dict[str, float]:
     """Operations a second of a matrix product in each precision, and bytes a second of a copy."""
     found = {}
-    for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
-        n = 2048 if device == "cpu" else 8192
+    for name in PRECISIONS[device]:
+        n, dtype = 2048 if device == "cpu" else 8192, torch.bfloat16 if name == "bf16" else torch.float32
         a, b = (torch.randn(n, n, device=device).to(dtype) for _ in range(2))
-        found[name] = 2 * n**3 / best(lambda a=a, b=b: a @ b, device)
+        with full_precision(unless=name == "tf32"):
+            found[name] = 2 * n**3 / best(lambda a=a, b=b: a @ b, device)
     source = torch.empty(2**28, dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
     found["bytes"] = 2 * len(source) / best(lambda: target.copy_(source), device)
@@ -318,8 +329,8 @@ def best(function: Callable[[], Any], device: str, times: int = 5) -> float:
 
 
 def measure(path: Course, device: str, seconds: float) -> list[dict[str, Any]]:
-    """A record for each precision; the literal loop is in fp32 and takes its turns with both."""
-    precisions: tuple[Precision, ...] = ("bf16", "fp32") if path.flop else ("fp32",)
+    """A record for each precision; the literal loop is in fp32 and takes its turns with all."""
+    precisions: tuple[Precision, ...] = PRECISIONS[device] if path.flop else ("fp32",)
     ours = [Side(path.ours, path, precision, device, path.networks) for precision in precisions]
     literal = Side(path.literal, path, "fp32", device)
     sides = [*ours, literal]
@@ -364,8 +375,9 @@ def take_turns(sides: Sequence[Side], seconds: float, most: int = sys.maxsize) -
 
 
 def share(entry: dict[str, Any], records: list[dict[str, Any]]) -> float:
-    """Of the ceiling: the best matrix product that was seen beside any path."""
-    return entry["flop per second"] / max(r["ceilings"]["bf16" if entry["precision"] == "bf16" else "fp32"] for r in records)
+    """Of the ceiling: the best matrix product, or where there is none to do the best copy, that was seen beside any path."""
+    moved = {path.name: path.bytes for path in paths()}[entry["path"]] / entry["seconds"]
+    return (entry["flop per second"] or moved) / max(r["ceilings"][entry["precision"] if entry["flop"] else "bytes"] for r in records)
 
 
 def recorded(out: Path) -> list[dict[str, Any]]:
@@ -382,7 +394,7 @@ def table(out: Path = RESULTS / "cpu.json") -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for r in records:
-        work = (f"{r['flop per second'] / 1e9:.0f}", f"{100 * share(r, records):.0f} %") if r["flop"] else ("", "")
+        work = f"{r['flop per second'] / 1e9:.0f}" if r["flop"] else "", f"{100 * share(r, records):.0f} %"
         memory = f"{r['memory'] / 2**30:.1f}, {r['literal memory'] / 2**30:.1f} GiB"
         cells = (r["path"], r["precision"], f"{r['seconds']:.3g} s", *work, f"{r['ratio']:.1f}", memory)
         lines.append(f"| {' | '.join(cells)} |")
@@ -398,55 +410,114 @@ def pyplot() -> Any:
     return plt
 
 
+COLOURS = {"fp32": "#3b6ea5", "tf32": "#6b9ac4", "bf16": "#d1762f"}
+
+
 def picture(records: list[dict[str, Any]], out: Path) -> None:
     shown = [record for record in records if record["flop"]]
     names = list(dict.fromkeys(record["path"] for record in shown))
+    precisions = sorted({record["precision"] for record in shown})
     figure, axes = pyplot().subplots(figsize=(8, 0.8 + 0.32 * len(names)), layout="constrained")
     for record in shown:
-        y = names.index(record["path"]) + (0.2 if record["precision"] == "bf16" else -0.2)
-        colour = {"fp32": "#3b6ea5", "tf32": "#6b9ac4", "bf16": "#d1762f"}[record["precision"]]
+        height = 0.8 / len(precisions)
+        y = names.index(record["path"]) + 0.4 - height * (precisions.index(record["precision"]) + 0.5)
         width = 100 * share(record, records)
-        axes.barh(y, width, 0.38, color=colour)
+        axes.barh(y, width, 0.95 * height, color=COLOURS[record["precision"]])
         axes.text(width + 1, y, f"{record['ratio']:.1f} ×", va="center", fontsize=7)
     axes.set_yticks(range(len(names)), names, fontsize=8)
     axes.invert_yaxis()
     axes.set_xlim(0, 110)
-    axes.set_xlabel("per cent of a large matrix product (blue fp32, orange bf16)\nbeside: times as fast as the literal loop")
+    axes.set_xlabel("per cent of a large matrix product\nbeside: times as fast as the literal loop")
+    axes.legend([pyplot().Rectangle((0, 0), 1, 1, color=COLOURS[p]) for p in precisions], precisions, loc="lower right", fontsize=8)
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(out, dpi=130)
 
 
-def growth(records: list[dict[str, Any]], out: Path) -> None:
-    """Seconds and memory of an update as classes, images and sides grow; nothing to see in less than a tenfold range of work."""
-    work = [r["flop"] for r in records if r["path"].startswith(("dm, ", "m3d, "))]
-    if not work or max(work) < 10 * min(work):
+AXES = {"classes": 0, "px": 1, "IPC": 2}  # where a path's name has them
+AGAINST = ("bf16", "fp32")
+
+
+def sizes(path: str) -> tuple[str, tuple[int, int, int]]:
+    """`dm, 10 classes, 32 px, IPC 1` as the method, and classes, side and images a class."""
+    method, *numbers = path.split(", ")
+    classes, side, ipc = (int(word) for part in numbers for word in part.split() if word.isdigit())
+    return method, (classes, side, ipc)
+
+
+def series(records: list[dict[str, Any]], axis: str) -> dict[tuple[str, tuple[int, ...]], dict[int, dict[str, dict[str, Any]]]]:
+    """Updates that differ in one size only: by method and the other sizes, then by that size, then by precision.
+
+    Images of 28 pixels are grey and have no place in a series of sides.
+    """
+    found: dict[tuple[str, tuple[int, ...]], dict[int, dict[str, dict[str, Any]]]] = {}
+    for record in records:
+        if record["path"].startswith(("dm, ", "m3d, ")):
+            method, own = sizes(record["path"])
+            at = AXES[axis]
+            if axis != "px" or own[at] != 28:
+                line = found.setdefault((method, own[:at] + own[at + 1 :]), {})
+                line.setdefault(own[at], {})[record["precision"]] = record
+    return {key: dict(sorted(line.items())) for key, line in found.items() if len(line) > 1}
+
+
+def growth(out: Path = RESULTS / "cpu.json") -> str:
+    """How many times as much an update takes from the first to the last of each series, as Markdown."""
+    lines = ["| update | from | to | work × | seconds ×, bf16, fp32 | memory ×, bf16, fp32 |", "|---" * 6 + "|"]
+    records = recorded(out)
+    for axis in AXES:
+        for (method, _), line in series(records, axis).items():
+            small, large = min(line), max(line)
+            first, last = line[small], line[large]
+            fixed = [part for part in first["fp32"]["path"].split(", ")[1:] if axis not in part]
+            work = last["fp32"]["flop"] / first["fp32"]["flop"]
+            ratios = [[last[p][what] / first[p][what] for p in AGAINST] for what in ("seconds", "memory")]
+            told = [", ".join(f"{ratio:.1f}" for ratio in pair) for pair in ratios]
+            lines.append(f"| {', '.join([method, *fixed])} | {small} {axis} | {large} {axis} | {work:.1f} | {' | '.join(told)} |")
+    return "\n".join(lines)
+
+
+def growth_picture(records: list[dict[str, Any]], out: Path) -> None:
+    """Seconds and memory of an update over each size, beside lines along which seconds are as the work."""
+    found = {axis: series(records, axis) for axis in AXES}
+    if not all(found.values()):
         return
-    figure, (left, right) = pyplot().subplots(1, 2, figsize=(9, 3.6), layout="constrained")
-    for method, marker in (("dm", "o"), ("m3d", "s")):
-        for precision, colour in (("fp32", "#3b6ea5"), ("bf16", "#d1762f")):
-            own = [r for r in records if r["path"].startswith(f"{method}, ") and r["precision"] == precision]
-            work = [r["flop"] / 1e12 for r in own]
-            if not own:
-                continue
-            left.scatter(work, [r["seconds"] for r in own], marker=marker, color=colour, label=f"{method}, {precision}")
-            right.scatter(work, [r["memory"] / 2**30 for r in own], marker=marker, color=colour)
-    left.set(xscale="log", yscale="log", xlabel="TFLOP an update", ylabel="seconds an update")
-    right.set(xscale="log", xlabel="TFLOP an update", ylabel="peak memory of the process, GiB")
-    right.set_ylim(bottom=0)
-    left.legend(fontsize=7)
-    for axes in (left, right):
-        axes.spines[["top", "right"]].set_visible(False)
-        for axis in (axes.xaxis, axes.yaxis):
-            axis.set_major_formatter("{x:g}")
-            axis.set_minor_formatter("")
+    figure, panels = pyplot().subplots(2, len(AXES), figsize=(10, 6), layout="constrained", sharey="row")
+    for (axis, lines), (top, bottom) in zip(found.items(), panels.T, strict=True):
+        for (method, _), line in lines.items():
+            for precision in AGAINST:
+                own = [by[precision] for by in line.values()]
+                style = {"color": COLOURS[precision], "marker": "o" if method == "dm" else "s", "markersize": 4, "linewidth": 0.8}
+                top.plot(list(line), [r["seconds"] for r in own], label=f"{method}, {precision}", **style)
+                top.plot(list(line), [own[0]["seconds"] * r["flop"] / own[0]["flop"] for r in own], ":", color="grey", linewidth=0.8)
+                bottom.plot(list(line), [r["memory"] / 2**30 for r in own], **style)
+        top.set(xscale="log", yscale="log")
+        bottom.set(xscale="log", xlabel={"classes": "classes", "px": "side, pixels", "IPC": "images a class"}[axis])
+        for panel in (top, bottom):
+            panel.spines[["top", "right"]].set_visible(False)
+            panel.set_xticks(sorted({size for line in lines.values() for size in line}))
+            panel.xaxis.set_major_formatter("{x:g}")
+            panel.xaxis.set_minor_formatter("")
+    panels[0, 0].set_ylabel("seconds an update\n(dotted: as the work)")
+    panels[1, 0].set_ylim(bottom=0)
+    panels[1, 0].set_ylabel("peak memory of the process, GiB")
+    panels[0, 0].yaxis.set_major_formatter("{x:g}")
+    handles = dict(zip(*reversed(panels[0, -1].get_legend_handles_labels()), strict=True))
+    panels[0, 0].legend(handles.values(), handles.keys(), fontsize=7)
     figure.savefig(out, dpi=130)
 
 
-def main(only: str = "*", device: str = "cpu", seconds: float = 20.0, name: str = "", table_only: Table = False) -> None:
+def main(
+    only: str = "*",
+    device: str = "cpu",
+    seconds: float = 20.0,
+    name: str = "",
+    table_only: Annotated[bool, arg(name="table")] = False,
+    growth_only: Annotated[bool, arg(name="growth")] = False,
+) -> None:
     """`only`: a pattern of path names; `seconds`: of turns for each path; `name`: of the files, by default the device's."""
     out = RESULTS / f"{name or device}.json"
-    if table_only:
-        print(table(out))
+    if table_only or growth_only:
+        print(table(out) if table_only else growth(out))
         return
     record = read_json(out) if out.exists() else {"machine": machine(), "paths": []}
     keep_freed_memory()
@@ -460,7 +531,7 @@ def main(only: str = "*", device: str = "cpu", seconds: float = 20.0, name: str 
             print(f"{path.name}, {entry['precision']}: {text}", file=sys.stderr, flush=True)
         write_json(out, record)
     picture(recorded(out), out.with_suffix(".png"))
-    growth(recorded(out), out.with_name(f"{out.stem}-growth.png"))
+    growth_picture(recorded(out), out.with_name(f"{out.stem}-growth.png"))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import importlib
 import importlib.util
 import re
 import sys
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -21,21 +22,23 @@ HOME = Path(__file__).parents[1]
 
 
 @pytest.mark.parametrize(
-    "script, page",
+    "script, table, page",
     [
-        ("quality", "README.md"),
-        ("speed", "docs/speed.md"),
-        ("search", "docs/speed.md"),
-        ("race", "docs/speed.md"),
-        ("agreement", "docs/numbers.md"),
-        ("ipm", "docs/discrepancies.md"),
-        ("peeking", "docs/numbers.md"),
+        ("quality", "table", "README.md"),
+        ("quality", "plans", "docs/speed.md"),
+        ("speed", "table", "docs/speed.md"),
+        ("speed", "growth", "docs/speed.md"),
+        ("search", "table", "docs/speed.md"),
+        ("race", "table", "docs/speed.md"),
+        ("agreement", "table", "docs/numbers.md"),
+        ("ipm", "table", "docs/discrepancies.md"),
+        ("peeking", "table", "docs/numbers.md"),
     ],
 )
-def test_a_table_is_what_the_results_hold(script, page, monkeypatch):
+def test_a_table_is_what_the_results_hold(script, table, page, monkeypatch):
     monkeypatch.syspath_prepend(HOME / "benchmarks")
-    held = importlib.import_module(script).table()
-    shown = re.search(rf"benchmarks/{script}.py --table -->\n(.*?)<!-- end -->", (HOME / page).read_text(), re.DOTALL)
+    held = getattr(importlib.import_module(script), table)()
+    shown = re.search(rf"benchmarks/{script}.py --{table} -->\n(.*?)<!-- end -->", (HOME / page).read_text(), re.DOTALL)
     assert shown and shown[1].strip() == held
 
 
@@ -49,6 +52,22 @@ def test_what_was_measured_is_what_is_shipped(monkeypatch):
         for made in quality.read_json(path)["condensation"] if path.exists() else []:
             measured = {key: value for key, value in made["hyperparameters"].items() if key in today}
             assert measured.items() <= today.items(), cell.name
+
+
+def test_what_a_gpu_is_to_measure_can_be_asked_for(monkeypatch):
+    monkeypatch.syspath_prepend(HOME / "benchmarks")
+    gpu = importlib.import_module("gpu")
+    for cell in gpu.CELLS:
+        settings = {key: value for key, value in cell.settings.items() if key != "published"}
+        assert resolve(cell.method, cell.data, cell.ipc, settings, published=True).method
+    commands = gpu.pieces(HOME)
+    assert all(Path(command[0]).is_file() for name, command in commands.items() if name != "tests")
+    assert {path.name for path in gpu_paths(commands)} == {path.name for path in importlib.import_module("speed").paths()}
+
+
+def gpu_paths(commands):
+    paths = importlib.import_module("speed").paths()
+    return [path for command in commands.values() for path in paths if "--only" in command and fnmatch(path.name, command[-1])]
 
 
 def test_nothing_is_faster_than_the_machine(monkeypatch):
