@@ -3,8 +3,8 @@
     python benchmarks/streaming.py [--counts 50000 500000] [--side 32] [--folder DIR]
 
 Each set is made in a temporary folder (of DIR), and each measurement is a process of its own. A sample is cold where none of
-the files is in the memory. What is loaded was just written and may be there: the first load's time is that of measuring the
-set, not of the disk. Writes `results/speed/streaming.json` with machine and commit.
+the files is in the memory, and so are the first updates of M3D. What is loaded was just written and may be there: the first
+load's time is that of measuring the set, not of the disk. Writes `results/speed/streaming.json` with machine and commit.
 """
 
 import json
@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -27,10 +28,12 @@ from torch import Tensor
 
 from attar.data import load_data
 from attar.files import write_json
+from attar.methods.m3d import M3D
 from attar.rng import Rng
+from attar.run import Run
 from attar.task import Task
 
-CLASSES, TEST, DRAWN, REPEATS = 10, 1000, 64, 5
+CLASSES, TEST, DRAWN, REPEATS, UPDATES = 10, 1000, 64, 5, 12
 
 
 def make(folder: Path, count: int, side: int) -> None:
@@ -58,9 +61,18 @@ def measure(folder: Path, kind: str) -> dict[str, Any]:
         del task  # what a process has mapped and read is not dropped
         record["cold"] = median(cold(folder, rng, Task.sample) for rng in asked)
         record["cold, page after page"] = median(cold(folder, rng, unfetched) for rng in asked)
+        drop(folder)
         task = load()
+    record["update"] = update(task)
     warm = [[timed(partial(task.sample, range(CLASSES), DRAWN, rng))[1] for _ in range(2)][1] for rng in asked]
     return record | {"warm": median(warm), "MiB": {"start": before, "loaded": loaded, "sampled": memory()}}
+
+
+def update(task: Task) -> float:
+    """Of M3D at one image a class, with real images drawn afresh each time."""
+    ends: list[float] = []
+    M3D(updates=UPDATES, batch_real=DRAWN)(task, 1, Run(Rng.of(0), progress=lambda *_: ends.append(time.perf_counter())))
+    return median(end - start for start, end in pairwise(ends))
 
 
 def cold(folder: Path, rng: Rng, sample: Callable[[Task, Sequence[int], int, Rng], Tensor]) -> float:

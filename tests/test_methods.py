@@ -124,10 +124,11 @@ def test_pairs_lie_between_their_ends(exact):
 def test_pretrained_networks_are_shared_and_announced_once(caplog):
     task = toy(seed=5)  # other tests share networks of the usual one
     first = pretrained(task, Run(Rng.of(0)), 2, 1)
-    assert "first 2 networks are trained for 1 epochs" in caplog.text
+    flop = 2 * 3 * len(task.train.y) * task.network.flop(task.shape)
+    assert f"networks to train first: 2, epochs of each: 1 ({flop / 1e12:.3g} TFLOP)" in caplog.text
     caplog.clear()
     again = pretrained(task, Run(Rng.of(9)), 3, 1)
-    assert "first 1 networks" in caplog.text
+    assert "networks to train first: 1" in caplog.text
     for (a, b), (c, d) in zip(first, again, strict=False):
         assert torch.equal(a.params["head.weight"], c.params["head.weight"]) and torch.equal(
             b.params["head.weight"], d.params["head.weight"]

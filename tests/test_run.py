@@ -1,11 +1,13 @@
 import pytest
 import torch
 
+from attar.discrepancies import DISCREPANCIES
 from attar.methods.dm import DM
 from attar.methods.m3d import M3D
 from attar.network import network
 from attar.rng import Rng
-from attar.run import Run, default_precision, eager_flops, evenly, sliced, worth_compiling
+from attar.run import Run, default_precision, eager_flops, evenly, full_precision, sliced, worth_compiling
+from attar.stages import pretrained
 
 CPU = torch.device("cpu")
 
@@ -74,6 +76,23 @@ def test_low_precision_stays_inside():
     assert torch.nn.functional.cosine_similarity(low.flatten(), exact.flatten(), 0) > 0.999
     scores, _ = Run(Rng.of(0), precision="bf16").engine(family.logits, 0)(w, x)
     assert scores.dtype == torch.float32
+
+
+@pytest.mark.parametrize("trained", [False, True])
+@pytest.mark.parametrize("discrepancy", ["mean", "gaussian", "characteristic"])
+@pytest.mark.parametrize("precision", ["bf16", "tf32"])
+def test_low_precision_turns_pixel_gradients_by_a_few_per_cent(precision, discrepancy, trained, task):
+    """The bound of docs/numbers.md. On a CPU tf32 is fp32."""
+    w, slopes = pretrained(task, Run(Rng.of(0)), 1, 5)[0][trained], []
+    x, r = (task.sample(range(3), n, Rng.of(n)) for n in (4, 20))
+    for kind in ("fp32", precision):
+        engine = Run(Rng.of(0), precision=kind).engine(task.network.features, 0)
+        images = x.clone().requires_grad_()
+        with full_precision(unless=kind == "tf32"):
+            synthetic, real = (engine(w, batch.flatten(0, 1)).unflatten(0, batch.shape[:2]) for batch in (images, r))
+            DISCREPANCIES[discrepancy](synthetic, real.detach(), Rng.of(3)).sum().backward()
+        slopes.append(images.grad)
+    assert (slopes[1] - slopes[0]).norm() < 0.1 * slopes[0].norm()
 
 
 def test_default_precision_is_what_the_hardware_has():

@@ -36,7 +36,7 @@ def pretrained(task: Task, run: Run, count: int, epochs: int) -> list[tuple[Weig
     if missing and not run.rehearsal:
         kept = f"; runs to come find them in {cache_folder()}" if task.network.key else ""
         logging.getLogger("attar").warning(
-            f"first {missing} networks are trained for {epochs} epochs ({missing * flop / 1e12:.3g} TFLOP){kept}"
+            f"networks to train first: {missing}, epochs of each: {epochs} ({missing * flop / 1e12:.3g} TFLOP){kept}"
         )
     return [(task.network.init(rng.fold("network")), cached(task, run, pretraining(epochs), rng)) for rng in map(network_rng, range(count))]
 
