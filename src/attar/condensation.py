@@ -89,7 +89,7 @@ def plan(
     compile: Compile = "auto",
     **settings: Any,
 ) -> Plan:
-    """What `condense` with the same arguments will cost, from about two seconds of doing it; nothing is written.
+    """What `condense` with the same arguments will cost, from about two seconds of doing it; nothing is kept.
 
     Raises `ValueError` for input that cannot be condensed as asked.
     """

@@ -96,15 +96,15 @@ def forecast(method: Method, task: Task, ipc: int, run: Run) -> Plan:
     values = ipc * len(run.shard(task)) * task.train.x[0].numel()
     # float32 images, and about a byte a value in each of two pictures, decoded; in the checkpoint images, their moments and the state
     disk = values * 4 + values * settings.get("factor", 1) ** 2 * 2
-    if kept is not None:
+    if "updates" in settings:
         disk += values * 4 * (3 if "adam" in settings.get("optimiser", "sgd") else 2) + kept
     return Plan(flop, seconds, peak(run.device), disk, compiles)
 
 
-def state(checkpoint: Path) -> int | None:
-    """Bytes in a checkpoint besides the images and the optimiser; `None` where a method keeps none."""
+def state(checkpoint: Path) -> int:
+    """Bytes in a checkpoint, where the trial came so far as to write one, besides the images and the optimiser."""
     if not checkpoint.exists():
-        return None
+        return 0
     tensors, _ = read_tensors(checkpoint)
     return sum(tensor.nbytes for name, tensor in tensors.items() if name.startswith("learned.state."))
 
