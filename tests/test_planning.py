@@ -1,5 +1,7 @@
 """What a plan counts is what a run does; how long it takes is measured elsewhere."""
 
+import itertools
+
 import pytest
 
 from attar import planning as module
@@ -20,6 +22,14 @@ def brief(monkeypatch):
     monkeypatch.setattr(module, "CALIBRATION", 0.0)
 
 
+@pytest.fixture
+def clock(monkeypatch):
+    """Seconds at which the pace is asked."""
+    times = []
+    monkeypatch.setattr(module.time, "perf_counter", lambda: times.pop(0))
+    return times
+
+
 def test_work_is_counted_by_forwards(task):
     image = task.network.flop(task.shape)
     made = forecast(DM(updates=50, batch_real=8), task, 2, Run(Rng.of(0)))
@@ -35,10 +45,9 @@ def test_what_takes_long_is_compiled(task):
     assert "compiled" in str(long) and "TFLOP" in str(long)
 
 
-def test_the_pace_is_that_of_the_updates_after_the_first(monkeypatch):
-    times = iter([10.0, 10.5, 13.0])
+def test_the_pace_is_that_of_the_updates_after_the_first(monkeypatch, clock):
+    clock += [10.0, 10.5, 13.0]
     monkeypatch.setattr(module, "CALIBRATION", 2.0)
-    monkeypatch.setattr(module.time, "perf_counter", lambda: next(times))
     pace = Pace()
     pace(1, 100, 0.0)
     pace(2, 100, 0.0)
@@ -47,10 +56,20 @@ def test_the_pace_is_that_of_the_updates_after_the_first(monkeypatch):
     assert pace.rest == pytest.approx(93 / 2)  # six updates in three seconds
 
 
-def test_the_pace_is_that_of_whole_cycles(monkeypatch):
-    times = iter([0.0, 1.0, 1.5, 2.0, 4.0])
+@pytest.mark.parametrize("seconds, seen", [([0.1, 0.1, 0.1, 0.1], 3), ([0.1, 0.9, 0.1, 0.9, 0.1], 4)])
+def test_updates_that_differ_are_watched_for_longer(monkeypatch, clock, seconds, seen):
+    clock += itertools.accumulate(seconds, initial=0.0)
+    monkeypatch.setattr(module, "CALIBRATION", 0.25)
+    pace, done = Pace(), 0
+    with pytest.raises(Enough):
+        for done in range(1, len(seconds) + 2):
+            pace(done, 100, 0.0)
+    assert done == seen + 1
+
+
+def test_the_pace_is_that_of_whole_cycles(monkeypatch, clock):
+    clock += [0.0, 1.0, 1.5, 2.0, 4.0]
     monkeypatch.setattr(module, "CALIBRATION", 1.2)
-    monkeypatch.setattr(module.time, "perf_counter", lambda: next(times))
     pace = Pace(cycle=4)
     for done in (1, 2, 3, 4):
         pace(done, 101, 0.0)

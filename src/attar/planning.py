@@ -2,10 +2,12 @@
 
 import contextlib
 import dataclasses
+import statistics
 import sys
 import tempfile
 import time
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -51,27 +53,31 @@ class Enough(Exception):
 class Pace:
     """Progress that stops a run after `CALIBRATION` seconds, not counting the first update, and knows the rest.
 
-    It waits, but not for long, until a whole number of `cycle` updates has been seen: the first of a network's may cost more.
+    It waits, but not for long, until a whole number of `cycle` updates has been seen, the first of which may cost more; or where there
+    are no cycles, until updates that differ have told their mean to a fifth.
     """
 
     def __init__(self, cycle: int = 1) -> None:
         self.cycle = cycle
         self.rest = 0.0
-        self.stage = self.last = 0  # networks that are trained first begin to count anew, and so do the updates after them
-        self.first: tuple[int, float] | None = None
+        self.stage = 0  # networks that are trained first begin to count anew, and so do the updates after them
+        self.seen: list[tuple[int, float]] = []
 
     def __call__(self, done: int, total: int, loss: float) -> None:
-        now = time.perf_counter()
-        if done <= self.last:
-            self.stage, self.first = self.stage + 1, None
-        self.last = done
-        if self.first is None:
-            self.first = done, now
-            return
-        updates, seconds = done - self.first[0], now - self.first[1]
-        if seconds > CALIBRATION and (updates % self.cycle == 0 or seconds > 5 * CALIBRATION):
-            self.rest = seconds / updates * (total - done)
+        if self.seen and done <= self.seen[-1][0]:
+            self.stage, self.seen = self.stage + 1, []
+        self.seen.append((done, time.perf_counter()))
+        (first, start), (_, now) = self.seen[0], self.seen[-1]
+        if now - start > CALIBRATION and (self.steady or now - start > 5 * CALIBRATION):
+            self.rest = (now - start) / (done - first) * (total - done)
             raise Enough
+
+    @property
+    def steady(self) -> bool:
+        if self.cycle > 1:
+            return (self.seen[-1][0] - self.seen[0][0]) % self.cycle == 0
+        spans = [(later - earlier) / (n - m) for (m, earlier), (n, later) in pairwise(self.seen)]
+        return len(spans) > 1 and statistics.stdev(spans) < 0.2 * statistics.fmean(spans) * len(spans) ** 0.5
 
 
 def forecast(method: Method, task: Task, ipc: int, run: Run) -> Plan:
