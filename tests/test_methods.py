@@ -336,6 +336,15 @@ def test_what_a_discrepancy_cannot_compare_is_refused_before_networks_are_traine
         DANCE(discrepancy="moments", factor=1, epochs=10**6)(task, 1, Run(Rng.of(0)))
 
 
+@pytest.mark.parametrize("draw, alike", [("shared", True), ("class", False)])
+def test_classes_may_share_an_augmentation(draw, alike, exact):
+    matching = Matching.of(DM(updates=1, batch_real=4, augment="crop", draw=draw), exact, 1, Run(Rng.of(0)))
+    with torch.no_grad():
+        matching.syn.images[:] = matching.syn.images[0].clone()
+    shown = matching._shown(range(3), matching.view(Rng.of(1)))
+    assert all(torch.equal(shown[0], other) for other in shown[1:]) == alike
+
+
 def test_the_first_images_again_and_again(exact):
     first = Matching.of(DANCE(updates=1, batch_real=5, real="first", factor=1), exact, 1, Run(Rng.of(0)))
     views = [first.view(Rng.of(i)).indices for i in range(2)]
