@@ -31,10 +31,10 @@ def herd(f: Float[Tensor, "n d"], m: int) -> Int[Tensor, " m"]:
     With g = f − μ that is ‖Σ g_picked + g_j‖, whose square is, but for a constant, ‖g_j‖² + 2 ⟨g_j, Σ g_picked⟩.
     """
     g = f - f.mean(0)
-    score, total = g.square().sum(1), torch.zeros_like(g[0])
+    score, total = torch.linalg.vector_norm(g, dim=1).square(), torch.zeros_like(g[0])
     picked: list[int] = []
     for _ in range(m):
-        picked.append(int(torch.addmv(score, g, total, alpha=2).argmin()))
+        picked.append(int((score + 2 * (g @ total)).argmin()))
         score[picked[-1]] = torch.inf
         total += g[picked[-1]]
     return torch.tensor(picked, device=f.device)

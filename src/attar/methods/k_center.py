@@ -31,11 +31,11 @@ def farthest_first(f: Float[Tensor, "n d"], m: int) -> Int[Tensor, " m"]:
     Squared distances are expanded, so that a pick takes one product of f and a vector; what cancels is far from the farthest.
     """
     g = f - f.mean(0)
-    norm = g.square().sum(1)
+    norm = torch.linalg.vector_norm(g, dim=1).square()  # without a copy of g
     picked = [int(norm.argmin())]
     distance = torch.full_like(norm, torch.inf)
     for _ in range(m - 1):
-        distance = torch.minimum(distance, torch.addmv(norm + norm[picked[-1]], g, g[picked[-1]], alpha=-2).clamp_min(0))
+        distance = torch.minimum(distance, (norm + norm[picked[-1]] - 2 * (g @ g[picked[-1]])).clamp_min(0))
         distance[picked[-1]] = -torch.inf  # never twice, also among equal images
         picked.append(int(distance.argmax()))
     return torch.tensor(picked, device=f.device)
