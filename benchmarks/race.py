@@ -1,14 +1,16 @@
-"""All methods for the same time on the same machine: accuracy over seconds, on a tenth of the training images held out.
+"""All methods on the same machine, learning for the same time: accuracy over seconds, on a tenth of the training images held out.
 
     python benchmarks/race.py mnist --root DATA --ipc 1 [--seconds 30 60 120 240] [--only m3d]
     python benchmarks/race.py --table                            # what is there, as Markdown
     python benchmarks/race.py --choose                           # make the winners what attar takes where no method is named
 
 Each method makes, with its recipe, as many updates as fit into the time at a pace measured first; selections take the time they take.
-Networks that a method trains beforehand count: their seconds are the method's, whoever trained them. Writes
+Networks that a method trains beforehand come on top: their seconds are the method's, whoever trained them. Writes
 `results/race/DATA-ipcN.json` and a picture beside it; what is there already is skipped.
 """
 
+import math
+import statistics
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -81,13 +83,17 @@ def winners() -> str:
 
 def picture(record: dict[str, Any], out: Path) -> None:
     figure, axes = pyplot().subplots(figsize=(7, 4), layout="constrained")
+    ends: dict[tuple[int, int], list[tuple[str, float, float]]] = {}  # those at one place share a label
     for method in dict.fromkeys(entry["method"] for entry in record["found"]):
-        runs = [entry for entry in record["found"] if entry["method"] == method]
-        (line,) = axes.plot([max(1.0, run["seconds"]) for run in runs], [mean(run) for run in runs], marker="o", markersize=4)
-        axes.annotate(
-            method, (max(1.0, runs[-1]["seconds"]), mean(runs[-1])), (5, 0), textcoords="offset points", fontsize=8, color=line.get_color()
-        )
+        course = [(max(1.0, entry["seconds"]), mean(entry)) for entry in record["found"] if entry["method"] == method]
+        axes.plot(*zip(*course, strict=True), marker="o", markersize=4)
+        x, y = course[-1]
+        ends.setdefault((round(8 * math.log10(x)), round(y)), []).append((method, x, y))
+    for together in ends.values():
+        names, xs, ys = zip(*together, strict=True)
+        axes.annotate(", ".join(names), (max(xs), statistics.fmean(ys)), (6, 0), textcoords="offset points", fontsize=8, va="center")
     axes.set(xscale="log", xlabel="seconds of condensation", ylabel="accuracy on held-out training images, %")
+    axes.xaxis.set_major_formatter("{x:g}")
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(out, dpi=130)
 
