@@ -80,8 +80,16 @@ def test_nothing_is_faster_than_the_machine(monkeypatch):
 
 
 def test_what_is_taken_by_default_won_its_race(monkeypatch):
+    """In which all ran with today's recipes, for as many updates as there was time for."""
     monkeypatch.syspath_prepend(HOME / "benchmarks")
     race = importlib.import_module("race")
+    for path in race.RESULTS.glob("*.json"):
+        record = race.read_json(path)
+        for entry in record["found"]:
+            own = entry["hyperparameters"]
+            settings = {"updates": own["updates"]} if "updates" in own else {key: own[key] for key in race.TRAINED if key in own}
+            today = resolve(entry["method"], record["data"], record["ipc"], settings).hyperparameters
+            assert {key: value for key, value in own.items() if key in today}.items() <= today.items(), entry["method"]
     assert race.WINNERS.read_text() == race.winners()
     for budgets in winners().values():
         assert all(int(ipc) > 0 and best["method"] in names() and best["why"] for ipc, best in budgets.items())
