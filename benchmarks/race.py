@@ -83,13 +83,14 @@ def winners() -> str:
 
 def picture(record: dict[str, Any], out: Path) -> None:
     figure, axes = pyplot().subplots(figsize=(7, 4), layout="constrained")
-    ends: dict[tuple[int, int], list[tuple[str, float, float]]] = {}  # those at one place share a label
+    ends: list[list[tuple[str, float, float]]] = []  # those at one place share a label
     for method in dict.fromkeys(entry["method"] for entry in record["found"]):
         course = [(max(1.0, entry["seconds"]), mean(entry)) for entry in record["found"] if entry["method"] == method]
         axes.plot(*zip(*course, strict=True), marker="o", markersize=4)
-        x, y = course[-1]
-        ends.setdefault((round(8 * math.log10(x)), round(y)), []).append((method, x, y))
-    for together in ends.values():
+        end = (method, *course[-1])
+        near = [group for group in ends if abs(math.log10(group[0][1] / end[1])) < 0.1 and abs(group[0][2] - end[2]) < 1.5]
+        near[0].append(end) if near else ends.append([end])
+    for together in ends:
         names, xs, ys = zip(*together, strict=True)
         axes.annotate(", ".join(names), (max(xs), statistics.fmean(ys)), (6, 0), textcoords="offset points", fontsize=8, va="center")
     axes.set(xscale="log", xlabel="seconds of condensation", ylabel="accuracy on held-out training images, %")
