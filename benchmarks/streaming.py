@@ -61,11 +61,14 @@ def measure(folder: Path, kind: str) -> dict[str, Any]:
         del task  # what a process has mapped and read is not dropped
         record["cold"] = median(cold(folder, rng, Task.sample) for rng in asked)
         record["cold, page after page"] = median(cold(folder, rng, unfetched) for rng in asked)
+        task = load()
+    warm = [[timed(partial(task.sample, range(CLASSES), DRAWN, rng))[1] for _ in range(2)][1] for rng in asked]
+    record |= {"warm": median(warm), "MiB": {"start": before, "loaded": loaded, "sampled": memory()}}
+    if kind == "mapped":
+        del task
         drop(folder)
         task = load()
-    record["update"] = update(task)
-    warm = [[timed(partial(task.sample, range(CLASSES), DRAWN, rng))[1] for _ in range(2)][1] for rng in asked]
-    return record | {"warm": median(warm), "MiB": {"start": before, "loaded": loaded, "sampled": memory()}}
+    return record | {"update": update(task)}
 
 
 def update(task: Task) -> float:
