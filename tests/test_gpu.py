@@ -6,6 +6,7 @@ import pytest
 import torch
 from conftest import toy
 from test_conformance import LEARNED, small
+from test_run import turned
 
 import attar
 from attar.rng import Rng
@@ -44,6 +45,12 @@ def test_resumed_equals_uninterrupted(method, tmp_path):
     whole, parts = (method(task, 2, Run(Rng.of(0), folder, device=CUDA)).images for folder in (None, tmp_path))
     assert torch.equal(whole, parts)
     assert len([json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]) == 12
+
+
+@pytest.mark.parametrize("trained", [False, True])
+@pytest.mark.parametrize("precision", ["tf32", "bf16"])
+def test_low_precision_turns_pixel_gradients_by_a_few_per_cent(precision, trained):
+    assert turned(precision, "gaussian", trained, toy().to(CUDA)) < 0.1
 
 
 @pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])

@@ -80,19 +80,23 @@ def test_low_precision_stays_inside():
 
 @pytest.mark.parametrize("trained", [False, True])
 @pytest.mark.parametrize("discrepancy", ["mean", "gaussian", "characteristic"])
-@pytest.mark.parametrize("precision", ["bf16", "tf32"])
-def test_low_precision_turns_pixel_gradients_by_a_few_per_cent(precision, discrepancy, trained, task):
-    """The bound of docs/numbers.md. On a CPU tf32 is fp32."""
-    w, slopes = pretrained(task, Run(Rng.of(0)), 1, 5)[0][trained], []
+def test_bf16_turns_pixel_gradients_by_a_few_per_cent(discrepancy, trained, task):
+    """The bound of docs/numbers.md."""
+    assert 0 < turned("bf16", discrepancy, trained, task) < 0.1
+
+
+def turned(precision, discrepancy, trained, task):
+    """How far the gradient of the pixels is from that of fp32, in parts of its length."""
+    w, slopes = pretrained(task, Run(Rng.of(0), device=task.device), 1, 5)[0][trained], []
     x, r = (task.sample(range(3), n, Rng.of(n)) for n in (4, 20))
     for kind in ("fp32", precision):
-        engine = Run(Rng.of(0), precision=kind).engine(task.network.features, 0)
+        engine = Run(Rng.of(0), device=task.device, precision=kind).engine(task.network.features, 0)
         images = x.clone().requires_grad_()
         with full_precision(unless=kind == "tf32"):
             synthetic, real = (engine(w, batch.flatten(0, 1)).unflatten(0, batch.shape[:2]) for batch in (images, r))
             DISCREPANCIES[discrepancy](synthetic, real.detach(), Rng.of(3)).sum().backward()
         slopes.append(images.grad)
-    assert (slopes[1] - slopes[0]).norm() < 0.1 * slopes[0].norm()
+    return (slopes[1] - slopes[0]).norm() / slopes[0].norm()
 
 
 def test_default_precision_is_what_the_hardware_has():

@@ -40,12 +40,12 @@ def list_recipes() -> Iterator[tuple[str, str]]:
         yield f"{method}/{data}", content.get("about", "")
         differences: dict[str, list[str]] = {}
         for ipc in (1, 10, 50):
-            differences.setdefault(beside(method, data, ipc), []).append(str(ipc))
+            differences.setdefault(differing(method, data, ipc), []).append(str(ipc))
         for told, budgets in differences.items():
             yield f"  at {', '.join(budgets)}", told
 
 
-def beside(method: str, data: str, ipc: int) -> str:
+def differing(method: str, data: str, ipc: int) -> str:
     """What a recipe does differently, each value with the published one behind it."""
     ours, published = (resolve(method, data, ipc, {}, published=kind).hyperparameters for kind in (False, True))
     return ", ".join(f"{key} {value} ({published[key]})" for key, value in ours.items() if value != published[key])
