@@ -6,7 +6,7 @@ from attar.methods.dm import DM
 from attar.methods.m3d import M3D
 from attar.network import network
 from attar.rng import Rng
-from attar.run import Run, default_precision, eager_flops, evenly, full_precision, sliced, worth_compiling
+from attar.run import Run, default_precision, eager_flops, evenly, full_precision, lasting, sliced, worth_compiling
 from attar.stages import pretrained
 
 CPU = torch.device("cpu")
@@ -65,6 +65,21 @@ def test_nothing_compiles_twice_for_new_weights(unchecked):
     with torch.compiler.set_stance("fail_on_recompile"):
         scores = [engine(w, x) for w in weights]
     assert torch.equal(scores[0], first) and not torch.equal(scores[1], scores[2])
+
+
+def test_what_a_replayed_graph_returns_outlives_the_next_replay():
+    place = torch.zeros(2)
+
+    def graphed(w, x, *, train):
+        """Like a CUDA graph: every call writes to the same place."""
+        return place.copy_(w * x), {"mean": place[:1]}
+
+    replay, x = lasting(graphed), torch.ones(2, requires_grad=True)
+    results = [replay(w, x.detach(), train=True) for w in (1.0, 2.0)]
+    assert [scores.tolist() for scores, _ in results] == [[1, 1], [2, 2]]
+    assert [buffers["mean"].item() for _, buffers in results] == [1, 2]
+    (lasting(lambda w, x: w * x)(3.0, x).sum()).backward()
+    assert x.grad.tolist() == [3, 3]
 
 
 def test_low_precision_stays_inside():

@@ -17,7 +17,7 @@ from attar.optimise import optimise, with_gradient
 from attar.queue import Queue
 from attar.rng import Rng
 from attar.run import Run, evenly, sliced
-from attar.steps import SCHEDULES, Schedule
+from attar.steps import OPTIMISERS, SCHEDULES, Optimiser, Schedule
 from attar.synthetic import Init, Pixels, Space
 from attar.task import Task
 from attar.windows import Window
@@ -39,6 +39,7 @@ class CAFE:
     updates: int = 20_000
     lr: float = 0.1
     momentum: float = 0.5
+    optimiser: Optimiser = "sgd"
     schedule: Schedule = "halve"
     discrimination: float = 0.01
     window: int = 10
@@ -80,7 +81,7 @@ class CAFE:
                 if epoch + 1 >= self.window and inner.spread > self.inner:
                     break
 
-        opt = torch.optim.SGD(syn.parameters(), self.lr, self.momentum)
+        opt = OPTIMISERS[self.optimiser](syn.parameters(), self.lr, self.momentum)
         schedule = SCHEDULES[self.schedule](self.lr, self.updates)
         state = nn.ModuleDict({"pupil": pupil, "outer": outer})
         return optimise(episode, syn, opt, updates=self.updates, run=run, lr=schedule, state=state).export()
