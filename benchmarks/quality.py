@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # beside other work on the machine, threads that spin cost more than half
+os.environ.setdefault("GOMP_SPINCOUNT", "20000")  # as the command line has it
 
 import torch
 import tyro

@@ -24,7 +24,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Annotated, Any
 
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # who is not at turn must not spin
+os.environ.setdefault("GOMP_SPINCOUNT", "20000")  # as the command line has it: who is not at turn must not spin for long
 
 import torch
 import tyro
@@ -41,7 +41,7 @@ from attar.network import network
 from attar.planning import peak
 from attar.protocol import DSA, PROTOCOLS
 from attar.rng import Rng
-from attar.run import Precision, Run, full_precision, keep_freed_memory, sliced
+from attar.run import GRAPH, Precision, Run, full_precision, keep_freed_memory, sliced
 from attar.task import Examples, Task
 
 RESULTS = HOME / "results" / "speed"
@@ -147,11 +147,11 @@ def features(count: int, pixels: bool, run: Run, tick: Tick) -> None:
     engine = run.engine(task.network.features, 10**18)
     while True:
         if pixels:
-            x.grad = None
-            engine(w, x.requires_grad_()).square().sum().backward()
+            for part in x.split(GRAPH[run.device.type]):
+                engine(w, part.requires_grad_()).square().sum().backward()
         else:
             with torch.no_grad():
-                sliced(lambda part: engine(w, part), x)
+                sliced(lambda part: engine(w, part), x, run.slices(count))
         tick()
 
 

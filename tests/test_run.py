@@ -133,4 +133,4 @@ def test_slices_have_one_shape_and_lose_nothing():
 
 @pytest.mark.parametrize("n, slice", [(2560, 256), (640, 214), (320, 160), (256, 256), (7, 7)])
 def test_even_slices_waste_next_to_nothing(n, slice):
-    assert evenly(n) == slice and -(-n // slice) * slice < n + slice // 50 + 1
+    assert evenly(n, 256) == slice and -(-n // slice) * slice < n + slice // 50 + 1

@@ -116,5 +116,5 @@ class Batch(NamedTuple):
 def predict(network: Network, w: Weights, x: Callable[[slice], Images], n: int, run: Run, size: int = 1000) -> Int[Tensor, " n"]:
     """Predicted labels of `n` images, read `size` at a time; networks in eval mode."""
     logits = run.engine(lambda w, x: network.logits(w, x)[0], 0)
-    parts = [sliced(lambda part: logits(w, part), x(slice(i, min(i + size, n)))) for i in range(0, n, size)]
+    parts = [sliced(lambda part: logits(w, part), x(slice(i, min(i + size, n))), run.slices(size)) for i in range(0, n, size)]
     return torch.cat(parts).argmax(1)

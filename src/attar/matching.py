@@ -19,7 +19,7 @@ from attar.kernels import Other, Sample
 from attar.network import Weights
 from attar.optimise import Average, Episode, optimise
 from attar.rng import Rng
-from attar.run import Run, evenly, sliced
+from attar.run import Run, sliced
 from attar.steps import OPTIMISERS, SCHEDULES, Optimiser, Schedule, once_per_class
 from attar.synthetic import Init, Pixels, Space
 from attar.task import Task
@@ -143,7 +143,7 @@ class Matching:
     def at_once(self) -> int:
         """Real images that pass a network at once: one shape for all chunks."""
         chunks = self.run.chunks(self.syn.classes, self.syn.each)
-        return evenly(self.batch * max(len(part) for chunk in chunks for part in self.run.chunks(chunk, self.batch, graphs=False)))
+        return self.run.slices(self.batch * max(len(part) for chunk in chunks for part in self.run.chunks(chunk, self.batch, graphs=False)))
 
     def episode(self, syn: Pixels, rng: Rng) -> Iterator[Iterator[Float[Tensor, ""]]]:
         """`ipm` updates under the same networks."""

@@ -24,6 +24,8 @@ Compile = Literal["auto", "on", "off"]
 Progress = Callable[[int, int, float], None]
 EAGER_FLOPS = {"cpu": 5e10, "cuda": 1e13}  # a second of eager execution, conservatively; CPU: a thread
 WORTH_COMPILING = 60  # seconds of eager work
+# Images that pass a network at once: on a CPU what its caches hold from one layer to the next, on a GPU what keeps it busy.
+SLICE, GRAPH = {"cpu": 32, "cuda": 2048}, {"cpu": 50, "cuda": 1024}  # without and with a graph
 
 
 def silent(done: int, total: int, loss: float) -> None:
@@ -32,7 +34,9 @@ def silent(done: int, total: int, loss: float) -> None:
 
 @dataclass(frozen=True)
 class Run:
-    """`classes` limits a run to a shard of them; about `chunk` synthetic images share a graph; a `rehearsal` compiles nothing."""
+    """`classes` limits a run to a shard of them; about `chunk` synthetic images share a graph (`None`: as many as suit the device);
+    a `rehearsal` compiles nothing.
+    """
 
     rng: Rng
     folder: Path | None = None
@@ -40,7 +44,7 @@ class Run:
     precision: Precision = "fp32"
     compile: Compile = "auto"
     classes: tuple[int, ...] | None = None
-    chunk: int = 256
+    chunk: int | None = None
     rehearsal: bool = False
     progress: Progress = silent
     engines: dict[str, int] = field(default_factory=dict, compare=False)
@@ -53,10 +57,15 @@ class Run:
 
     def chunks(self, classes: Sequence[int], each: int, graphs: bool = True) -> Iterator[Sequence[int]]:
         """Classes with `each` images, in equal groups of at most `chunk` images, or of one class; eight times as many without a graph."""
-        groups = -(-len(classes) // max(1, (1 if graphs else 8) * self.chunk // each))
+        most = (self.chunk or GRAPH[self.device.type]) * (1 if graphs else 8)
+        groups = -(-len(classes) // max(1, most // each))
         size = -(-len(classes) // groups)
         for i in range(0, len(classes), size):
             yield classes[i : i + size]
+
+    def slices(self, n: int) -> int:
+        """Of how many images each the slices are in which `n` of them pass a network without a graph."""
+        return evenly(n, SLICE[self.device.type])
 
     def engine(self, function: Callable[..., Any], flop: int) -> Callable[..., Any]:
         """`function(weights, images)` in this run's precision, compiled if `flop`, all the work ahead, is worth it.
@@ -164,12 +173,12 @@ def eager_flops(device: torch.device) -> float:
     return EAGER_FLOPS[device.type] * (torch.get_num_threads() if device.type == "cpu" else 1)
 
 
-def evenly(n: int, most: int = 256) -> int:
+def evenly(n: int, most: int) -> int:
     """The size of as few equal slices of `n` rows as hold at most `most` each."""
     return -(-n // -(-n // most))
 
 
-def sliced(function: Callable[[Tensor], Tensor], x: Tensor, size: int = 256) -> Tensor:
+def sliced(function: Callable[[Tensor], Tensor], x: Tensor, size: int) -> Tensor:
     """`function` over slices of `size` rows, the last one filled up, so that a compiled function meets one shape."""
     parts = []
     for part in x.split(size):

@@ -37,13 +37,14 @@ def embedding(task: Task, run: Run, space: Space, epochs: int) -> Callable[[Int[
     flop = len(task.train.y) * task.network.flop(task.shape)
     if space == "random":
         w, features = task.network.init(run.rng.fold("network")), run.engine(partial(task.network.features, train=True), flop)
+        size = 256  # what batch statistics are of, where the network has them
     else:
-        w, features = trained(task, run, epochs), run.engine(task.network.features, flop)
+        w, features, size = trained(task, run, epochs), run.engine(task.network.features, flop), run.slices(1024)
 
     @torch.no_grad()
     def embed(members: Int[Tensor, " n"]) -> Float[Tensor, "n d"]:
         parts = members.split(1024)
         with run.rng.fold("network's own").scope(run.device):  # dropout takes no generator
-            return torch.cat([sliced(lambda x: features(w, x), task.images(part)) for part in parts])
+            return torch.cat([sliced(lambda x: features(w, x), task.images(part), size) for part in parts])
 
     return embed

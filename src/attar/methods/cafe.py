@@ -16,7 +16,7 @@ from attar.network import Network, Weights
 from attar.optimise import optimise, with_gradient
 from attar.queue import Queue
 from attar.rng import Rng
-from attar.run import Run, evenly, sliced
+from attar.run import Run, sliced
 from attar.steps import OPTIMISERS, SCHEDULES, Optimiser, Schedule
 from attar.synthetic import Init, Pixels, Space
 from attar.task import Task
@@ -141,7 +141,7 @@ class Alignment:
         indices, right = self.task.indices(range(len(self.task.classes)), self.settings.query, rng), 0
         for chunk in self.run.chunks(range(len(indices)), self.settings.query, graphs=False):
             x = self.task.images(indices[list(chunk)]).flatten(0, 1)
-            found = sliced(lambda part: self.scores(w, part)[0], x, evenly(len(x))).argmax(1)
+            found = sliced(lambda part: self.scores(w, part)[0], x, self.run.slices(len(x))).argmax(1)
             right += (found.unflatten(0, (len(chunk), -1)).cpu() == torch.tensor(chunk)[:, None]).sum().item()
         return right / indices.numel()
 
