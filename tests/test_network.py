@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from attar.architectures import MLP, ConvNet
-from attar.architectures.convnet import default_depth
+from attar.architectures.convnet import Pool, default_depth
 from attar.network import Network, network
 from attar.rng import Rng
 
@@ -29,6 +29,23 @@ def test_convnet_has_the_literatures_size_and_cost(shape, classes, parameters, f
 @pytest.mark.parametrize("side, depth", [(8, 2), (16, 2), (28, 3), (32, 3), (64, 4), (128, 5), (4, 2), (2, 1)])
 def test_depth_follows_the_side(side, depth):
     assert default_depth(side) == depth
+
+
+@pytest.mark.parametrize("sides", [(4, 4), (7, 4), (6, 9)])
+def test_pooling_is_torchs_there_and_back(sides):
+    x = torch.randn(2, 3, *sides, dtype=torch.float64, requires_grad=True)
+    found = [torch.autograd.grad((y := pool(x)).square().sum(), x)[0] for pool in (Pool(), nn.AvgPool2d(2))]
+    torch.testing.assert_close(Pool()(x), nn.AvgPool2d(2)(x))
+    torch.testing.assert_close(*found)
+    assert y.shape[2:] == tuple(side // 2 for side in sides)
+
+
+def test_images_of_28_pixels_enter_with_padding_3():
+    module, x = ConvNet((1, 28, 28), 10).double(), torch.randn(2, 1, 28, 28, dtype=torch.float64)
+    convolution, *rest = module.body[0]
+    literal = nn.Sequential(*rest)(nn.functional.conv2d(x, convolution.weight, convolution.bias, padding=3))
+    torch.testing.assert_close(module.body[0](module.enlarged(x)), literal)
+    assert literal.shape == (2, 128, 16, 16)
 
 
 def test_starts_as_torch_starts():

@@ -19,6 +19,12 @@ def test_chunks_and_shards():
     assert [list(c) for c in run.chunks(range(3), 8)] == [[0], [1], [2]]
 
 
+def test_graphs_and_slices_suit_the_device():
+    cpu, gpu = (Run(Rng.of(0), device=torch.device(kind)) for kind in ("cpu", "cuda"))
+    assert [cpu.slices(n) for n in (2560, 100, 7)] == [32, 25, 7] and gpu.slices(2560) == 1280
+    assert [len(list(run.chunks(range(10), 40))) for run in (cpu, gpu)] == [10, 1]
+
+
 def test_compiling_is_for_long_work():
     minute = int(60 * eager_flops(CPU))
     assert not worth_compiling(minute - 1, CPU)

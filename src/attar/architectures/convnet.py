@@ -2,6 +2,7 @@
 
 import math
 
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -25,15 +26,15 @@ class ConvNet(nn.Module):
         super().__init__()
         channels, *sides = shape
         depth = depth or default_depth(min(sides))
-        padding = 3 if sides == [28, 28] else 1
-        height, breadth = (side + 2 * (padding - 1) for side in sides)
-        blocks = [block(channels if i == 0 else width, width, padding if i == 0 else 1, norm) for i in range(depth)]
+        self.border = 2 if sides == [28, 28] else 0
+        height, breadth = (side + 2 * self.border for side in sides)
+        blocks = [block(channels if i == 0 else width, width, norm) for i in range(depth)]
         self.body = nn.Sequential(*blocks, nn.Flatten())
         self.head = nn.Linear(width * (height >> depth) * (breadth >> depth), classes)
 
     def layers(self, x: Float[Tensor, "n c h w"]) -> list[Tensor]:
         """What leaves the ReLU of each block, and the features."""
-        found = []
+        x, found = self.enlarged(x), []
         for block in list(self.body)[:-1]:
             *first, pool = block.children()
             for layer in first:
@@ -43,11 +44,15 @@ class ConvNet(nn.Module):
         return [*found, x.flatten(1)]
 
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k"]:
-        return self.head(self.body(x))
+        return self.head(self.body(self.enlarged(x)))
+
+    def enlarged(self, x: Float[Tensor, "n c h w"]) -> Tensor:
+        """With a border of zeros that makes up for the padding of 3, with which oneDNN takes thirty times as long for a bias's gradient."""
+        return F.pad(x, [self.border] * 4) if self.border else x
 
 
-def block(channels: int, width: int, padding: int, norm: str) -> nn.Sequential:
-    layers = [nn.Conv2d(channels, width, 3, padding=padding), normalisation(norm, width), nn.ReLU(), Pool()]
+def block(channels: int, width: int, norm: str) -> nn.Sequential:
+    layers = [nn.Conv2d(channels, width, 3, padding=1), normalisation(norm, width), nn.ReLU(), Pool()]
     return nn.Sequential(*layers)
 
 

@@ -1,0 +1,79 @@
+"""How many images should pass a network at once on a CPU, and how long its threads should wait for work before they sleep.
+
+    python benchmarks/slices.py
+    python benchmarks/slices.py --table                         # what is there, as Markdown
+
+Rates of the compiled ConvNet in bf16 over 320 images of 32 pixels, in slices of each size, without a graph and with the gradient of
+the pixels; best of some turns. Each way of waiting has a process of its own, since threads learn it when they start.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from typing import Annotated
+
+import torch
+import tyro
+from quality import HOME, commit, machine
+from speed import best, flop
+from tyro.conf import arg
+
+from attar.files import read_json, write_json
+from attar.network import network
+from attar.rng import Rng
+from attar.run import Run, keep_freed_memory
+
+OUT = HOME / "results" / "speed" / "slices.json"
+IMAGES, SIZES = 320, (8, 16, 32, 48, 64, 160, 320)
+SPINS = {"sleep at once": "0", "spin briefly": "20000", "spin": "10000000000"}  # GOMP_SPINCOUNT
+
+
+def rates(size: int) -> list[float]:
+    """GFLOP/s without a graph and with the gradient of the pixels."""
+    family = network("convnet", (3, 32, 32), 10)
+    w, x = family.init(Rng.of(0)), torch.randn(IMAGES, 3, 32, 32)
+    engine = Run(Rng.of(0), precision="bf16", compile="on").engine(family.features, 0)
+
+    @torch.no_grad()
+    def forward() -> None:
+        for part in x.split(size):
+            engine(w, part)
+
+    def gradient() -> None:
+        for part in x.split(size):
+            engine(w, part.detach().requires_grad_()).square().sum().backward()
+
+    found = []
+    for passes, function in ((1, forward), (2, gradient)):
+        best(function, "cpu", 2)  # the compiler is at work
+        found.append(passes * IMAGES * flop(32) / best(function, "cpu", 8) / 1e9)
+    return found
+
+
+def table() -> str:
+    """GFLOP/s without a graph, and with the gradient of the pixels, as Markdown."""
+    found = read_json(OUT)["found"]
+    lines = [f"| images at once | {' | '.join(found)} |", "|---" * (1 + len(found)) + "|"]
+    for i, size in enumerate(SIZES):
+        cells = [", ".join(f"{rate:.0f}" for rate in column[i]) for column in found.values()]
+        lines.append(f"| {size} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def main(child: bool = False, table_only: Annotated[bool, arg(name="table")] = False) -> None:
+    if table_only:
+        print(table())
+    elif child:
+        keep_freed_memory()
+        print(json.dumps([rates(size) for size in SIZES]))
+    else:
+        found = {}
+        for name, spin in SPINS.items():
+            command, environment = [sys.executable, __file__, "--child"], os.environ | {"GOMP_SPINCOUNT": spin}
+            found[name] = json.loads(subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout)
+        write_json(OUT, {"found": found, "machine": machine(), "commit": commit()})
+
+
+if __name__ == "__main__":
+    tyro.cli(main)
