@@ -72,7 +72,7 @@ CELLS = [
     Cell("mnist", "ncfm", 1, ("idc",), "", seeds=4, settings=SOFT),
     Cell("mnist", "idm", 1, ("dm",), "", seeds=4),
     Cell("mnist", "cafe", 1, ("dc-mnist",), "93.1 ± 0.3", seeds=4),
-    Cell("mnist", "cafe", 1, ("dm",), "90.8 ± 0.5", seeds=4, settings=DSA, suffix="+dsa"),
+    Cell("mnist", "cafe", 1, ("dm",), "90.8 ± 0.5", seeds=4, settings=DSA | {"updates": 300}, suffix="+dsa"),
     Cell("mnist", "cafe", 1, ("dc-mnist",), "93.1 ± 0.3", seeds=4, settings=WHOLE["mnist"] | {"updates": 250}, suffix="+whole"),
     Cell("mnist", "cafe", 1, ("dm",), "90.8 ± 0.5", seeds=4, settings=DSA | WHOLE["mnist"] | {"updates": 250}, suffix="+dsa+whole"),
     Cell("mnist", "random", 1, ("dc-mnist", "dc"), "64.9 ± 3.5", draws=3, seeds=2),
