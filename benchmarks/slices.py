@@ -25,7 +25,7 @@ from attar.rng import Rng
 from attar.run import Run, keep_freed_memory
 
 OUT = HOME / "results" / "speed" / "slices.json"
-IMAGES, SIZES = 320, (8, 16, 32, 48, 64, 160, 320)
+IMAGES, SIZES = 320, (8, 16, 32, 40, 80, 160, 320)
 SPINS = {"sleep at once": "0", "spin briefly": "20000", "spin": "10000000000"}  # GOMP_SPINCOUNT
 
 
@@ -71,7 +71,7 @@ def main(child: bool = False, table_only: Annotated[bool, arg(name="table")] = F
         found = {}
         for name, spin in SPINS.items():
             command, environment = [sys.executable, __file__, "--child"], os.environ | {"GOMP_SPINCOUNT": spin}
-            found[name] = json.loads(subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout)
+            found[name] = json.loads(subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout)
         write_json(OUT, {"found": found, "machine": machine(), "commit": commit()})
 
 

@@ -151,7 +151,7 @@ def features(count: int, pixels: bool, run: Run, tick: Tick) -> None:
                 engine(w, part.requires_grad_()).square().sum().backward()
         else:
             with torch.no_grad():
-                sliced(lambda part: engine(w, part), x, run.slices(count))
+                sliced(lambda part: engine(w, part), x, run.slice_size(count))
         tick()
 
 

@@ -241,9 +241,10 @@ COMMANDS: dict[str, Callable[..., Any]] = {
 
 def main() -> None:
     """Run the command that was typed. Bad input, or a file that cannot be read or written, is one sentence and exit code 2."""
-    # Waiting threads spin for some microseconds, as long as it takes from one layer to the next, and then sleep: to sleep at once costs
-    # a third of the speed, and to spin for long more than half of it where something else runs beside.
-    os.environ.setdefault("GOMP_SPINCOUNT", "20000")  # read when torch is first imported, below
+    # Waiting threads spin for less than a millisecond, as long as it takes from one layer to the next, and then sleep: to sleep at once
+    # costs a third of the speed, and to spin for long more than half of it where something else runs beside.
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "20000")  # read when torch is first imported, below
     command = tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="attar", description=sys.modules["attar"].__doc__)
     try:
         command()

@@ -59,8 +59,8 @@ def fit_together(
             for i, rows in enumerate(torch.stack(orders).to(x.device).split(protocol.batch, dim=1)):
                 streams = [rng.fold("batch", epoch, i) for rng in rngs]
                 batches = [Batch.of(x[own], y[own], protocol, augment, rng) for own, rng in zip(rows, streams, strict=True)]
-                scores, buffers = logits(w, batches[0].x if alone else torch.stack([batch.x for batch in batches]))
                 opt.zero_grad()
+                scores, buffers = logits(w, batches[0].x if alone else torch.stack([batch.x for batch in batches]))
                 torch.stack(
                     [batch.loss(own) for batch, own in zip(batches, scores[None] if alone else scores, strict=True)]
                 ).sum().backward()
@@ -116,5 +116,5 @@ class Batch(NamedTuple):
 def predict(network: Network, w: Weights, x: Callable[[slice], Images], n: int, run: Run, size: int = 1000) -> Int[Tensor, " n"]:
     """Predicted labels of `n` images, read `size` at a time; networks in eval mode."""
     logits = run.engine(lambda w, x: network.logits(w, x)[0], 0)
-    parts = [sliced(lambda part: logits(w, part), x(slice(i, min(i + size, n))), run.slices(size)) for i in range(0, n, size)]
+    parts = [sliced(lambda part: logits(w, part), x(slice(i, min(i + size, n))), run.slice_size(size)) for i in range(0, n, size)]
     return torch.cat(parts).argmax(1)

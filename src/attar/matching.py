@@ -143,7 +143,9 @@ class Matching:
     def at_once(self) -> int:
         """Real images that pass a network at once: one shape for all chunks."""
         chunks = self.run.chunks(self.syn.classes, self.syn.each)
-        return self.run.slices(self.batch * max(len(part) for chunk in chunks for part in self.run.chunks(chunk, self.batch, graphs=False)))
+        return self.run.slice_size(
+            self.batch * max(len(part) for chunk in chunks for part in self.run.chunks(chunk, self.batch, graphs=False))
+        )
 
     def episode(self, syn: Pixels, rng: Rng) -> Iterator[Iterator[Float[Tensor, ""]]]:
         """`ipm` updates under the same networks."""
@@ -170,8 +172,9 @@ class Matching:
     def terms(self, guides: Sequence[Guide], view: "View", rng: Rng) -> Iterator[Float[Tensor, ""]]:
         for i, guide in enumerate(guides):
             for chunk in self.run.chunks(self.syn.classes, self.syn.each):
+                real = self._real(i, guide.weights, view, chunk)  # before there is a graph
                 synthetic = per_class(self.features(guide.weights, self._shown(chunk, view)), chunk)
-                distances = self.discrepancy(synthetic, self._real(i, guide.weights, view, chunk), rng.fold("discrepancy", i))
+                distances = self.discrepancy(synthetic, real, rng.fold("discrepancy", i))
                 yield distances.sum() / len(guides)
                 if guide.judge is not None and guide.weight:
                     yield guide.weight * self._cross_entropy(guide.judge, chunk, view) / len(guides)

@@ -24,8 +24,8 @@ Compile = Literal["auto", "on", "off"]
 Progress = Callable[[int, int, float], None]
 EAGER_FLOPS = {"cpu": 5e10, "cuda": 1e13}  # a second of eager execution, conservatively; CPU: a thread
 WORTH_COMPILING = 60  # seconds of eager work
-# Images that pass a network at once: on a CPU what its caches hold from one layer to the next, on a GPU what keeps it busy.
-SLICE, GRAPH = {"cpu": 32, "cuda": 2048}, {"cpu": 50, "cuda": 1024}  # without and with a graph
+# Images that pass a network at once, without and with a graph; CPU: a thread, what its caches hold from one layer to the next at 32 pixels.
+SLICE, GRAPH = {"cpu": 16, "cuda": 256}, {"cpu": 25, "cuda": 256}
 
 
 def silent(done: int, total: int, loss: float) -> None:
@@ -57,15 +57,15 @@ class Run:
 
     def chunks(self, classes: Sequence[int], each: int, graphs: bool = True) -> Iterator[Sequence[int]]:
         """Classes with `each` images, in equal groups of at most `chunk` images, or of one class; eight times as many without a graph."""
-        most = (self.chunk or GRAPH[self.device.type]) * (1 if graphs else 8)
+        most = (self.chunk or GRAPH[self.device.type] * threads(self.device)) * (1 if graphs else 8)
         groups = -(-len(classes) // max(1, most // each))
         size = -(-len(classes) // groups)
         for i in range(0, len(classes), size):
             yield classes[i : i + size]
 
-    def slices(self, n: int) -> int:
+    def slice_size(self, n: int) -> int:
         """Of how many images each the slices are in which `n` of them pass a network without a graph."""
-        return evenly(n, SLICE[self.device.type])
+        return evenly(n, SLICE[self.device.type] * threads(self.device))
 
     def engine(self, function: Callable[..., Any], flop: int) -> Callable[..., Any]:
         """`function(weights, images)` in this run's precision, compiled if `flop`, all the work ahead, is worth it.
@@ -170,7 +170,11 @@ def say_once(what: str) -> None:
 
 
 def eager_flops(device: torch.device) -> float:
-    return EAGER_FLOPS[device.type] * (torch.get_num_threads() if device.type == "cpu" else 1)
+    return EAGER_FLOPS[device.type] * threads(device)
+
+
+def threads(device: torch.device) -> int:
+    return torch.get_num_threads() if device.type == "cpu" else 1
 
 
 def evenly(n: int, most: int) -> int:

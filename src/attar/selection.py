@@ -37,9 +37,9 @@ def embedding(task: Task, run: Run, space: Space, epochs: int) -> Callable[[Int[
     flop = len(task.train.y) * task.network.flop(task.shape)
     if space == "random":
         w, features = task.network.init(run.rng.fold("network")), run.engine(partial(task.network.features, train=True), flop)
-        size = 256  # what batch statistics are of, where the network has them
     else:
-        w, features, size = trained(task, run, epochs), run.engine(task.network.features, flop), run.slices(1024)
+        w, features = trained(task, run, epochs), run.engine(task.network.features, flop)
+    size = 256 if task.network.keeps_statistics else run.slice_size(1024)  # those of an unlearned network are of the slice
 
     @torch.no_grad()
     def embed(members: Int[Tensor, " n"]) -> Float[Tensor, "n d"]:

@@ -52,7 +52,7 @@ def lacking(task: Task, run: Run, count: int, epochs: int) -> tuple[int, int]:
 def opinion(task: Task, run: Run, networks: Sequence[Weights], x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k"]:
     """Probabilities of the classes of network-ready images: the mean over `networks`."""
     logits = run.engine(lambda w, x: task.network.logits(w, x)[0], len(networks) * len(x) * task.network.flop(task.shape))
-    return torch.stack([sliced(partial(logits, w), x, run.slices(len(x))).softmax(1) for w in networks]).mean(0)
+    return torch.stack([sliced(partial(logits, w), x, run.slice_size(len(x))).softmax(1) for w in networks]).mean(0)
 
 
 def pretraining(epochs: int) -> Protocol:

@@ -141,7 +141,7 @@ class Alignment:
         indices, right = self.task.indices(range(len(self.task.classes)), self.settings.query, rng), 0
         for chunk in self.run.chunks(range(len(indices)), self.settings.query, graphs=False):
             x = self.task.images(indices[list(chunk)]).flatten(0, 1)
-            found = sliced(lambda part: self.scores(w, part)[0], x, self.run.slices(len(x))).argmax(1)
+            found = sliced(lambda part: self.scores(w, part)[0], x, self.run.slice_size(len(x))).argmax(1)
             right += (found.unflatten(0, (len(chunk), -1)).cpu() == torch.tensor(chunk)[:, None]).sum().item()
         return right / indices.numel()
 
