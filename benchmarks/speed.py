@@ -106,10 +106,10 @@ def literal_condense(side: int, classes: int, method: str, ipc: int, run: Run, t
 STEPS = 20  # of training in a turn
 
 
-def every(tick: Tick) -> Tick:
+def every(tick: Tick) -> Callable[..., None]:
     count = 0
 
-    def step() -> None:
+    def step(*_: Any) -> None:
         nonlocal count
         count += 1
         if count % STEPS == 0:

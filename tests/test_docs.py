@@ -80,6 +80,19 @@ def test_nothing_is_faster_than_the_machine(monkeypatch):
     assert all(record["flop"] == work[record["path"]] and speed.share(record, records) < 1 for record in records)
 
 
+@pytest.mark.parametrize("path", ["train", "literal_train"])
+def test_training_can_be_timed(path, monkeypatch):
+    monkeypatch.syspath_prepend(HOME / "benchmarks")
+    speed = importlib.import_module("speed")
+    monkeypatch.setattr(speed, "STEPS", 1)
+
+    def tick():
+        raise speed.Stop
+
+    with pytest.raises(speed.Stop):
+        speed.FUNCTIONS[path](ipc=1, networks=1, run=Run(Rng.of(0)), tick=tick)
+
+
 def test_what_is_taken_by_default_won_its_race(monkeypatch):
     """In which all ran with today's recipes, for as many updates as there was time for."""
     monkeypatch.syspath_prepend(HOME / "benchmarks")
