@@ -90,7 +90,7 @@ def test_training_can_be_timed(path, monkeypatch):
         raise speed.Stop
 
     with pytest.raises(speed.Stop):
-        speed.FUNCTIONS[path](ipc=1, networks=1, run=Run(Rng.of(0)), tick=tick)
+        speed.FUNCTIONS[path](ipc=1, networks=1, run=Run(Rng.of(0), compile="off"), tick=tick)
 
 
 def test_what_is_taken_by_default_won_its_race(monkeypatch):
