@@ -40,12 +40,17 @@ def test_compiled_pooling_is_torchs_there_and_back(sides, unchecked):
     torch.testing.assert_close(*slopes)
 
 
-def test_images_of_28_pixels_enter_with_padding_3():
-    module, x = ConvNet((1, 28, 28), 10).double(), torch.randn(2, 1, 28, 28, dtype=torch.float64)
-    convolution, *rest = module.body[0]
-    literal = nn.Sequential(*rest)(nn.functional.conv2d(x, convolution.weight, convolution.bias, padding=3))
-    torch.testing.assert_close(module.body[0](module.enlarged(x)), literal)
-    assert literal.shape == (2, 128, 16, 16)
+@pytest.mark.parametrize("channels, side, padding", [(1, 28, 3), (3, 28, 3), (1, 9, 1), (3, 8, 1)])
+@pytest.mark.parametrize("compiled", [False, True])
+def test_images_enter_as_the_literature_pads_them(channels, side, padding, compiled, unchecked):
+    entry = ConvNet((channels, side, side), 10).double().body[0][0]
+    x = torch.randn(2, channels, side, side, dtype=torch.float64, requires_grad=True)
+    ours = torch.compile(entry, fullgraph=True, backend="aot_eager") if compiled else entry
+    literal = nn.functional.conv2d(x, entry.weight, entry.bias, padding=padding)
+    torch.testing.assert_close(ours(x), literal)
+    wanted = (x, entry.weight, entry.bias)
+    slopes = [torch.autograd.grad(y.square().sum(), wanted) for y in (ours(x), literal)]
+    torch.testing.assert_close(*slopes)
 
 
 def test_starts_as_torch_starts():
