@@ -45,7 +45,7 @@ def entries(task: Task, method: str, ipc: int, budgets: tuple[float, ...], proto
             made = attar.condense(task, method, ipc, seed=7, progress=progress, **settings)
         rows = attar.evaluate(made, task, protocol=protocol, seeds=seeds)
         found.append({"method": method, "budget": seconds, "seconds": made.provenance["seconds"], "accuracies": [r.accuracy for r in rows]})
-        found[-1]["hyperparameters"] = made.provenance["hyperparameters"]
+        found[-1] |= {"hyperparameters": made.provenance["hyperparameters"], "machine": machine(), "commit": commit()}
         print(found[-1], flush=True)
     return found
 
@@ -122,7 +122,7 @@ def main(
     for method in [only] if only else names():
         if method not in done:
             record["found"] += entries(task, method, ipc, seconds, protocol, seeds)
-            write_json(out, record | {"machine": machine(), "commit": commit()})
+            write_json(out, record)
     picture(record, out.with_suffix(".png"))
 
 
