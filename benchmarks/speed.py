@@ -41,7 +41,7 @@ from attar.network import network
 from attar.planning import peak
 from attar.protocol import DSA, PROTOCOLS
 from attar.rng import Rng
-from attar.run import GRAPH, Precision, Run, full_precision, keep_freed_memory, sliced
+from attar.run import Precision, Run, full_precision, keep_freed_memory, sliced
 from attar.task import Examples, Task
 
 RESULTS = HOME / "results" / "speed"
@@ -147,8 +147,8 @@ def features(count: int, pixels: bool, run: Run, tick: Tick) -> None:
     engine = run.engine(task.network.features, 10**18)
     while True:
         if pixels:
-            for part in x.split(GRAPH[run.device.type]):
-                engine(w, part.requires_grad_()).square().sum().backward()
+            for rows in run.chunks(range(count), 1):
+                engine(w, x[list(rows)].requires_grad_()).square().sum().backward()
         else:
             with torch.no_grad():
                 sliced(lambda part: engine(w, part), x, run.slice_size(count))
