@@ -88,7 +88,7 @@ def picture(record: dict[str, Any], out: Path) -> None:
         course = [(max(1.0, entry["seconds"]), mean(entry)) for entry in record["found"] if entry["method"] == method]
         axes.plot(*zip(*course, strict=True), marker="o", markersize=4)
         end = (method, *course[-1])
-        near = [group for group in ends if abs(math.log10(group[0][1] / end[1])) < 0.1 and abs(group[0][2] - end[2]) < 1.5]
+        near = [group for group in ends if abs(math.log10(group[0][1] / end[1])) < 0.1 and abs(group[0][2] - end[2]) < 1]
         near[0].append(end) if near else ends.append([end])
     for together in ends:
         names, xs, ys = zip(*together, strict=True)
