@@ -36,7 +36,7 @@ def test_a_recipe_like_another_takes_over_what_attar_does_not_what_was_published
     assert fashion.sources[-1].startswith("recipe m3d/fashion-mnist, as for mnist")
     faster, paper = (resolve("idm", "cifar100", 10, {}, published).hyperparameters for published in (False, True))
     assert (paper["steps"], paper["calibration"], paper["optimiser"]) == (50, 0.1, "sgd")
-    assert (faster["steps"], faster["calibration"], faster["optimiser"]) == (5, 0.05, "adam")
+    assert (faster["steps"], faster["calibration"], faster["optimiser"]) == (10, 0.5, "adam")
     step = ("optimiser", "lr", "momentum")
     ncfm = [resolve("ncfm", data, 10, {}).hyperparameters for data in ("cifar10", "cifar100")]
     assert [ncfm[0][key] for key in step] == [ncfm[1][key] for key in step]
