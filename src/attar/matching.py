@@ -170,6 +170,7 @@ class Matching:
         return View(draw, self.task.indices(everyone, self.batch, rng.fold("real")))
 
     def terms(self, guides: Sequence[Guide], view: "View", rng: Rng) -> Iterator[Float[Tensor, ""]]:
+        """For each network and chunk of classes the sum of their discrepancies, then what the judge says of the same images."""
         for i, guide in enumerate(guides):
             for chunk in self.run.chunks(self.syn.classes, self.syn.each):
                 real = self._real(i, guide.weights, view, chunk)  # before there is a graph
