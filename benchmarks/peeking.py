@@ -44,7 +44,7 @@ def course(made: attar.CondensedSet, task: Task, protocol: Protocol, seed: int, 
         nonlocal done
         done += 1
         if done >= often * (len(seen) + 1):
-            found = predict(task.network, w, lambda part: test_x[part], len(test_y), run)
+            (found,) = predict(task.network, [w], lambda part: test_x[part], len(test_y), run)
             seen.append(100 * (found == test_y).float().mean().item())
 
     fit(task.network, x, y, protocol, rng, run, flip=task.flip, tick=look)

@@ -4,7 +4,7 @@
     python benchmarks/search.py --table                         # what is there, as Markdown
 
 Each `--try` is one candidate, `key=value` joined by commas. With `--seconds` every candidate makes as many updates as fit
-into that time at its own pace, measured first. Writes `results/search/NAME.json` after every candidate.
+into that time at its own pace, measured first. Writes `results/search/NAME.json` after every candidate; what is there already is skipped.
 """
 
 import contextlib
@@ -97,13 +97,19 @@ def main(
     if not candidates:
         raise SystemExit("name at least one candidate with --try")
     task = validation(load_data(data, root=root))
+    out = RESULTS / f"{name.format(data=data, method=method, ipc=ipc)}.json"
+    record = {"data": data, "method": method, "ipc": ipc, "protocol": protocol, "split": task.split, "seconds": seconds}
+    found: list[dict[str, Any]] = []
+    if out.exists():
+        kept = read_json(out)
+        if {key: kept[key] for key in record} != record:
+            raise SystemExit(f"{out} has another comparison: give this one a --name")
+        found = kept["found"]
+    candidates = tuple(candidate for candidate in candidates if candidate not in [row["try"] for row in found])
     settings = [dict(map(parse, candidate.split(","))) for candidate in candidates]
     if seconds is not None:
         settings = [own | {"updates": int(seconds * pace(task, method, ipc, own))} for own in settings]
         print([own["updates"] for own in settings], flush=True)
-    out = RESULTS / f"{name.format(data=data, method=method, ipc=ipc)}.json"
-    record = {"data": data, "method": method, "ipc": ipc, "protocol": protocol, "split": task.split, "seconds": seconds}
-    found = []
     for candidate, own in zip(candidates, settings, strict=True):
         with Progress(candidate) as progress:
             made = attar.condense(task, method, ipc, seed=7, compile="on", progress=progress, **own)

@@ -35,6 +35,19 @@ def test_stored_tensors_are_the_exact_ones(made, tmp_path):
     assert torch.equal(load_file(tmp_path / "run" / TENSORS)["images"], made.images)
 
 
+def test_saving_leaves_other_files_alone(made, tmp_path):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "README.md").write_text("my words")
+    for overwrite in (False, True):
+        with pytest.raises(ValueError, match="holds files that are no run's: name a new folder"):
+            made.save(tmp_path, overwrite=overwrite)
+    assert (tmp_path / "README.md").read_text() == "my words"
+    made.save(tmp_path / "run")
+    with pytest.raises(ValueError, match="already holds a condensed set"):
+        made.save(tmp_path / "run")
+    made.save(tmp_path / "run", overwrite=True)
+
+
 def test_concat_refuses_what_does_not_fit(made):
     other = Pixels.start(toy(3), 2, Run(Rng.of(0)), space="normalised").export()
     with pytest.raises(ValueError, match="the sets differ in factor: 2 and 1"):

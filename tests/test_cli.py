@@ -120,7 +120,7 @@ def test_list(what, word, monkeypatch, capsys):
         (["condense", "mnist", "--root", "nowhere"], "no MNIST in nowhere: looked for"),
         (["evaluate", "nowhere"], "nowhere holds no condensed set"),
         (["condense", "digits", "--method", "m3d", "--set", "momentum=1"], "momentum must be below 1, not 1.0"),
-        (["condense", "digits", "--method", "m3d", "--set", "factor=20"], "factor 20 is too large for images of 8 pixels"),
+        (["condense", "digits", "--method", "m3d", "--set", "factor=20"], "factor 20 does not suit a side of 8 pixels"),
         (["condense", "digits", "--device", "mps"], "unknown device 'mps'; known: auto, cpu, cuda"),
         (["compare", "digits", "--draws", "0"], "draws must be at least 1, not 0"),
         (["evaluate"], "name the folder of at least one run"),
@@ -230,6 +230,17 @@ def test_another_engine_asks(here, monkeypatch, capsys):
     for answer, code in (("", 2), ("yes", 0)):
         monkeypatch.setattr("builtins.input", lambda question, answer=answer: answer)
         assert attar_command(monkeypatch, *words, "--precision", "bf16", "--resume") == code
+    engines = [attar.load("a").provenance[name]["precision"] for name in ("begun on", "engine")]
+    assert engines == ["fp32", "bf16"]
+
+
+def test_compare_goes_on_elsewhere_where_asked(here, monkeypatch, capsys):
+    words = ["compare", "digits", "--methods", "m3d", "--ipc", "1", "--protocol", "quick", "--seeds", "1", "--network", "mlp", "--out", "all"]
+    interrupted(monkeypatch, *words, "--precision", "fp32")
+    capsys.readouterr()
+    sentence = refused(monkeypatch, capsys, *words, "--precision", "bf16")
+    assert "precision fp32 → bf16" in sentence and "--anyway goes on" in sentence
+    assert attar_command(monkeypatch, *words, "--precision", "bf16", "--anyway") == 0
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 
 import pytest
 import torch
@@ -64,6 +65,20 @@ def stop_at(update: int):
             raise Stop
 
     return progress
+
+
+@learned
+@pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")
+def test_nothing_recompiles_once_networks_have_come_and_gone(name, task, unchecked):
+    graphs = []
+    count = torch._dynamo.utils.counters["stats"]
+
+    def watch(done, total, loss):
+        if not math.isnan(loss):  # not while networks are trained first
+            graphs.append(count["unique_graphs"])
+
+    small(name, updates=12)(task, 1, run(compile="on", progress=watch))
+    assert graphs[0] > 0 and len(set(graphs[6:])) == 1
 
 
 @every

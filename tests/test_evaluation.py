@@ -12,6 +12,7 @@ import attar
 from attar.architectures import ConvNet
 from attar.artefact import CondensedSet
 from attar.augment import Augment
+from attar.evaluation import variant
 from attar.fit import Batch, fit
 from attar.protocol import PROTOCOLS, Protocol
 from attar.rng import Rng
@@ -27,6 +28,8 @@ def test_lengths_and_drops_are_the_literatures():
     assert (dc.epochs, dc.drops(301)) == (301, {152: 0.1})
     assert (dm.epochs, dm.drops(1001)) == (1001, {502: 0.1})
     assert (idc.epochs, idc.drops(1000), idc.batch, idc.cutmix) == (1000, {666: 0.2, 833: 0.2}, 64, 0.5)
+    drops = [idc.drops(epochs) for epochs in (1, 2, 3, 10)]
+    assert drops == [{}, {1: pytest.approx(0.04)}, {2: pytest.approx(0.04)}, {6: 0.2, 8: 0.2}]
     assert all((p.lr, p.momentum, p.weight_decay) == (0.01, 0.9, 5e-4) for p in (dc, dm, idc))
     assert quick.length(100) == 300 and quick.length(1437) == 50 and quick.updates(1437) == 300
     assert not dc.augment.names and dm.augment.style == "dsa" and idc.augment.style == "idc"
@@ -87,6 +90,11 @@ def test_rows_are_complete_and_reproducible(task):
     assert rows[0].accuracy == rows[2].accuracy and rows[0].per_class == rows[2].per_class
     assert rows[0].accuracy == pytest.approx(sum(rows[0].per_class) / 3)
     assert (rows[0].protocol, rows[0].epochs, rows[0].split, rows[0].network) == ("quick", 8, "test set", "ConvNet")
+
+
+def test_a_task_may_be_judged_by_another_network(task):
+    (row,) = attar.evaluate(CondensedSet.whole(task), task, protocol=QUICK, seeds=1, network="mlp", **CPU)
+    assert row.network == "MLP" and task.network.name == "ConvNet"
 
 
 def apart(monkeypatch):
@@ -182,6 +190,14 @@ def test_arithmetic_on_rows():
 
 def test_sets_made_differently_are_never_averaged_and_nothing_counts_twice():
     assert [len(s.rows) for s in summarise([row(), row(), row(seed=1), row(variant="b"), row(precision="fp32")])] == [2, 1, 1]
+
+
+def test_sets_differ_by_settings_network_data_and_precision(task):
+    sets = [attar.condense(task, "random", 1, precision=precision) for precision in ("fp32", "bf16")]
+    sets += [attar.condense(task, "random", 1, precision="fp32", network="mlp")]
+    sets += [attar.condense(dataclasses.replace(toy(seed=1)), "random", 1, precision="fp32")]
+    assert len({variant(made) for made in sets}) == 4
+    assert variant(sets[0]) == variant(attar.condense(task, "random", 1, precision="fp32", seed=1))
 
 
 def test_rows_are_kept_and_replaced(tmp_path):

@@ -1,3 +1,5 @@
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
@@ -6,6 +8,8 @@ from attar.architectures import MLP, ConvNet
 from attar.architectures.convnet import Pool, default_depth
 from attar.network import Network, network
 from attar.rng import Rng
+
+ONE = "from torch import nn\n\ndef Net(shape, classes):\n    return nn.Sequential(nn.Flatten(), nn.Linear({}, {}))\n"
 
 
 @pytest.mark.parametrize(
@@ -63,21 +67,11 @@ def test_starts_as_torch_starts():
     assert (w.params["body.1.1.weight"] == 1).all() and (w.params["body.1.1.bias"] == 0).all()
 
 
-def test_same_path_same_weights_and_refill():
+def test_same_path_same_weights():
     family = network("convnet", (1, 8, 8), 3)
     a, b = family.init(Rng.of(0)), family.init(Rng.of(0))
     assert all(torch.equal(a.params[k], b.params[k]) for k in a.params)
-    address = a.params["head.weight"].data_ptr()
-    c = family.init(Rng.of(1), out=a)
-    assert c.params["head.weight"].data_ptr() == address
-    assert not torch.equal(c.params["head.weight"], b.params["head.weight"])
-
-
-def test_count_stacks_independent_networks():
-    family = network("mlp", (1, 4, 4), 3)
-    w = family.init(Rng.of(0), count=3)
-    assert w.params["head.weight"].shape[0] == 3
-    assert torch.equal(w.params["head.weight"][1], family.init(Rng.of(0).fold(1)).params["head.weight"])
+    assert not torch.equal(family.init(Rng.of(1)).params["head.weight"], b.params["head.weight"])
 
 
 def test_calls_equal_the_module():
@@ -128,20 +122,43 @@ def test_errors(tmp_path):
     with pytest.raises(ValueError, match="has no Net"):
         network(f"{tmp_path}/net.py:Net", (1, 8, 8), 2)
     (tmp_path / "broken.py").write_text("def Net(:")
-    with pytest.raises(ValueError, match=r"broken.py does not import: invalid syntax"):
+    with pytest.raises(ValueError, match=r"broken.py does not import: SyntaxError: invalid syntax"):
         network(f"{tmp_path}/broken.py:Net", (1, 8, 8), 2)
-    (tmp_path / "other.py").write_text("def Net(): pass")
-    with pytest.raises(ValueError, match=r"Net of .*other.py cannot be called with \(shape, classes\)"):
-        network(f"{tmp_path}/other.py:Net", (1, 8, 8), 2)
+
+
+@pytest.mark.parametrize(
+    "code, told",
+    [
+        ("Net = unheard_of", "does not import: NameError: name 'unheard_of' is not defined"),
+        ("def Net(): pass", "Net of .*own.py cannot be called with \\(shape, classes\\): TypeError"),
+        ("def Net(shape, classes): raise RuntimeError('no\\nway')", "cannot be called with \\(shape, classes\\): RuntimeError: no$"),
+        (ONE.format(20, "classes"), "Net does not take images of shape \\(1, 8, 8\\): RuntimeError: "),
+        (ONE.format(64, "3"), "Net makes of an image scores of shape \\(1, 3\\), not \\(1, 2\\), one for each class"),
+    ],
+)
+def test_a_file_that_does_not_do_is_told_in_a_sentence(code, told, tmp_path):
+    (tmp_path / "own.py").write_text(code)
+    with pytest.raises(ValueError, match=told):
+        network(f"{tmp_path}/own.py:Net", (1, 8, 8), 2)
 
 
 def test_ones_own_file(tmp_path):
-    (tmp_path / "own.py").write_text(
-        "from torch import nn\n\ndef Net(shape, classes):\n    return nn.Sequential(nn.Flatten(), nn.Linear(64, classes))\n"
-    )
+    (tmp_path / "own.py").write_text(ONE.format(64, "classes"))
     family = network(f"{tmp_path}/own.py:Net", (1, 8, 8), 2)
     assert family.logits(family.init(Rng.of(0)), torch.zeros(1, 1, 8, 8))[0].shape == (1, 2)
-    assert family.key and "own.py" in family.key
+    assert family.key and not family.ours and str(tmp_path) not in family.key + family.name
+    (tmp_path / "own.py").write_text(ONE.format(64, "classes") + "# other code")
+    other = network(f"{tmp_path}/own.py:Net", (1, 8, 8), 2)
+    assert family.name.startswith("Net-") and family.name != other.name and family.key != other.key
+
+
+def test_what_a_network_of_the_users_making_is_cannot_be_known():
+    family = Network(partial(own, (1, 8, 8), 2))
+    assert family.key is None and not family.ours and network("mlp", (1, 8, 8), 2).key
+
+
+def own(shape, classes):
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, classes))
 
 
 def test_perceptron():

@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 
+import attar
 from attar import planning as module
 from attar.methods.dance import DANCE
 from attar.methods.dm import DM
@@ -85,6 +86,12 @@ def test_networks_to_train_first_are_planned_for(task):
     assert forecast(method, task, 1, Run(Rng.of(0))).flop == 3 * training + matching
     method(task, 1, Run(Rng.of(0)))
     assert forecast(method, task, 1, Run(Rng.of(0))).flop == matching
+
+
+def test_a_plan_is_that_of_its_seed(task):
+    attar.condense(task, "herding", 1, seed=5, epochs=1)
+    again, other = (attar.plan(task, "herding", 1, seed=seed, epochs=1).flop for seed in (5, 6))
+    assert other == again + 3 * len(task.train.y) * task.network.flop(task.shape)
 
 
 @pytest.mark.parametrize("method", [Random(), Herding(epochs=1), DM(updates=3, batch_real=4)], ids=["random", "herding", "dm"])

@@ -1,5 +1,9 @@
-import pytest
+import dataclasses
 
+import pytest
+from conftest import toy
+
+from attar.condensation import decided
 from attar.methods import names
 from attar.recipe import parse, resolve, shipped
 
@@ -19,6 +23,15 @@ def test_no_budget_is_impossible_and_between_two_the_lower_is_taken():
     assert between.sources[-1] == "recipe m3d/mnist, its values for 1 images per class"
     assert resolve("m3d", "mnist", 500, {}).hyperparameters == ten
     assert resolve("m3d", "mnist", 7, {}).expect == {} and resolve("m3d", "mnist", 1, {}).expect["protocol"] == "idc"
+
+
+def test_a_recipe_expects_nothing_of_other_settings_data_or_networks():
+    def expected(data="mnist", recipe=None, network="convnet", **settings):
+        task = dataclasses.replace(toy(1, 28, name=data)).with_network(network)
+        return decided(task, "m3d", 1, recipe, settings, False)[1].expect
+
+    assert expected()["protocol"] == "idc" == expected(recipe="mnist")["protocol"]
+    assert not any([expected(updates=7), expected("mine", recipe="mnist"), expected(network="mlp")])
 
 
 def test_published_settings_come_first_and_alone_where_asked(monkeypatch):

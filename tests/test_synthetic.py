@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -7,7 +9,7 @@ from attar.artefact import decode
 from attar.rng import Rng
 from attar.run import Run
 from attar.synthetic import Pixels, mosaic
-from attar.task import unit
+from attar.task import Examples, unit
 
 RUN = Run(Rng.of(0))
 
@@ -93,6 +95,14 @@ def test_clamping_is_for_unit_space_only():
         syn.images.data.fill_(9.0)
         syn.clamp_()
         assert syn.images.max() == top
+
+
+@pytest.mark.parametrize("sides, factor, bad", [((8, 9), 4, 9), ((9, 8), 4, 9), ((8, 8), 5, 8)])
+def test_tiles_outside_the_picture_are_refused(sides, factor, bad):
+    oblong = toy(1, 12)
+    oblong = dataclasses.replace(oblong, train=Examples(oblong.train.x[..., : sides[0], : sides[1]], oblong.train.y))
+    with pytest.raises(ValueError, match=f"factor {factor} does not suit a side of {bad} pixels"):
+        Pixels.start(oblong, 1, Run(Rng.of(0)), factor=factor)
 
 
 def test_one_tile_is_the_image():

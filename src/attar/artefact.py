@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from attar.task import Task
 
 FORMAT = 1
-TENSORS, MANIFEST = "condensed.safetensors", "recipe.json"
+TENSORS, MANIFEST, REQUEST = "condensed.safetensors", "recipe.json", "run.json"
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,11 +124,17 @@ class CondensedSet:
     def _channels(self, values: Sequence[float]) -> Tensor:
         return torch.tensor(values, dtype=self.images.dtype)[:, None, None]
 
-    def save(self, folder: str | Path) -> Path:
-        """Write the artefact: tensors, 8-bit images by class, contact sheet, card, and last the manifest."""
+    def save(self, folder: str | Path, *, overwrite: bool = False) -> Path:
+        """Write the artefact: tensors, 8-bit images by class, contact sheet, card, and last the manifest.
+
+        Raises `ValueError` where the folder holds other files, or another set that is not to be replaced (`overwrite`).
+        """
         from attar.card import write_card, write_pictures
 
         folder = Path(folder)
+        claim(folder)
+        if (folder / MANIFEST).exists() and not overwrite:
+            raise ValueError(f"{folder} already holds a condensed set: save(..., overwrite=True) replaces it")
         (folder / MANIFEST).unlink(missing_ok=True)  # an earlier set's must not stand beside these tensors
         meta = {name: getattr(self, name) for name in ("classes", "mean", "std", "factor", "space")}
         tensors = {"images": self.images, "labels": self.labels} | ({} if self.soft is None else {"soft": self.soft})
@@ -140,11 +146,19 @@ class CondensedSet:
         return folder
 
 
+def claim(folder: Path) -> None:
+    """Raises `ValueError` where the folder is none, or holds files but neither a set nor the beginning of a run."""
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is a file, not a folder")
+    if folder.exists() and any(folder.iterdir()) and not any((folder / name).exists() for name in (MANIFEST, REQUEST)):
+        raise ValueError(f"{folder} holds files that are no run's: name a new folder")
+
+
 def load(folder: str | Path) -> CondensedSet:
     """The artefact of a run's folder. Raises `ValueError` where there is none, or a damaged one, or one of another version."""
     folder = Path(folder)
     if not (folder / MANIFEST).is_file():
-        what = "an unfinished run: resume it first" if (folder / "run.json").exists() else "no condensed set"
+        what = "an unfinished run: resume it first" if (folder / REQUEST).exists() else "no condensed set"
         raise ValueError(f"{folder} holds {what} (no {MANIFEST})")
     manifest = read_json(folder / MANIFEST)
     if not isinstance(manifest, dict) or not {"format", "sha256"} <= manifest.keys():

@@ -62,7 +62,7 @@ class Condense:
         folder = self.out or default_folder(f"{short(self.data)}-{method}-ipc{self.ipc}-seed{self.seed}", self.resume)
         if self.dry_run:
             named: dict[str, Any] = {"recipe": recipe, "published": self.published}
-            print(plan(task, method, self.ipc, **named, **self.engine.options(), **settings))
+            print(plan(task, method, self.ipc, seed=self.seed, **named, **self.engine.options(), **settings))
             return
         try:
             with resumable(folder), Progress(f"{method} on {task.name}") as progress:
@@ -155,6 +155,8 @@ class Compare:
     """Also train on the whole set."""
     out: Path | None = None
     """Folder of all results. Sets that lie there already are taken as they are."""
+    anyway: bool = False
+    """Go on with unfinished sets also on another engine, whose bits differ."""
     source: tyro.conf.OmitArgPrefixes[Source] = field(default_factory=Source)
     engine: tyro.conf.OmitArgPrefixes[Engine] = field(default_factory=Engine)
 
@@ -177,6 +179,7 @@ class Compare:
                 seeds=self.seeds,
                 draws=self.draws,
                 whole=self.whole,
+                anyway=self.anyway,
                 watch=watch,
                 **self.engine.options(),
             )

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from attar.artefact import MANIFEST, CondensedSet
+from attar.artefact import MANIFEST, REQUEST, CondensedSet
 from attar.condensation import condense
 from attar.data import load_data
 from attar.evaluation import evaluate, named
@@ -25,14 +25,16 @@ def compare(
     seeds: int = 3,
     draws: int = 1,
     whole: bool = False,
-    network: str = "convnet",
+    network: str | None = None,
+    anyway: bool = False,
     watch: Watch = lambda what: silent,
     **engine: Any,
 ) -> tuple[list[CondensedSet], list[Row]]:
     """Condense by every method at every budget, `draws` times, and train `seeds` networks on each set.
 
     `whole` adds networks trained on all training images. With `out`, each set is kept in a folder of its own there; sets
-    that lie there already are taken as they are, and unfinished ones are gone on with. Every name is checked before the first run begins.
+    that lie there already are taken as they are, and unfinished ones are gone on with, `anyway` also on another engine, whose bits
+    differ. Every name is checked before the first run begins.
     `watch(what)` gives the progress of one part; `engine` is `device`, `precision` and `compile`.
     """
     for method in methods:
@@ -48,8 +50,9 @@ def compare(
             for seed in range(draws):
                 name = f"{method}-ipc{budget}-seed{seed}"
                 folder = Path(out) / name if out is not None else None
-                begun = folder is not None and ((folder / MANIFEST).exists() or (folder / "run.json").exists())
-                made = condense(task, method, budget, out=folder, seed=seed, resume=begun, progress=watch(name), **engine)
+                begun = folder is not None and any((folder / file).exists() for file in (MANIFEST, REQUEST))
+                kept: dict[str, Any] = {"out": folder, "resume": begun, "anyway": anyway}
+                made = condense(task, method, budget, seed=seed, progress=watch(name), **kept, **engine)
                 sets.append(made)
     judged = [*sets, CondensedSet.whole(task)] if whole else sets
     rows = evaluate(judged, task, protocol=protocol, seeds=seeds, progress=watch(f"training {len(judged) * seeds} networks"), **engine)

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from attar.artefact import MANIFEST, CondensedSet, load
+from attar.artefact import MANIFEST, REQUEST, CondensedSet, claim, load
 from attar.choice import chosen
 from attar.data import load_data
 from attar.files import read_json, sweep, write_json
@@ -22,7 +22,6 @@ from attar.rows import REPORT, ROWS
 from attar.run import Compile, Precision, Progress, Run, default_precision, full_precision, silent
 from attar.task import Task
 
-REQUEST = "run.json"
 FORMAT = 1
 
 
@@ -35,7 +34,7 @@ def condense(
     seed: int = 0,
     recipe: str | None = None,
     published: bool = False,
-    network: str = "convnet",
+    network: str | None = None,
     device: str | torch.device = "cpu",
     precision: Precision | None = None,
     compile: Compile = "auto",
@@ -81,9 +80,10 @@ def plan(
     method: str | None = None,
     ipc: int = 10,
     *,
+    seed: int = 0,
     recipe: str | None = None,
     published: bool = False,
-    network: str = "convnet",
+    network: str | None = None,
     device: str | torch.device = "cpu",
     precision: Precision | None = None,
     compile: Compile = "auto",
@@ -93,7 +93,7 @@ def plan(
 
     Raises `ValueError` for input that cannot be condensed as asked.
     """
-    run = Run(Rng.of(0), None, *engine(device, precision), compile)
+    run = Run(Rng.of(seed), None, *engine(device, precision), compile)
     task = load_data(data, network=network).to(run.device)
     _, resolved = decided(task, method, ipc, recipe, settings, published)
     with full_precision(unless=run.precision == "tf32"):
@@ -103,10 +103,16 @@ def plan(
 def decided(
     task: Task, method: str | None, ipc: int, recipe: str | None, settings: dict[str, Any], published: bool
 ) -> tuple[str, Resolved]:
-    """The method's name, the best known where none is given, and the method with its values."""
+    """The method's name, the best known where none is given, and the method with its values.
+
+    What the recipe expects of them holds for its own data and Attar's default network.
+    """
     if method is None:
         method, recipe = chosen(task, ipc, recipe)
-    return method, resolve(method, known(recipe) if recipe else task.name, ipc, settings, published)
+    source = known(recipe) if recipe else task.name
+    resolved = resolve(method, source, ipc, settings, published)
+    usual = source == task.name and task.network.name == "ConvNet"
+    return method, resolved if usual else dataclasses.replace(resolved, expect={})
 
 
 def engine(device: str | torch.device, precision: Precision | None) -> tuple[torch.device, Precision]:
@@ -138,9 +144,11 @@ def describe(task: Task, method: str, ipc: int, seed: int, resolved: Resolved, r
 
 def signed(made: CondensedSet, task: Task, request: dict[str, Any], resolved: Resolved, run: Run, seconds: float) -> CondensedSet:
     """The set with its provenance: the request, where its values come from, what ran, for how long."""
+    begun = read_json(run.folder / REQUEST)["engine"] if run.folder else request["engine"]
     provenance = {
         **{key: value for key, value in request.items() if key != "format"},
         "engine": request["engine"] | {"ran": sorted(run.engines)},
+        **({"begun on": begun} if begun != request["engine"] else {}),
         "recipe": list(resolved.sources),
         "expect": resolved.expect,
         "split": task.split,
@@ -163,10 +171,7 @@ def begin(folder: Path, request: dict[str, Any], resume: bool, anyway: bool, ove
         raise ValueError(f"{folder} already holds a result: --overwrite replaces it, another --out keeps it")
     if (folder / REQUEST).exists() and not overwrite:
         raise ValueError(f"{folder} holds an unfinished run: --resume goes on with it, --overwrite starts anew")
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"{folder} is a file, not a folder")
-    if folder.exists() and any(folder.iterdir()) and not (folder / REQUEST).exists():
-        raise ValueError(f"{folder} holds files that are no run's: name a new folder with --out")
+    claim(folder)
     for name in (MANIFEST, CHECKPOINT, METRICS, ROWS, REPORT):  # the manifest first: what is half gone must not look whole
         (folder / name).unlink(missing_ok=True)
     write_json(folder / REQUEST, request)

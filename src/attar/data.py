@@ -31,18 +31,19 @@ KEYS = {
 }
 
 
-def load_data(data: Any, *, root: Path | str | None = None, download: bool = False, network: str = "convnet", quiet: bool = False) -> Task:
+def load_data(data: Any, *, root: Path | str | None = None, download: bool = False, network: str | None = None, quiet: bool = False) -> Task:
     """A task from a `Task` (as it is), a known name, `npz:PATH`, `npy:FOLDER`, `(x, y)`, `(x, y, x_test, y_test)`, a `Dataset` or two.
 
     Known sets are read from `root`, in torchvision's or the Hugging Face hub's layout, and never written there unless
     `download` fetches a missing one; the default is the folder `data` of the cache. Images are bytes or floats in
     [0, 1], of `(n, h, w)`, `(n, h, w, c)` or `(n, c, h, w)`; labels are numbers or names. Those of `npy:FOLDER` may be
     larger than the memory: arrays of uint8 or float32 are read from where they lie. Without a test part 10 % of the
-    examples (of `digits` 20 %) are held out, stratified. `network` is a known name, or `file.py:Name`. Raises
-    `ValueError` with one sentence where the data is missing, damaged or no labelled image set.
+    examples (of `digits` 20 %) are held out, stratified. `network` is a known name, or `file.py:Name`; by default that of the
+    task, or `convnet`. Raises `ValueError` with one sentence where the data is missing, damaged or no labelled image set.
     """
     if isinstance(data, Task):
-        return data
+        return data if network is None else data.with_network(network)
+    network = network or "convnet"
     if not isinstance(data, str):
         return task(*given(data, quiet), network)
     try:

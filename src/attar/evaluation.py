@@ -47,7 +47,7 @@ def evaluate(
     *,
     protocol: str | Protocol = "dm",
     seeds: int | Iterable[int] = 3,
-    network: str = "convnet",
+    network: str | None = None,
     eight_bit: bool = False,
     soft: bool = False,
     device: str | torch.device = "cpu",
@@ -212,18 +212,19 @@ def train_and_test(job: Job, ticker: Ticker, show: bool = False) -> list[Result]
     with full_precision(unless=job.precision == "tf32"):
         networks = fit_together(job.network, x, y, job.protocol, rngs, run, flip=job.flip, tick=tick)
         seconds = (time.perf_counter() - start) / len(rngs)
-        found = [predict(job.network, w, lambda part: (unit(test_x[part]) - mean) / std, len(test_y), run) for w in networks]
+        found = predict(job.network, networks, lambda part: (unit(test_x[part]) - mean) / std, len(test_y), run)
     hits = [labels == test_y for labels in found]
     per_class = [tuple(100 * right[test_y == c].float().mean().item() for c in range(meta["classes"])) for right in hits]
     return [Result(own, 100 * right.float().mean().item(), seconds) for own, right in zip(per_class, hits, strict=True)]
 
 
 def variant(made: CondensedSet) -> str:
-    """Tells apart sets of one method: by their settings, or by their images where nothing is known of those."""
+    """Tells apart sets of one method: by how they were made and from what, or by their images where nothing is known of that."""
     about = made.provenance
-    told = (
-        json.dumps([about["hyperparameters"], about["network"]]).encode() if "hyperparameters" in about else made.images.numpy().tobytes()
-    )
+    if "hyperparameters" not in about:
+        told = made.images.numpy().tobytes()
+    else:
+        told = json.dumps([about["hyperparameters"], about["network"], about["fingerprint"], about["engine"]["precision"]]).encode()
     return hashlib.blake2b(told, digest_size=4).hexdigest()
 
 

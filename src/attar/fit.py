@@ -1,6 +1,7 @@
 """Training a network on a few images, or on many."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -113,8 +114,13 @@ class Batch(NamedTuple):
 
 
 @torch.no_grad()
-def predict(network: Network, w: Weights, x: Callable[[slice], Images], n: int, run: Run, size: int = 1000) -> Int[Tensor, " n"]:
-    """Predicted labels of `n` images, read `size` at a time; networks in eval mode."""
+def predict(
+    network: Network, weights: Sequence[Weights], x: Callable[[slice], Images], n: int, run: Run, size: int = 1000
+) -> Int[Tensor, "networks n"]:
+    """Labels that each of the networks predicts for `n` images, read `size` at a time; in eval mode."""
     logits = run.engine(lambda w, x: network.logits(w, x)[0], 0)
-    parts = [sliced(lambda part: logits(w, part), x(slice(i, min(i + size, n))), run.slice_size(size)) for i in range(0, n, size)]
-    return torch.cat(parts).argmax(1)
+    parts = []
+    for i in range(0, n, size):
+        images = x(slice(i, min(i + size, n)))
+        parts.append(torch.stack([sliced(partial(logits, w), images, run.slice_size(size)).argmax(1) for w in weights]))
+    return torch.cat(parts, 1)

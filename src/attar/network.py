@@ -60,6 +60,9 @@ class Network:
 
     @property
     def name(self) -> str:
+        """That of its class; of a user's file what was asked for, and which code it was."""
+        if isinstance(self.build, FromFile):
+            return f"{self.build.name}-{self.build.code[:8]}"
         return type(self._templates[True, False]).__name__
 
     @property
@@ -69,35 +72,25 @@ class Network:
     @property
     def ours(self) -> bool:
         """Whether it is one of Attar's, whose modules can be stacked."""
-        return isinstance(self.build, partial)
+        return isinstance(self.build, partial) and self.build.func in NAMED.values()
 
     @property
     def key(self) -> str | None:
         """What tells this family from others across processes; `None` where its `build` does not say."""
         if isinstance(self.build, FromFile):
-            return f"{self.build} {hashlib.sha256(Path(self.build.path).read_bytes()).hexdigest()}"
-        if isinstance(self.build, partial):
+            return f"{self.build.name} {self.build.shape} {self.build.classes} {self.build.code}"
+        if self.ours:
             return f"{self.build.func.__qualname__} {self.build.args} {self.build.keywords}"
         return None
 
     def to(self, device: torch.device) -> "Network":
         return Network(self.build, self.head, device)
 
-    def init(self, rng: Rng, count: int | None = None, out: Weights | None = None) -> Weights:
-        """Fresh weights as the module itself draws them; `count` stacks that many along a leading axis, `out` is refilled."""
-        if count is not None:
-            drawn = [self.init(rng.fold(i)) for i in range(count)]
-            weights = Weights(*(stack([w[part] for w in drawn]) for part in range(2)))
-        else:
-            with rng.scope(self.device), torch.device(self.device):
-                module = self.build()
-            weights = Weights({k: v.detach() for k, v in module.named_parameters()}, dict(module.named_buffers()))
-        if out is None:
-            return weights
-        for old, new in zip(out, weights, strict=True):
-            for name, tensor in new.items():
-                old[name].copy_(tensor)
-        return out
+    def init(self, rng: Rng) -> Weights:
+        """Fresh weights as the module itself draws them."""
+        with rng.scope(self.device), torch.device(self.device):
+            module = self.build()
+        return Weights({k: v.detach() for k, v in module.named_parameters()}, dict(module.named_buffers()))
 
     def features(self, w: Weights, x: Float[Tensor, "n c h w"], *, train: bool = False) -> Float[Tensor, "n d"]:
         """The input of the classifier. `train` uses batch statistics where a network has them, as unlearned networks must."""
@@ -107,6 +100,11 @@ class Network:
         """The number of features of one image."""
         with torch.device("meta"):
             return self._templates[False, True](torch.empty(1, *shape)).flatten(1).shape[1]
+
+    def scores_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Of the class scores of one image."""
+        with torch.device("meta"):
+            return tuple(self._templates[True, False](torch.empty(1, *shape)).shape)
 
     def layers(self, w: Weights, x: Float[Tensor, "n c h w"]) -> list[Tensor]:
         """What the module's own `layers(x)` gives, where it has one: the maps of its layers, then the features."""
@@ -170,13 +168,30 @@ NAMED = {"convnet": architectures.ConvNet, "mlp": architectures.MLP}
 def network(name: str, shape: tuple[int, int, int], classes: int) -> Network:
     """A known architecture by name, or `file.py:Name` for one's own, called as `Name(shape, classes)`.
 
-    Raises `ValueError` where the name is unknown, or the file does not hold it.
+    Raises `ValueError` where the name is unknown, the file does not hold it, or it gives no score for each class of such images.
     """
     if ".py:" in name:
-        return Network(FromFile(str(Path(name.rpartition(":")[0]).resolve()), name.rpartition(":")[2], shape, classes))
+        file, _, within = name.rpartition(":")
+        return scoring(Network(FromFile.at(Path(file).resolve(), within, shape, classes)), within, shape, classes)
     if name not in NAMED:
         raise ValueError(unknown("network", name, [*NAMED, "file.py:Name"]))
     return Network(partial(NAMED[name], shape, classes))
+
+
+def scoring(family: Network, name: str, shape: tuple[int, int, int], classes: int) -> Network:
+    """The family itself, once it has shown what it makes of an image."""
+    try:
+        scores = family.scores_shape(shape)
+    except Exception as error:
+        raise ValueError(f"{name} does not take images of shape {shape}: {brief(error)}") from None
+    if scores != (1, classes):
+        raise ValueError(f"{name} makes of an image scores of shape {scores}, not {(1, classes)}, one for each class")
+    return family
+
+
+def brief(error: Exception) -> str:
+    """What a user's own code raised, in a line."""
+    return f"{type(error).__name__}: {error}".partition("\n")[0]
 
 
 @dataclass(frozen=True)
@@ -187,23 +202,29 @@ class FromFile:
     name: str
     shape: tuple[int, int, int]
     classes: int
+    code: str
+    """A hash of the file."""
+
+    @classmethod
+    def at(cls, path: Path, name: str, shape: tuple[int, int, int], classes: int) -> "FromFile":
+        if not path.is_file():
+            raise ValueError(f"no such file: {path}")
+        return cls(str(path), name, shape, classes, hashlib.sha256(path.read_bytes()).hexdigest())
 
     def __call__(self) -> nn.Module:
-        if not Path(self.path).is_file():
-            raise ValueError(f"no such file: {self.path}")
-        key = f"attar_user_{abs(hash(self.path))}"
+        key = f"attar_user_{self.code}"
         if key not in sys.modules:
             spec = importlib.util.spec_from_file_location(key, self.path)
             assert spec is not None and spec.loader is not None
             sys.modules[key] = module = importlib.util.module_from_spec(spec)
             try:
                 spec.loader.exec_module(module)
-            except (SyntaxError, ImportError) as error:
+            except Exception as error:
                 del sys.modules[key]
-                raise ValueError(f"{self.path} does not import: {error}") from None
+                raise ValueError(f"{self.path} does not import: {brief(error)}") from None
         if not hasattr(sys.modules[key], self.name):
             raise ValueError(f"{self.path} has no {self.name}")
         try:
             return getattr(sys.modules[key], self.name)(self.shape, self.classes)
-        except TypeError as error:
-            raise ValueError(f"{self.name} of {self.path} cannot be called with (shape, classes): {error}") from None
+        except Exception as error:
+            raise ValueError(f"{self.name} of {self.path} cannot be called with (shape, classes): {brief(error)}") from None

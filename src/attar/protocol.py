@@ -16,7 +16,7 @@ class Protocol:
     """SGD with hard labels; the accuracy reported is that of the last epoch.
 
     `decay="half"` divides the step size by ten just past half-way and forgets the momentum, as the authors of DC do;
-    `"thirds"` multiplies it by 0.2 at two thirds and at five sixths. `steps` caps the number of updates.
+    `"thirds"` multiplies it by 0.2 at two thirds and at five sixths, but never before the first epoch. `steps` caps the number of updates.
     """
 
     name: str
@@ -44,7 +44,8 @@ class Protocol:
         """What the step size is multiplied by before which epoch, counting from 0."""
         if self.decay == "half":
             return {epochs // 2 + 2: 0.1}
-        return {2 * epochs // 3: 0.2, 5 * epochs // 6: 0.2}
+        at = (2 * epochs // 3, 5 * epochs // 6)
+        return {epoch: 0.2 ** at.count(epoch) for epoch in at if epoch}
 
 
 PROTOCOLS = {

@@ -55,7 +55,7 @@ def resolve(method: str, data: str, ipc: int, settings: Mapping[str, Any], publi
     if settings:
         values |= settings
         sources.append("the caller's settings")
-    expect = {} if published else recipe.get("expect", {}).get(str(ipc), {})
+    expect = {} if published or settings else recipe.get("expect", {}).get(str(ipc), {})
     return Resolved(cls(**check(cls, values)), tuple(sources), expect)
 
 

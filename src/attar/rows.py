@@ -21,7 +21,7 @@ class Row:
     draw: int
     """The seed of the condensation."""
     variant: str
-    """A hash of the method's settings: sets made differently are never averaged."""
+    """A hash of the method's settings, network, data and precision: sets made differently are never averaged."""
     protocol: str
     network: str
     seed: int

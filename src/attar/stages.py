@@ -21,6 +21,8 @@ from attar.rng import Rng
 from attar.run import Run, sliced
 from attar.task import Task
 
+VERSION = 2  # of how networks are trained: with another, those in the cache are not taken
+
 
 def trained(task: Task, run: Run, epochs: int) -> Weights:
     """Weights of `task.network` trained on the whole training set with DSA: another network for another seed."""
@@ -45,7 +47,7 @@ def lacking(task: Task, run: Run, count: int, epochs: int) -> tuple[int, int]:
     """How many of the networks that `pretrained` gives are not in the cache, and the floating-point operations of training one."""
     paths = [cache_path(identity(task, run, pretraining(epochs), network_rng(i))) for i in range(count)]
     missing = sum(not (task.network.key and path.exists()) for path in paths)
-    return missing, TRAINING * epochs * len(task.train.y) * task.network.flop(task.shape)
+    return missing, cost(task, pretraining(epochs))
 
 
 @torch.no_grad()
@@ -67,9 +69,14 @@ def identity(task: Task, run: Run, protocol: Protocol, rng: Rng) -> str:
     """All that the bits of a network depend on."""
     data, engine = (
         (task.fingerprint, task.mean, task.std, task.flip),
-        (run.device.type, run.precision, run.compile, torch.get_num_threads(), torch.__version__),
+        (run.device.type, run.precision, run.compiles(cost(task, protocol)), torch.get_num_threads(), torch.__version__),
     )
-    return repr((data, engine, task.network.key, protocol, rng.path))
+    return repr((VERSION, data, engine, task.network.key, protocol, rng.path))
+
+
+def cost(task: Task, protocol: Protocol) -> int:
+    """Floating-point operations of training a network on the whole training set."""
+    return TRAINING * protocol.length(len(task.train.y)) * len(task.train.y) * task.network.flop(task.shape)
 
 
 def cache_path(what: str) -> Path:
@@ -84,7 +91,7 @@ def cached(task: Task, run: Run, protocol: Protocol, rng: Rng) -> Weights:
         try:
             return unpack(path, task, run)
         except ValueError:
-            path.unlink()  # damaged: made anew below
+            path.unlink(missing_ok=True)  # damaged: made anew below
     start = time.perf_counter()
     done, total = 0, protocol.updates(len(task.train.y))
 

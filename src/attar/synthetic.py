@@ -37,9 +37,9 @@ class Pixels(nn.Module):
         Tiles are always mixed when real images fill a factor above 1. Raises `ValueError` where a class has too few images.
         """
         classes, rng = run.shard(task), run.rng.fold("init")
-        side = min(task.shape[1:])
-        if (factor - 1) * math.ceil(side / factor) >= side:
-            raise ValueError(f"factor {factor} is too large for images of {side} pixels: tiles would lie outside")
+        for side in task.shape[1:]:
+            if (factor - 1) * math.ceil(side / factor) >= side:
+                raise ValueError(f"factor {factor} does not suit a side of {side} pixels: tiles would lie outside")
         if init == "noise":
             images = noise(classes, (len(task.classes), ipc, *task.shape), rng, task.device)
             images = images if space == "normalised" else (images / 4 + 0.5).clamp(0, 1)

@@ -16,7 +16,7 @@ from attar.pairs import Pairs
 from attar.rng import Rng
 from attar.run import Run
 from attar.stages import opinion, pretrained
-from attar.steps import Optimiser, Schedule
+from attar.steps import Optimiser
 from attar.synthetic import Init, Pixels, Space
 from attar.task import Task
 
@@ -32,8 +32,8 @@ class NCFM(Settings):
     here so many fewer are made. The published step is so large that they can shrink to a handful of directions (docs/speed.md). The
     released code keeps each class's first images for good: `real="first"`. Unlike there, the sampler's weights do not decay; all
     classes share the frequencies of an update and the sampler climbs once, on the sum of their losses; AdamW steps once an update, not
-    once a class with gradients of zero between; and the step follows `schedule`, where the authors halve it once the loss stops
-    falling. Another `discrepancy` leaves all of this out.
+    once a class with gradients of zero between. Its step is constant, as the patience with which the authors would halve it outlasts
+    their runs. Another `discrepancy` leaves all of this out.
     `soft` is the labels' part of the authors' curation: each image also gets the mean prediction of the trained networks.
     """
 
@@ -41,7 +41,6 @@ class NCFM(Settings):
     lr: float = 1e-3
     momentum: float = 0.9
     optimiser: Optimiser = "adamw"
-    schedule: Schedule = "cosine"
     discrepancy: Distance = "characteristic"
     models: int = 20
     epochs: int = 60
