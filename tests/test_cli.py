@@ -13,6 +13,7 @@ import torch
 
 import attar
 from attar import cli
+from attar.condensation import alone
 from attar.files import read_tensors
 from attar.folders import resumable
 from attar.optimise import CHECKPOINT, metrics
@@ -217,6 +218,15 @@ def test_a_damaged_checkpoint_is_named_and_leftovers_of_killed_writes_are_remove
     assert not leftover.exists()
 
 
+def test_two_processes_do_not_share_a_folder(here, monkeypatch, capsys):
+    words = ["condense", "digits", "--ipc", "1", *FAST, "--out", "a"]
+    interrupted(monkeypatch, *words)
+    capsys.readouterr()
+    with alone(here / "a"):
+        assert "another process is at work in a" in refused(monkeypatch, capsys, *words, "--resume")
+    assert attar_command(monkeypatch, *words, "--resume") == 0
+
+
 def test_another_engine_asks(here, monkeypatch, capsys):
     words = ["condense", "digits", "--ipc", "1", *FAST, "--out", "a"]
     interrupted(monkeypatch, *words, "--precision", "fp32")
@@ -235,7 +245,7 @@ def test_another_engine_asks(here, monkeypatch, capsys):
 
 
 def test_compare_goes_on_elsewhere_where_asked(here, monkeypatch, capsys):
-    words = ["compare", "digits", "--methods", "m3d", "--ipc", "1", "--protocol", "quick", "--seeds", "1", "--network", "mlp", "--out", "all"]
+    words = "compare digits --methods m3d --ipc 1 --protocol quick --seeds 1 --network mlp --out all".split()
     interrupted(monkeypatch, *words, "--precision", "fp32")
     capsys.readouterr()
     sentence = refused(monkeypatch, capsys, *words, "--precision", "bf16")

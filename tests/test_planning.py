@@ -11,6 +11,7 @@ from attar.methods.dm import DM
 from attar.methods.herding import Herding
 from attar.methods.idm import IDM
 from attar.methods.m3d import M3D
+from attar.methods.ncfm import NCFM
 from attar.methods.random import Random
 from attar.optimise import CHECKPOINT
 from attar.planning import Enough, Pace, forecast
@@ -79,8 +80,10 @@ def test_the_pace_is_that_of_whole_cycles(monkeypatch, clock):
     assert pace.rest == pytest.approx(96)  # four updates in four seconds
 
 
-def test_networks_to_train_first_are_planned_for(task):
-    method, image = DANCE(updates=50, models=3, epochs=4, batch_real=8, factor=1), task.network.flop(task.shape)
+@pytest.mark.parametrize("kind", [DANCE, NCFM])
+def test_networks_to_train_first_are_planned_for(kind, task, monkeypatch, tmp_path):
+    monkeypatch.setenv("ATTAR_CACHE", str(tmp_path))
+    method, image = kind(updates=50, models=3, epochs=4, batch_real=8, factor=1), task.network.flop(task.shape)
     training = 3 * 4 * len(task.train.y) * image
     matching = 50 * 3 * (8 + 2 + 2) * image
     assert forecast(method, task, 1, Run(Rng.of(0))).flop == 3 * training + matching

@@ -1,14 +1,17 @@
 """From data to a condensed set on disk: resolve, run, record."""
 
+import contextlib
 import dataclasses
 import json
 import platform
 import time
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 
 from attar.artefact import MANIFEST, REQUEST, CondensedSet, claim, load
 from attar.choice import chosen
@@ -22,6 +25,7 @@ from attar.rows import REPORT, ROWS
 from attar.run import Compile, Precision, Progress, Run, default_precision, full_precision, silent
 from attar.task import Task
 
+LOCK = ".lock"
 FORMAT = 1
 
 
@@ -63,9 +67,8 @@ def condense(
             same(run.folder, request, anyway=True)
             return load(run.folder)
         before = begin(run.folder, request, resume, anyway, overwrite)
-        sweep(run.folder)
     start = time.perf_counter()
-    with full_precision(unless=run.precision == "tf32"):
+    with alone(run.folder), full_precision(unless=run.precision == "tf32"):
         made = resolved.method(task, ipc, run)
     seconds = before + time.perf_counter() - start + sum(run.cached_seconds)
     made = signed(made, task, request, resolved, run, seconds)
@@ -177,6 +180,25 @@ def begin(folder: Path, request: dict[str, Any], resume: bool, anyway: bool, ove
     write_json(folder / REQUEST, request)
     (folder / METRICS).touch()
     return 0.0
+
+
+@contextlib.contextmanager
+def alone(folder: Path | None) -> Iterator[None]:
+    """No other process condenses into the folder meanwhile, and what killed writes left is removed. Raises `ValueError` where one does."""
+    if folder is None:
+        yield
+        return
+    lock = FileLock(folder / LOCK, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise ValueError(f"another process is at work in {folder}: wait for it, or name another folder with --out") from None
+    try:
+        sweep(folder)
+        yield
+    finally:
+        (folder / LOCK).unlink(missing_ok=True)
+        lock.release()
 
 
 def same(folder: Path, request: dict[str, Any], anyway: bool) -> None:

@@ -31,7 +31,9 @@ KEYS = {
 }
 
 
-def load_data(data: Any, *, root: Path | str | None = None, download: bool = False, network: str | None = None, quiet: bool = False) -> Task:
+def load_data(
+    data: Any, *, root: Path | str | None = None, download: bool = False, network: str | None = None, quiet: bool = False
+) -> Task:
     """A task from a `Task` (as it is), a known name, `npz:PATH`, `npy:FOLDER`, `(x, y)`, `(x, y, x_test, y_test)`, a `Dataset` or two.
 
     Known sets are read from `root`, in torchvision's or the Hugging Face hub's layout, and never written there unless
