@@ -245,7 +245,7 @@ def test_another_engine_asks(here, monkeypatch, capsys):
 
 
 def test_compare_goes_on_elsewhere_where_asked(here, monkeypatch, capsys):
-    words = "compare digits --methods m3d --ipc 1 --protocol quick --seeds 1 --network mlp --out all".split()
+    words = ["compare", "digits", "--methods", "m3d", "--ipc", "1", "--protocol", "quick", "--seeds", "1", "--out", "all"]
     interrupted(monkeypatch, *words, "--precision", "fp32")
     capsys.readouterr()
     sentence = refused(monkeypatch, capsys, *words, "--precision", "bf16")

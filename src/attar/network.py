@@ -79,7 +79,7 @@ class Network:
         """What tells this family from others across processes; `None` where its `build` does not say."""
         if isinstance(self.build, FromFile):
             return f"{self.build.name} {self.build.shape} {self.build.classes} {self.build.code}"
-        if self.ours:
+        if isinstance(self.build, partial) and self.ours:
             return f"{self.build.func.__qualname__} {self.build.args} {self.build.keywords}"
         return None
 
