@@ -11,7 +11,7 @@ digits = load_digits()
 names = [f"digit {label}" for label in digits.target]  # labels of any kind
 
 made = attar.condense(((digits.images / 16).astype("float32"), names), method="m3d", ipc=5, recipe="digits", updates=100)
-made.save("runs/example-arrays")
+made.save("runs/example-arrays", overwrite=True)
 
 loaded = attar.load("runs/example-arrays")  # needs nothing but this folder
 net = ConvNet((1, 8, 8), len(loaded.classes))
