@@ -93,7 +93,7 @@ CELLS = [
     Cell("cifar10", "dm", 1, ("dm",), "26.0 ± 0.8", seeds=4),
     Cell("cifar10", "dance", 1, ("idc",), "47.1 ± 0.2", seeds=4),
     Cell("cifar10", "ncfm", 1, ("idc",), "49.5 ± 0.3", seeds=4, settings=SOFT),
-    Cell("cifar10", "idm", 1, ("dm",), "45.6 ± 0.7", seeds=4),
+    Cell("cifar10", "idm", 1, ("dm", "idc"), "45.6 ± 0.7", seeds=4),
     Cell("cifar10", "cafe", 1, ("cafe",), "30.3 ± 1.1", seeds=4),
     Cell("cifar10", "cafe", 1, ("dm",), "31.6 ± 0.8", seeds=4, settings=DSA, suffix="+dsa"),
     Cell("cifar10", "cafe", 1, ("cafe",), "30.3 ± 1.1", seeds=4, settings=WHOLE["cifar10"] | {"updates": 300}, suffix="+whole"),
