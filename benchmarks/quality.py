@@ -11,6 +11,7 @@ Condensed sets are kept under runs/quality, where an interrupted cell goes on.
 import dataclasses
 import os
 import platform
+import shutil
 import statistics
 import subprocess
 import sys
@@ -163,6 +164,8 @@ def cpuinfo() -> list[str]:
 
 def commit() -> str:
     """The commit, marked where the code differs from it."""
+    if shutil.which("git") is None:
+        return "unknown"
     git = partial(subprocess.run, cwd=HOME, capture_output=True, text=True)
     changed = git(["git", "diff", "--quiet", "HEAD", "--", "src", "benchmarks"]).returncode
     return (git(["git", "rev-parse", "--short=12", "HEAD"]).stdout.strip() or "unknown") + "-dirty" * bool(changed)

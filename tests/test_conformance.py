@@ -68,7 +68,6 @@ def stop_at(update: int):
 
 
 @learned
-@pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")
 def test_nothing_recompiles_once_networks_have_come_and_gone(name, task, unchecked):
     graphs = []
     count = torch._dynamo.utils.counters["stats"]
@@ -253,7 +252,6 @@ def test_batch_statistics_are_refused(name, task):
 
 
 @learned
-@pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")  # the compiler looks at it
 def test_compiled_gradients_are_the_eager_ones(name, task, unchecked):
     """In float64 the two engines take the same steps, the last two under a network that was trained where a method trains any.
 

@@ -10,7 +10,7 @@ from test_run import turned
 
 import attar
 from attar.rng import Rng
-from attar.run import Run, sliced
+from attar.run import Run, full_precision, sliced
 
 CUDA = torch.device("cuda")
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an accelerator")]
@@ -28,7 +28,8 @@ def test_same_seed_same_bits(method):
 @every
 def test_compiled_agrees_with_eager(method, unchecked):
     task = toy().to(CUDA)
-    eager, compiled = (method(task, 2, Run(Rng.of(0), device=CUDA, compile=compile)).images for compile in ("off", "on"))
+    with full_precision(unless=False):
+        eager, compiled = (method(task, 2, Run(Rng.of(0), device=CUDA, compile=compile)).images for compile in ("off", "on"))
     torch.testing.assert_close(eager, compiled, rtol=1e-3, atol=1e-3)
 
 
@@ -41,10 +42,11 @@ def test_replayed_graphs_agree_with_eager_calls(unchecked):
         engine, slopes = Run(Rng.of(0), device=CUDA, compile=compile).engine(task.network.features, 0), []
         for i in range(4):  # warm-up, capture, and replays with other weights
             w, images = task.network.init(Rng.of(i)), x.clone().requires_grad_()
-            with torch.no_grad():
-                real = sliced(lambda part, w=w, engine=engine: engine(w, part), r, 10)
-            synthetic = engine(w, images)
-            (synthetic.mean(0) - real.mean(0)).square().sum().backward()
+            with full_precision(unless=False):
+                with torch.no_grad():
+                    real = sliced(lambda part, w=w, engine=engine: engine(w, part), r, 10)
+                synthetic = engine(w, images)
+                (synthetic.mean(0) - real.mean(0)).square().sum().backward()
             slopes.append(images.grad.clone())  # it may lie in the graph
         found.append(torch.stack(slopes))
     torch.testing.assert_close(*found, rtol=1e-3, atol=1e-5)

@@ -6,7 +6,7 @@ from attar.methods.dm import DM
 from attar.methods.m3d import M3D
 from attar.network import network
 from attar.rng import Rng
-from attar.run import Run, default_precision, eager_flops, evenly, full_precision, lasting, sliced, worth_compiling
+from attar.run import Run, default_precision, eager_flops, evenly, full_precision, index, lasting, sliced, worth_compiling
 from attar.stages import pretrained
 
 CPU = torch.device("cpu")
@@ -43,7 +43,6 @@ def test_without_a_compiler_everything_runs_eagerly_and_says_so_once(monkeypatch
         Run(Rng.of(0), compile="on").engine(function, 0)
 
 
-@pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")
 @pytest.mark.parametrize("method", [DM(updates=4, batch_real=140), M3D(updates=4, batch_real=6, ipm=2, factor=1)], ids=["dm", "m3d"])
 def test_nothing_recompiles_in_a_run(method, task, unchecked):
     """Every graph is there after the first update: new weights, batches and augmentations need none of their own."""
@@ -53,7 +52,6 @@ def test_nothing_recompiles_in_a_run(method, task, unchecked):
     assert graphs[0] > 0 and len(set(graphs)) == 1
 
 
-@pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")
 def test_one_process_can_compile_for_many_runs(unchecked):
     """More than the compiler's limit for variants of one function."""
     run, x = Run(Rng.of(0), compile="on"), torch.randn(2, 1, 4, 4)
@@ -123,6 +121,11 @@ def turned(precision, discrepancy, trained, task):
 
 def test_default_precision_is_what_the_hardware_has():
     assert default_precision(CPU) in ("fp32", "bf16")
+
+
+@pytest.mark.parametrize("rows, taken", [(range(2, 5), slice(2, 5)), ((3,), slice(3, 4)), ((1, 3), [1, 3]), ((2, 1), [2, 1])])
+def test_rows_that_follow_one_another_are_a_slice(rows, taken):
+    assert index(rows) == taken and torch.equal(torch.arange(9)[index(rows)], torch.tensor(list(rows)))
 
 
 def test_slices_have_one_shape_and_lose_nothing():

@@ -17,6 +17,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from attar.rng import Rng
+from attar.run import index
 
 BRIGHTNESS, SATURATION, CONTRAST = 1.0, 2.0, 0.5
 CROP, CUTOUT, SCALE = 0.125, 0.5, 1.2
@@ -33,7 +34,7 @@ class Step:
     on: Bool[Tensor, " g"]
 
     def rows(self, groups: Sequence[int]) -> "Step":
-        return Step(self.op, self.value[list(groups)], self.on[list(groups)])
+        return Step(self.op, self.value[index(groups)], self.on[index(groups)])
 
 
 @dataclass(frozen=True)

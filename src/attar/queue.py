@@ -70,7 +70,7 @@ class Queue(nn.Module):
         with torch.no_grad():
             self.velocity[i] = self.momentum * self.velocity[i] + slope + self.weight_decay * self.weights[i]
             self.weights[i] -= self.lr * self.velocity[i]
-            self.tally[i] += torch.stack([(scores.argmax(1) == y).sum(), torch.tensor(len(y), device=y.device)])
+            self.tally[i] += torch.stack([(scores.argmax(1) == y).sum(), torch.full((), len(y), device=y.device)])
 
 
 def flat(params: dict[str, Tensor]) -> Float[Tensor, " p"]:
