@@ -6,6 +6,7 @@ import pytest
 
 import attar
 from attar import planning as module
+from attar.matching import Matching
 from attar.methods.dance import DANCE
 from attar.methods.dm import DM
 from attar.methods.herding import Herding
@@ -95,6 +96,18 @@ def test_a_plan_is_that_of_its_seed(task):
     attar.condense(task, "herding", 1, seed=5, epochs=1)
     again, other = (attar.plan(task, "herding", 1, seed=seed, epochs=1).flop for seed in (5, 6))
     assert other == again + 3 * len(task.train.y) * task.network.flop(task.shape)
+
+
+@pytest.mark.parametrize("calibration, asked", [(0.5, 6), (0.0, 0)])
+def test_a_trial_asks_judges_that_have_learned_nothing_yet(calibration, asked, task, monkeypatch):
+    weights = []
+    monkeypatch.setattr(Matching, "_cross_entropy", lambda self, *_: weights.append(1) or self.syn.images.sum())
+    method = IDM(updates=6, ipm=6, calibration=calibration, batch_real=4, factor=1)
+    method(task, 1, Run(Rng.of(0), rehearsal=True))
+    assert len(weights) == asked
+    weights.clear()
+    method(task, 1, Run(Rng.of(0)))
+    assert not weights  # all updates are under one network, fresh like the rest of the queue
 
 
 @pytest.mark.parametrize("method", [Random(), Herding(epochs=1), DM(updates=3, batch_real=4)], ids=["random", "herding", "dm"])

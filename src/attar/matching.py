@@ -177,7 +177,7 @@ class Matching:
                 synthetic = per_class(self.features(guide.weights, self._shown(chunk, view)), chunk)
                 distances = self.discrepancy(synthetic, real, rng.fold("discrepancy", i))
                 yield distances.sum() / len(guides)
-                if guide.judge is not None and guide.weight:
+                if guide.judge is not None and (guide.weight or self.run.rehearsal):  # in the run it will have learned something
                     yield guide.weight * self._cross_entropy(guide.judge, chunk, view) / len(guides)
 
     def learn(self, lr: float, momentum: float, episode: Episode | None = None, state: nn.Module | None = None) -> CondensedSet:

@@ -19,7 +19,8 @@ class Pairs:
     def __call__(self, rng: Rng) -> Guide:
         generator = rng.generator()
         start, end = self.pairs[int(torch.randint(len(self.pairs), (), generator=generator))]
-        return Guide(between(start, end, torch.rand((), generator=generator).item()), end, self.calibration)
+        w = between(start, end, torch.rand((), generator=generator).item())
+        return Guide(w, end if self.calibration else None, self.calibration)
 
 
 def between(start: Weights, end: Weights, share: float) -> Weights:

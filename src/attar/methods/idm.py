@@ -54,7 +54,7 @@ class IDM(Settings):
         def drawn(rng: Rng) -> Guide:
             i = int(some(1, len(queue), rng))
             w = queue.network_of(i)
-            return Guide(w, w, self.calibration * queue.accuracy(i))
+            return Guide(w, w if self.calibration else None, self.calibration * queue.accuracy(i))
 
         trained = self.learners * self.steps * self.batch_train // self.ipm
         matching = dataclasses.replace(Matching.of(self, task, ipc, run, calibrated=self.calibration > 0, trained=trained), source=drawn)
