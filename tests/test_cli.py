@@ -240,7 +240,7 @@ def test_another_engine_asks(here, monkeypatch, capsys):
     for answer, code in (("", 2), ("yes", 0)):
         monkeypatch.setattr("builtins.input", lambda question, answer=answer: answer)
         assert attar_command(monkeypatch, *words, "--precision", "bf16", "--resume") == code
-    engines = [attar.load("a").provenance[name]["precision"] for name in ("begun on", "engine")]
+    engines = [attar.load("a").provenance[name]["precision"] for name in ("begun_on", "engine")]
     assert engines == ["fp32", "bf16"]
 
 

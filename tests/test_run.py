@@ -6,7 +6,7 @@ from attar.methods.dm import DM
 from attar.methods.m3d import M3D
 from attar.network import network
 from attar.rng import Rng
-from attar.run import Run, default_precision, eager_flops, evenly, full_precision, index, lasting, sliced, worth_compiling
+from attar.run import Run, at_rows, default_precision, eager_flops, evenly, full_precision, lasting, sliced, worth_compiling
 from attar.stages import pretrained
 
 CPU = torch.device("cpu")
@@ -125,7 +125,7 @@ def test_default_precision_is_what_the_hardware_has():
 
 @pytest.mark.parametrize("rows, taken", [(range(2, 5), slice(2, 5)), ((3,), slice(3, 4)), ((1, 3), [1, 3]), ((2, 1), [2, 1])])
 def test_rows_that_follow_one_another_are_a_slice(rows, taken):
-    assert index(rows) == taken and torch.equal(torch.arange(9)[index(rows)], torch.tensor(list(rows)))
+    assert at_rows(rows) == taken and torch.equal(torch.arange(9)[at_rows(rows)], torch.tensor(list(rows)))
 
 
 def test_slices_have_one_shape_and_lose_nothing():

@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from attar.rng import Rng
-from attar.run import index
+from attar.run import at_rows
 
 BRIGHTNESS, SATURATION, CONTRAST = 1.0, 2.0, 0.5
 CROP, CUTOUT, SCALE = 0.125, 0.5, 1.2
@@ -34,7 +34,7 @@ class Step:
     on: Bool[Tensor, " g"]
 
     def rows(self, groups: Sequence[int]) -> "Step":
-        return Step(self.op, self.value[index(groups)], self.on[index(groups)])
+        return Step(self.op, self.value[at_rows(groups)], self.on[at_rows(groups)])
 
 
 @dataclass(frozen=True)

@@ -151,7 +151,7 @@ def signed(made: CondensedSet, task: Task, request: dict[str, Any], resolved: Re
     provenance = {
         **{key: value for key, value in request.items() if key != "format"},
         "engine": request["engine"] | {"ran": sorted(run.engines)},
-        **({"begun on": begun} if begun != request["engine"] else {}),
+        **({"begun_on": begun} if begun != request["engine"] else {}),
         "recipe": list(resolved.sources),
         "expect": resolved.expect,
         "split": task.split,

@@ -19,7 +19,7 @@ from attar.kernels import Other, Sample
 from attar.network import Weights
 from attar.optimise import Average, Episode, optimise
 from attar.rng import Rng
-from attar.run import Run, index, sliced
+from attar.run import Run, at_rows, sliced
 from attar.steps import OPTIMISERS, SCHEDULES, Optimiser, Schedule, once_per_class
 from attar.synthetic import Init, Pixels, Space
 from attar.task import Task
@@ -210,7 +210,7 @@ class Matching:
         if key in view.features:
             return view.features[key]
         parts = list(self.run.chunks(chunk, self.batch, graphs=False))
-        images = (apply(self.task.images(view.indices[index(part)]), self._draw(part, view)) for part in parts)
+        images = (apply(self.task.images(view.indices[at_rows(part)]), self._draw(part, view)) for part in parts)
         features = [sliced(lambda x: self.features(w, x), x.flatten(0, 1), self.at_once) for x in images]
         found = per_class(torch.cat(features), chunk)
         if self.settings.keep_real:

@@ -182,7 +182,7 @@ def evenly(n: int, most: int) -> int:
     return -(-n // -(-n // most))
 
 
-def index(rows: Sequence[int]) -> slice | list[int]:
+def at_rows(rows: Sequence[int]) -> slice | list[int]:
     """What takes `rows` of a tensor: where they follow one another a slice, for which nothing is copied, nor waited for on a GPU."""
     together = range(rows[0], rows[-1] + 1)
     return slice(together.start, together.stop) if list(rows) == list(together) else list(rows)

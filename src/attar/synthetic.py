@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from attar.artefact import CondensedSet, decode
 from attar.rng import Rng
-from attar.run import Run, index
+from attar.run import Run, at_rows
 from attar.task import Task, per_channel, unit
 
 Space = Literal["normalised", "unit"]
@@ -53,7 +53,7 @@ class Pixels(nn.Module):
 
     def of(self, classes: Sequence[int]) -> Float[Tensor, "k n c h w"]:
         """Network-ready images of some classes, differentiable; n = ipc · factor²."""
-        images = self.images[index([self.classes.index(c) for c in classes])]
+        images = self.images[at_rows([self.classes.index(c) for c in classes])]
         k, ipc = images.shape[:2]
         if self.space == "unit":
             images = (images - per_channel(self.task.mean, images)) / per_channel(self.task.std, images)
@@ -106,7 +106,7 @@ def need(task: Task, classes: Sequence[int], n: int) -> None:
 
 def noise(classes: Sequence[int], size: Sequence[int], rng: Rng, device: torch.device) -> Float[Tensor, "k ipc c h w"]:
     """Drawn for all classes and then taken, like real images."""
-    return torch.randn(size, generator=rng.generator(device), device=device)[index(classes)]
+    return torch.randn(size, generator=rng.generator(device), device=device)[at_rows(classes)]
 
 
 def mosaic(images: Float[Tensor, "k t ipc c h w"], factor: int) -> Float[Tensor, "k ipc c h w"]:

@@ -14,7 +14,7 @@ from torch import Tensor
 from attar.mapped import fetch, on_disk, pieces
 from attar.network import Network, network
 from attar.rng import Rng
-from attar.run import index
+from attar.run import at_rows
 
 
 class Examples(NamedTuple):
@@ -95,7 +95,7 @@ class Task:
         keys[torch.arange(self.table.shape[1], device=self.device) >= self.counts[:, None]] = 2
         order = keys.topk(min(n, self.table.shape[1]), largest=False).indices
         turn = torch.arange(n, device=self.device) % self.counts[:, None]
-        return self.table.gather(1, order.gather(1, turn))[index(classes)]
+        return self.table.gather(1, order.gather(1, turn))[at_rows(classes)]
 
     def first(self, n: int) -> Int[Tensor, "classes n"]:
         """The first `n` training indices of each class; a class with fewer starts over."""
