@@ -109,6 +109,17 @@ def test_what_is_taken_by_default_won_its_race(monkeypatch):
         assert all(int(ipc) > 0 and best["method"] in names() and best["why"] for ipc, best in budgets.items())
 
 
+@pytest.mark.parametrize(("seconds", "protocol"), [((1.0, 3.0), "quick"), ((1.0,), "dm")])
+def test_a_race_takes_no_other_budgets_or_protocol(seconds, protocol, monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(HOME / "benchmarks")
+    race = importlib.import_module("race")
+    monkeypatch.setattr(race, "RESULTS", tmp_path)
+    found = [{"method": "dm", "budget": 1.0}, {"method": "random", "budget": 0.0}]
+    race.write_json(tmp_path / "digits-ipc1.json", {"protocol": "quick", "found": found})
+    with pytest.raises(SystemExit, match=r"has a race by quick with \[1.0\] seconds"):
+        race.main("digits", seconds=seconds, protocol=protocol)
+
+
 def test_the_example_method_runs(tmp_path):
     source = re.search(r"```python\n(.*?)```", (HOME / "docs" / "extending.md").read_text(), re.DOTALL)
     path = tmp_path / "pixel_means.py"

@@ -2,6 +2,7 @@ import dataclasses
 import os
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -198,6 +199,12 @@ def test_sets_differ_by_settings_network_data_and_precision(task):
     sets += [attar.condense(dataclasses.replace(toy(seed=1)), "random", 1, precision="fp32")]
     assert len({variant(made) for made in sets}) == 4
     assert variant(sets[0]) == variant(attar.condense(task, "random", 1, precision="fp32", seed=1))
+
+
+def test_rows_written_at_once_are_all_kept(tmp_path):
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda seed: write_rows(tmp_path / "rows.json", [row(seed=seed)]), range(16)))
+    assert sorted(r.seed for r in read_rows(tmp_path / "rows.json")) == list(range(16))
 
 
 def test_rows_are_kept_and_replaced(tmp_path):

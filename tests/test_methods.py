@@ -93,9 +93,12 @@ def test_a_window_knows_the_spread_of_its_last_values():
 
 
 @pytest.mark.parametrize("chunk", [256, 4])
-def test_a_judge_adds_its_cross_entropy_of_each_class(exact, chunk):
-    matching = Matching.of(DANCE(updates=1, batch_real=4, factor=1), exact, 3, Run(Rng.of(0), chunk=chunk), calibrated=True)
-    w, judge, view = exact.network.init(Rng.of(1)), exact.network.init(Rng.of(2)), matching.view(Rng.of(3))
+@pytest.mark.parametrize(("features", "itself"), [("network", False), ("network", True), ("pixels", True)])
+def test_a_judge_adds_its_cross_entropy_of_each_class(exact, features, itself, chunk):
+    settings = DANCE(updates=1, batch_real=4, factor=1, features=features)
+    matching = Matching.of(settings, exact, 3, Run(Rng.of(0), chunk=chunk), judge="itself" if itself else "another")
+    w, view = exact.network.init(Rng.of(1)), matching.view(Rng.of(3))
+    judge = w if itself else exact.network.init(Rng.of(2))
     without, plain = gradient(matching.terms([Guide(w)], view, Rng.of(4)), matching.syn)
     value, slope = gradient(matching.terms([Guide(w, judge, 0.7)], view, Rng.of(4)), matching.syn)
     syn = matching.syn

@@ -111,6 +111,16 @@ def test_any_module_will_do_and_its_head_can_be_named():
     assert named.head == "1"
 
 
+@pytest.mark.parametrize("compiled", [False, True])
+def test_features_and_scores_in_one_pass(compiled, unchecked):
+    """Also where the classifier is not the last layer."""
+    family = Network(lambda: nn.Sequential(nn.Flatten(), nn.Linear(12, 8), nn.Dropout(), nn.Linear(8, 5), nn.Softmax(1)))
+    w, x = family.init(Rng.of(0)), torch.randn(3, 3, 2, 2)
+    seen = torch.compile(family.seen, fullgraph=True, backend="aot_eager") if compiled else family.seen
+    for got, expected in zip(seen(w, x), (family.features(w, x), family.logits(w, x)[0]), strict=True):
+        torch.testing.assert_close(got, expected)
+
+
 def test_errors(tmp_path):
     with pytest.raises(ValueError, match="did you mean 'convnet'"):
         network("convnt", (1, 8, 8), 2)

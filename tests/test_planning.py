@@ -99,15 +99,12 @@ def test_a_plan_is_that_of_its_seed(task):
 
 
 @pytest.mark.parametrize("calibration, asked", [(0.5, 6), (0.0, 0)])
-def test_a_trial_asks_judges_that_have_learned_nothing_yet(calibration, asked, task, monkeypatch):
-    weights = []
-    monkeypatch.setattr(Matching, "_cross_entropy", lambda self, *_: weights.append(1) or self.syn.images.sum())
-    method = IDM(updates=6, ipm=6, calibration=calibration, batch_real=4, factor=1)
-    method(task, 1, Run(Rng.of(0), rehearsal=True))
-    assert len(weights) == asked
-    weights.clear()
-    method(task, 1, Run(Rng.of(0)))
-    assert not weights  # all updates are under one network, fresh like the rest of the queue
+def test_judges_are_asked_also_before_they_have_learned_anything(calibration, asked, task, monkeypatch):
+    """A plan is made then: all these updates are under one network, fresh like the rest of the queue."""
+    scores = []
+    monkeypatch.setattr(Matching, "_cross_entropy", lambda self, *_: scores.append(1) or self.syn.images.sum())
+    IDM(updates=6, ipm=6, calibration=calibration, batch_real=4, factor=1)(task, 1, Run(Rng.of(0)))
+    assert len(scores) == asked
 
 
 @pytest.mark.parametrize("method", [Random(), Herding(epochs=1), DM(updates=3, batch_real=4)], ids=["random", "herding", "dm"])

@@ -37,7 +37,7 @@ def test_each_stage_has_a_rate_of_its_own(clock, capsys):
             watch(done, 500, float("nan"))
     assert capsys.readouterr().err.splitlines()[1:] == [
         "dance: 1/500, the first after 21 s, compiling included",
-        "dance: 21/500, 2.0/s, 4 min 0 s left",
+        "dance: 21/500, 2.0/s, 4 min left",
     ]
 
 

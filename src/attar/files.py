@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -31,6 +32,14 @@ def sweep(folder: Path) -> None:
     """Remove what killed writes left in a run's folder. Not for folders that several processes write to."""
     for leftover in folder.glob(".*.*[0-9].part"):
         leftover.unlink(missing_ok=True)
+
+
+@contextmanager
+def only_writer(path: Path) -> Iterator[None]:
+    """Other processes that would change this file wait for their turn."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_name(f".{path.name}.lock")):
+        yield
 
 
 def write_json(path: Path, value: Any) -> None:

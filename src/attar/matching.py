@@ -28,6 +28,7 @@ WARM_BATCH, WARM_LR = 256, 0.01
 Distance = Literal[
     "mean", "moments", "polynomial", "gaussian", "laplacian", "multiquadric", "energy", "sliced", "sinkhorn", "characteristic"
 ]
+Judge = Literal["none", "itself", "another"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,13 +94,16 @@ class Matching:
     discrepancy: Discrepancy
     source: Callable[[Rng], Guide]
     features: Callable[..., Tensor]
+    seen: Callable[..., tuple[Tensor, Tensor]]
+    """Features and class scores: what a judge makes of the synthetic images."""
     scores: Callable[..., tuple[Tensor, dict[str, Tensor]]]
+    """Class scores in training."""
     batch: int
     """Real images a class: no more than there are."""
 
     @classmethod
-    def of(cls, settings: Settings, task: Task, ipc: int, run: Run, *, calibrated: bool = False, trained: int = 0) -> "Matching":
-        """Under unlearned networks. For another `source`: whether judges come along, and how many images networks learn from in an update.
+    def of(cls, settings: Settings, task: Task, ipc: int, run: Run, *, judge: Judge = "none", trained: int = 0) -> "Matching":
+        """Under unlearned networks. For another `source`: which `judge` comes along, and from how many images networks learn in an update.
 
         Raises `ValueError` for a network with batch statistics, which would couple the classes, and where a class has too few
         images for the budget or for the discrepancy.
@@ -112,13 +116,13 @@ class Matching:
         discrepancy(torch.ones(1, syn.each, 1), torch.ones(1, batch, 1), run.rng)  # what it cannot compare is refused here
         real = batch / (settings.ipm if settings.keep_real else 1)
         image = settings.updates * settings.networks * task.network.flop(task.shape)
+        shown, learned = 2 * len(syn.classes) * syn.each, trained // settings.networks + settings.warm * WARM_BATCH // settings.ipm
         if settings.features == "network":
-            features = run.engine(task.network.features, int(image * len(syn.classes) * (real + 2 * syn.each)))
+            features = run.engine(task.network.features, int(image * (len(syn.classes) * real + shown * (judge != "itself"))))
         else:
             features = pixels
-        scored = TRAINING * (trained // settings.networks + settings.warm * WARM_BATCH // settings.ipm)
-        scored += 2 * len(syn.classes) * syn.each * calibrated
-        scores = run.engine(training(task.network), image * scored) if scored else training(task.network)
+        seen = run.engine(task.network.seen, image * shown) if judge != "none" else task.network.seen
+        scores = run.engine(training(task.network), image * TRAINING * learned) if learned else training(task.network)
         return cls(
             settings,
             task,
@@ -128,6 +132,7 @@ class Matching:
             discrepancy,
             lambda rng: Guide(task.network.init(rng)),
             features,
+            seen,
             scores,
             batch,
         )
@@ -170,15 +175,20 @@ class Matching:
         return View(draw, self.task.indices(everyone, self.batch, rng.fold("real")))
 
     def terms(self, guides: Sequence[Guide], view: "View", rng: Rng) -> Iterator[Float[Tensor, ""]]:
-        """For each network and chunk of classes the sum of their discrepancies, then what the judge says of the same images."""
+        """For each network and chunk of classes the sum of their discrepancies, and what the judge says of the same images."""
         for i, guide in enumerate(guides):
+            w, share = guide.weights, 1 / len(guides)
             for chunk in self.run.chunks(self.syn.classes, self.syn.each):
-                real = self._real(i, guide.weights, view, chunk)  # before there is a graph
-                synthetic = per_class(self.features(guide.weights, self._shown(chunk, view)), chunk)
-                distances = self.discrepancy(synthetic, real, rng.fold("discrepancy", i))
-                yield distances.sum() / len(guides)
-                if guide.judge is not None and (guide.weight or self.run.rehearsal):  # in the run it will have learned something
-                    yield guide.weight * self._cross_entropy(guide.judge, chunk, view) / len(guides)
+                real = self._real(i, w, view, chunk)  # before there is a graph
+                distance = functools.partial(self._distance, real=real, rng=rng.fold("discrepancy", i), chunk=chunk)
+                if guide.judge is w and self.settings.features == "network":  # one pass shows both
+                    features, scores = self.seen(w, self._shown(chunk, view))
+                    yield share * (distance(features) + guide.weight * self._cross_entropy(scores, chunk))
+                    continue
+                yield share * distance(self.features(w, self._shown(chunk, view)))
+                if guide.judge is not None:
+                    _, scores = self.seen(guide.judge, self._shown(chunk, view))
+                    yield share * guide.weight * self._cross_entropy(scores, chunk)
 
     def learn(self, lr: float, momentum: float, episode: Episode | None = None, state: nn.Module | None = None) -> CondensedSet:
         """The images after all updates. `lr` and `momentum` are those of one step that moves all classes."""
@@ -198,9 +208,11 @@ class Matching:
         """The synthetic images of some classes, augmented."""
         return apply(self.syn.of(chunk), self._draw(chunk, view)).flatten(0, 1)
 
-    def _cross_entropy(self, judge: Weights, chunk: Sequence[int], view: "View") -> Float[Tensor, ""]:
-        """Cross-entropy of the synthetic images: the mean over each class, summed over classes."""
-        scores, _ = self.scores(judge, self._shown(chunk, view))
+    def _distance(self, features: Float[Tensor, "kn d"], real: Other, chunk: Sequence[int], rng: Rng) -> Float[Tensor, ""]:
+        return self.discrepancy(per_class(features, chunk), real, rng).sum()
+
+    def _cross_entropy(self, scores: Float[Tensor, "kn classes"], chunk: Sequence[int]) -> Float[Tensor, ""]:
+        """The mean over each class, summed over classes."""
         labels = torch.tensor(chunk, device=scores.device).repeat_interleave(self.syn.each)
         return F.cross_entropy(scores, labels, reduction="sum") / self.syn.each
 

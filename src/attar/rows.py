@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from attar.files import read_json, write_json
+from attar.files import only_writer, read_json, write_json
 
 ROWS, REPORT = "rows.json", "report.html"  # in the folder of a run or a comparison
 COLUMNS = ("data", "ipc", "method", "protocol", "accuracy", "gain", "networks", "stored", "condensed in")
@@ -124,21 +124,21 @@ def size(count: int) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds for a reader: 0.4 s, 52 s, 3 min 5 s, 2 h 4 min."""
+    """Seconds for a reader: 0.4 s, 52 s, 3 min 5 s, 2 h."""
     if seconds < 10:
         return f"{seconds:.1f} s"
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
+    big, small, larger, smaller = (whole // 60, whole % 60, "min", "s") if whole < 3600 else (whole // 3600, whole % 3600 // 60, "h", "min")
+    return f"{big} {larger}" + (f" {small} {smaller}" if small else "")
 
 
 def write_rows(path: Path, rows: Sequence[Row]) -> None:
     """Add rows to a file; a row of the same circumstances, method, draw and seed replaces its earlier self."""
-    kept = {identity(row): row for row in [*(read_rows(path) if path.exists() else []), *rows]}
-    write_json(path, [asdict(row) for row in kept.values()])
+    with only_writer(path):
+        kept = {identity(row): row for row in [*(read_rows(path) if path.exists() else []), *rows]}
+        write_json(path, [asdict(row) for row in kept.values()])
 
 
 def identity(row: Row) -> tuple:

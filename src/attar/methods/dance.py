@@ -36,6 +36,6 @@ class DANCE(Settings):
     separable: ClassVar[bool] = True
 
     def __call__(self, task: Task, ipc: int, run: Run) -> CondensedSet:
-        matching = Matching.of(self, task, ipc, run, calibrated=self.calibration > 0)
+        matching = Matching.of(self, task, ipc, run, judge="another" if self.calibration else "none")
         pairs = Pairs(pretrained(task, run, self.models, self.epochs), self.calibration)
         return dataclasses.replace(matching, source=pairs).learn(*self.step_per_class(len(task.classes), scale=ipc))

@@ -57,7 +57,8 @@ class IDM(Settings):
             return Guide(w, w if self.calibration else None, self.calibration * queue.accuracy(i))
 
         trained = self.learners * self.steps * self.batch_train // self.ipm
-        matching = dataclasses.replace(Matching.of(self, task, ipc, run, calibrated=self.calibration > 0, trained=trained), source=drawn)
+        matching = Matching.of(self, task, ipc, run, judge="itself" if self.calibration else "none", trained=trained)
+        matching = dataclasses.replace(matching, source=drawn)
 
         def episode(syn: Pixels, rng: Rng) -> Iterator[Iterable[Tensor]]:
             queue.renew(self.interval, rng.fold("push"))

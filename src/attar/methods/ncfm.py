@@ -61,7 +61,7 @@ class NCFM(Settings):
     separable: ClassVar[bool] = False
 
     def __call__(self, task: Task, ipc: int, run: Run) -> CondensedSet:
-        matching = Matching.of(self, task, ipc, run, calibrated=self.calibration > 0)
+        matching = Matching.of(self, task, ipc, run, judge="another" if self.calibration else "none")
         pairs = pretrained(task, run, self.models, self.epochs)
         made = self._learned(dataclasses.replace(matching, source=Pairs(pairs, self.calibration)))
         if not self.soft:
