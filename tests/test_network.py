@@ -2,6 +2,7 @@ from functools import partial
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from attar.architectures import MLP, ConvNet
@@ -112,13 +113,14 @@ def test_any_module_will_do_and_its_head_can_be_named():
 
 
 @pytest.mark.parametrize("compiled", [False, True])
-def test_features_and_scores_in_one_pass(compiled, unchecked):
-    """Also where the classifier is not the last layer."""
+def test_features_are_what_enters_the_classifier_wherever_it_lies(compiled, unchecked):
     family = Network(lambda: nn.Sequential(nn.Flatten(), nn.Linear(12, 8), nn.Dropout(), nn.Linear(8, 5), nn.Softmax(1)))
     w, x = family.init(Rng.of(0)), torch.randn(3, 3, 2, 2)
+    features = F.linear(x.flatten(1), w.params["1.weight"], w.params["1.bias"])
+    scores = F.linear(features, w.params["3.weight"], w.params["3.bias"]).softmax(1)
     seen = torch.compile(family.seen, fullgraph=True, backend="aot_eager") if compiled else family.seen
-    for got, expected in zip(seen(w, x), (family.features(w, x), family.logits(w, x)[0]), strict=True):
-        torch.testing.assert_close(got, expected)
+    for found, expected in zip((*seen(w, x), family.features(w, x), family.logits(w, x)[0]), 2 * (features, scores), strict=True):
+        torch.testing.assert_close(found, expected)
 
 
 def test_errors(tmp_path):
