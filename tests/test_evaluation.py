@@ -2,7 +2,7 @@ import dataclasses
 import os
 import signal
 import time
-from concurrent.futures import ThreadPoolExecutor
+from threading import Thread
 
 import pytest
 import torch
@@ -14,6 +14,7 @@ from attar.architectures import ConvNet
 from attar.artefact import CondensedSet
 from attar.augment import Augment
 from attar.evaluation import variant
+from attar.files import only_writer, write_json
 from attar.fit import Batch, fit
 from attar.protocol import PROTOCOLS, Protocol
 from attar.rng import Rng
@@ -201,10 +202,16 @@ def test_sets_differ_by_settings_network_data_and_precision(task):
     assert variant(sets[0]) == variant(attar.condense(task, "random", 1, precision="fp32", seed=1))
 
 
-def test_rows_written_at_once_are_all_kept(tmp_path):
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda seed: write_rows(tmp_path / "rows.json", [row(seed=seed)]), range(16)))
-    assert sorted(r.seed for r in read_rows(tmp_path / "rows.json")) == list(range(16))
+def test_rows_written_meanwhile_are_kept(tmp_path):
+    path = tmp_path / "rows.json"
+    with only_writer(path):
+        writer = Thread(target=write_rows, args=(path, [row(seed=1)]))
+        writer.start()
+        writer.join(0.3)
+        assert writer.is_alive() and not path.exists()
+        write_json(path, [dataclasses.asdict(row())])
+    writer.join(30)
+    assert [r.seed for r in read_rows(path)] == [0, 1]
 
 
 def test_rows_are_kept_and_replaced(tmp_path):

@@ -97,19 +97,35 @@ def test_a_window_knows_the_spread_of_its_last_values():
 def test_a_judge_adds_its_cross_entropy_of_each_class(exact, features, itself, chunk):
     settings = DANCE(updates=1, batch_real=4, factor=1, features=features)
     matching = Matching.of(settings, exact, 3, Run(Rng.of(0), chunk=chunk), judge="itself" if itself else "another")
-    w, view = exact.network.init(Rng.of(1)), matching.view(Rng.of(3))
-    judge = w if itself else exact.network.init(Rng.of(2))
-    without, plain = gradient(matching.terms([Guide(w)], view, Rng.of(4)), matching.syn)
-    value, slope = gradient(matching.terms([Guide(w, judge, 0.7)], view, Rng.of(4)), matching.syn)
+    plain = Matching.of(settings, exact, 3, Run(Rng.of(0), chunk=chunk))
+    w, view, judge = exact.network.init(Rng.of(1)), plain.view(Rng.of(3)), None if itself else exact.network.init(Rng.of(2))
+    without, slope_without = gradient(plain.terms([Guide(w)], view, Rng.of(4)), plain.syn)
+    value, slope = gradient(matching.terms([Guide(w, 0.7, judge)], view, Rng.of(4)), matching.syn)
     syn = matching.syn
     syn.zero_grad()
     expected = 0.0
     for c in range(3):
-        scores, _ = exact.network.logits(judge, matching._shown([c], view))
+        scores, _ = exact.network.logits(judge or w, matching._shown([c], view))
         expected = expected + 0.7 * F.cross_entropy(scores, torch.full((3,), c))
     expected.backward()
     torch.testing.assert_close(value - without, expected.detach(), rtol=1e-10, atol=1e-10)
-    torch.testing.assert_close(slope - plain, syn.images.grad, rtol=1e-9, atol=1e-10)
+    torch.testing.assert_close(slope - slope_without, syn.images.grad, rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.parametrize(("judge", "passes"), [("none", 1), ("itself", 1), ("another", 2)])
+def test_a_network_that_judges_what_it_sees_takes_one_pass(judge, passes, exact, monkeypatch):
+    calls = []
+    call = Network._call
+    monkeypatch.setattr(Network, "_call", lambda self, *args: calls.append(1) or call(self, *args))
+    run = Run(Rng.of(0))
+    matching = Matching.of(DANCE(updates=1, batch_real=4, factor=1), exact, 2, run, judge=judge)
+    w, view = exact.network.init(Rng.of(1)), matching.view(Rng.of(3))
+    gradient(
+        matching.terms([Guide(w, 0.7 * (judge != "none"), exact.network.init(Rng.of(2)) if judge == "another" else None)], view, Rng.of(4)),
+        matching.syn,
+    )
+    assert len(calls) == 1 + passes  # one of the real images
+    assert run.engines["eager"] == exact.network.flop(exact.shape) * 3 * (4 + 2 * 2 * passes)
 
 
 def test_pairs_lie_between_their_ends(exact):
@@ -177,13 +193,13 @@ def test_idm_weighs_mistakes_by_the_networks_accuracy_in_per_cent(task, monkeypa
     terms = Matching.terms
 
     def watched(self, guides, *rest):
-        seen.extend((guide.weight, guide.judge is guide.weights) for guide in guides)
+        seen.extend((guide.weight, guide.judge) for guide in guides)
         return terms(self, guides, *rest)
 
     monkeypatch.setattr(Matching, "terms", watched)
     monkeypatch.setattr(Queue, "accuracy", lambda self, i: 60.0)
     IDM(updates=2, batch_real=4, factor=1, capacity=4, learners=1, steps=1, batch_train=4)(task, 1, Run(Rng.of(0)))
-    assert seen == [(30.0, True), (30.0, True)]
+    assert seen == [(30.0, None), (30.0, None)]
 
 
 @pytest.mark.parametrize("features", ["network", "pixels"])

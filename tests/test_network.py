@@ -111,14 +111,34 @@ def test_any_module_will_do_and_its_head_can_be_named():
     assert named.head == "1"
 
 
-@pytest.mark.parametrize("compiled", [False, True])
-def test_features_and_scores_in_one_pass(compiled, unchecked):
-    """Also where the classifier is not the last layer."""
-    family = Network(lambda: nn.Sequential(nn.Flatten(), nn.Linear(12, 8), nn.Dropout(), nn.Linear(8, 5), nn.Softmax(1)))
-    w, x = family.init(Rng.of(0)), torch.randn(3, 3, 2, 2)
-    seen = torch.compile(family.seen, fullgraph=True, backend="aot_eager") if compiled else family.seen
-    for got, expected in zip(seen(w, x), (family.features(w, x), family.logits(w, x)[0]), strict=True):
-        torch.testing.assert_close(got, expected)
+class Averaged(nn.Module):
+    """Calls its classifier twice."""
+
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Linear(12, 5)
+
+    def forward(self, x):
+        return self.head(x.flatten(1)) + self.head(x.flip(3).flatten(1))
+
+
+@pytest.mark.parametrize(
+    ("build", "ends"),
+    [
+        (lambda: nn.Sequential(nn.Flatten(), nn.Linear(12, 8), nn.Dropout(), nn.Linear(8, 5)), True),
+        (lambda: ConvNet((3, 4, 4), 5, width=4, depth=1), True),
+        (lambda: nn.Sequential(nn.Flatten(), nn.Linear(12, 5), nn.Softmax(1)), False),
+        (Averaged, False),
+    ],
+)
+def test_features_and_scores_in_one_pass_where_a_network_ends_in_its_classifier(build, ends):
+    family = Network(build)
+    x = torch.randn(3, 3, 4, 4) if build().__class__ is ConvNet else torch.randn(3, 3, 2, 2)
+    assert family.ends_in_head(tuple(x.shape[1:])) == ends
+    w = family.init(Rng.of(0))
+    if ends:
+        for seen, expected in zip(family.seen(w, x), (family.features(w, x), family.scores(w, x)), strict=True):
+            assert torch.equal(seen, expected)
 
 
 def test_errors(tmp_path):

@@ -117,7 +117,7 @@ class Evaluate:
 
         sets = [load(run) for run in self.runs]
         task = self.source.task(self.data or sole_data(sets))
-        with Progress(f"training {len(sets) * self.seeds} networks") as progress:
+        with Progress("evaluation") as progress:
             rows = evaluate(
                 sets,
                 task,

@@ -55,5 +55,5 @@ def compare(
                 made = condense(task, method, budget, seed=seed, progress=watch(name), **kept, **engine)
                 sets.append(made)
     judged = [*sets, CondensedSet.whole(task)] if whole else sets
-    rows = evaluate(judged, task, protocol=protocol, seeds=seeds, progress=watch(f"training {len(judged) * seeds} networks"), **engine)
+    rows = evaluate(judged, task, protocol=protocol, seeds=seeds, progress=watch("evaluation"), **engine)
     return sets, rows

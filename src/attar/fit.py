@@ -118,9 +118,9 @@ def predict(
     network: Network, weights: Sequence[Weights], x: Callable[[slice], Images], n: int, run: Run, size: int = 1000
 ) -> Int[Tensor, "networks n"]:
     """Labels that each of the networks predicts for `n` images, read `size` at a time; in eval mode."""
-    logits = run.engine(lambda w, x: network.logits(w, x)[0], 0)
+    scores = run.engine(network.scores, 0)
     parts = []
     for i in range(0, n, size):
         images = x(slice(i, min(i + size, n)))
-        parts.append(torch.stack([sliced(partial(logits, w), images, run.slice_size(size)).argmax(1) for w in weights]))
+        parts.append(torch.stack([sliced(partial(scores, w), images, run.slice_size(size)).argmax(1) for w in weights]))
     return torch.cat(parts, 1)

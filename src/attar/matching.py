@@ -4,7 +4,7 @@ import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -28,7 +28,7 @@ WARM_BATCH, WARM_LR = 256, 0.01
 Distance = Literal[
     "mean", "moments", "polynomial", "gaussian", "laplacian", "multiquadric", "energy", "sliced", "sinkhorn", "characteristic"
 ]
-Judge = Literal["none", "itself", "another"]
+Judge = Literal["none", "itself", "another"]  # whose cross-entropy counts: the network's that the features are of, or another's
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,11 +75,11 @@ class Settings:
 
 
 class Guide(NamedTuple):
-    """A network under which features are matched; where there is a `judge`, its cross-entropy of the images counts `weight` times."""
+    """A network under which features are matched. `weight` times a cross-entropy of the images comes on top: its own, or a `judge`'s."""
 
     weights: Weights
-    judge: Weights | None = None
     weight: float = 0.0
+    judge: Weights | None = None
 
 
 @dataclass(frozen=True)
@@ -94,8 +94,9 @@ class Matching:
     discrepancy: Discrepancy
     source: Callable[[Rng], Guide]
     features: Callable[..., Tensor]
-    seen: Callable[..., tuple[Tensor, Tensor]]
-    """Features and class scores: what a judge makes of the synthetic images."""
+    judged: Callable[..., Any]
+    """Class scores, in eval mode; where a network judges what it sees itself, its features and these."""
+    itself: bool
     scores: Callable[..., tuple[Tensor, dict[str, Tensor]]]
     """Class scores in training."""
     batch: int
@@ -117,11 +118,13 @@ class Matching:
         real = batch / (settings.ipm if settings.keep_real else 1)
         image = settings.updates * settings.networks * task.network.flop(task.shape)
         shown, learned = 2 * len(syn.classes) * syn.each, trained // settings.networks + settings.warm * WARM_BATCH // settings.ipm
+        itself = judge == "itself" and settings.features == "network" and task.network.ends_in_head(task.shape)
         if settings.features == "network":
-            features = run.engine(task.network.features, int(image * (len(syn.classes) * real + shown * (judge != "itself"))))
+            features = run.engine(task.network.features, int(image * (len(syn.classes) * real + shown * (not itself))))
         else:
             features = pixels
-        seen = run.engine(task.network.seen, image * shown) if judge != "none" else task.network.seen
+        judged = task.network.seen if itself else task.network.scores
+        judged = run.engine(judged, image * shown) if judge != "none" else judged
         scores = run.engine(training(task.network), image * TRAINING * learned) if learned else training(task.network)
         return cls(
             settings,
@@ -132,7 +135,8 @@ class Matching:
             discrepancy,
             lambda rng: Guide(task.network.init(rng)),
             features,
-            seen,
+            judged,
+            itself,
             scores,
             batch,
         )
@@ -175,20 +179,20 @@ class Matching:
         return View(draw, self.task.indices(everyone, self.batch, rng.fold("real")))
 
     def terms(self, guides: Sequence[Guide], view: "View", rng: Rng) -> Iterator[Float[Tensor, ""]]:
-        """For each network and chunk of classes the sum of their discrepancies, and what the judge says of the same images."""
+        """For each network and chunk of classes the sum of their discrepancies, and of the judge's cross-entropies of the same images."""
         for i, guide in enumerate(guides):
             w, share = guide.weights, 1 / len(guides)
             for chunk in self.run.chunks(self.syn.classes, self.syn.each):
                 real = self._real(i, w, view, chunk)  # before there is a graph
-                distance = functools.partial(self._distance, real=real, rng=rng.fold("discrepancy", i), chunk=chunk)
-                if guide.judge is w and self.settings.features == "network":  # one pass shows both
-                    features, scores = self.seen(w, self._shown(chunk, view))
+                distance = functools.partial(self._distance, real=real, chunk=chunk, rng=rng.fold("discrepancy", i))
+                if self.itself:
+                    features, scores = self.judged(w, self._shown(chunk, view))
                     yield share * (distance(features) + guide.weight * self._cross_entropy(scores, chunk))
-                    continue
-                yield share * distance(self.features(w, self._shown(chunk, view)))
-                if guide.judge is not None:
-                    _, scores = self.seen(guide.judge, self._shown(chunk, view))
-                    yield share * guide.weight * self._cross_entropy(scores, chunk)
+                else:
+                    yield share * distance(self.features(w, self._shown(chunk, view)))
+                    if guide.weight:
+                        scores = self.judged(guide.judge or w, self._shown(chunk, view))
+                        yield share * guide.weight * self._cross_entropy(scores, chunk)
 
     def learn(self, lr: float, momentum: float, episode: Episode | None = None, state: nn.Module | None = None) -> CondensedSet:
         """The images after all updates. `lr` and `momentum` are those of one step that moves all classes."""

@@ -40,15 +40,19 @@ class Network:
     build: Build
     head: str | None = None
     device: torch.device = CPU
-    _templates: dict[bool | str, nn.Module] = field(init=False, repr=False, compare=False, default_factory=dict)
+    _templates: dict[str | tuple[bool, bool], nn.Module] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         with torch.device("meta"):
             whole = self.build()
         head = self.head or last_linear(whole)
+        headless = copy.deepcopy(whole)
+        headless.set_submodule(head, nn.Identity())
         object.__setattr__(self, "head", head)
+        self._templates["head"] = copy.deepcopy(whole.get_submodule(head)).eval()
         for train in (True, False):
-            self._templates[train] = Seen(copy.deepcopy(whole).train(train), head)
+            self._templates[True, train] = copy.deepcopy(whole).train(train)
+            self._templates[False, train] = copy.deepcopy(headless).train(train)
         if callable(getattr(type(whole), "layers", None)):
             self._templates["layers"] = Layers(whole)
 
@@ -60,11 +64,11 @@ class Network:
         """That of its class; of a user's file what was asked for, and which code it was."""
         if isinstance(self.build, FromFile):
             return f"{self.build.name}-{self.build.code[:8]}"
-        return type(self._templates[False].module).__name__
+        return type(self._templates[True, False]).__name__
 
     @property
     def keeps_statistics(self) -> bool:
-        return any(True for _ in self._templates[True].buffers())
+        return any(True for _ in self._templates[True, True].buffers())
 
     @property
     def ours(self) -> bool:
@@ -91,25 +95,39 @@ class Network:
 
     def features(self, w: Weights, x: Float[Tensor, "n c h w"], *, train: bool = False) -> Float[Tensor, "n d"]:
         """The input of the classifier. `train` uses batch statistics where a network has them, as unlearned networks must."""
-        return self._call(w, x, train)[0]
+        return self._call(False, w, x, train)[0].flatten(1)
 
     def seen(self, w: Weights, x: Float[Tensor, "n c h w"]) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n k"]]:
-        """Features and class scores in one pass."""
-        return self._call(w, x, False)[:2]
+        """Features and class scores in one pass, in eval mode, where the network `ends_in_head`."""
+        entered, _ = self._call(False, w, x, False)
+        prefix = f"{self.head}."
+        head = {name.removeprefix(prefix): tensor for name, tensor in (w.params | w.buffers).items() if name.startswith(prefix)}
+        return entered.flatten(1), functional_call(self._templates["head"], head, (entered,))
+
+    def ends_in_head(self, shape: tuple[int, ...]) -> bool:
+        """Whether its scores are what the classifier makes of what enters it: nothing follows, and it is not called twice."""
+        assert self.head is not None
+        made: list[Tensor] = []
+        whole = copy.deepcopy(self._templates[True, False])
+        whole.get_submodule(self.head).register_forward_hook(lambda _, given, out: made.append(out))
+        with torch.device("meta"):
+            scores = whole(torch.empty(1, *shape))
+        return len(made) == 1 and made[0] is scores
 
     def width(self, shape: tuple[int, ...]) -> int:
         """The number of features of one image."""
         with torch.device("meta"):
-            return self._templates[False](torch.empty(1, *shape))[0].shape[1]
+            return self._templates[False, True](torch.empty(1, *shape)).flatten(1).shape[1]
 
     def scores_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Of the class scores of one image."""
         with torch.device("meta"):
-            return tuple(self._templates[False](torch.empty(1, *shape))[1].shape)
+            return tuple(self._templates[True, False](torch.empty(1, *shape)).shape)
 
     def layers(self, w: Weights, x: Float[Tensor, "n c h w"]) -> list[Tensor]:
         """What the module's own `layers(x)` gives, where it has one: the maps of its layers, then the features."""
-        return functional_call(self._templates["layers"], inside(w), (x,))
+        inside = {f"module.{name}": tensor for part in w for name, tensor in part.items()}
+        return functional_call(self._templates["layers"], inside, (x,))
 
     def layer_shapes(self, shape: tuple[int, ...]) -> list[tuple[int, ...]]:
         """Of what `layers` gives for one image; empty where the module has no such method."""
@@ -120,12 +138,17 @@ class Network:
 
     def logits(self, w: Weights, x: Float[Tensor, "n c h w"], *, train: bool = False) -> tuple[Float[Tensor, "n k"], dict[str, Tensor]]:
         """Class scores, and the buffers as this call leaves them."""
-        return self._call(w, x, train)[1:]
+        return self._call(True, w, x, train)
 
-    def _call(self, w: Weights, x: Tensor, train: bool) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """Features, scores, and the buffers as this call leaves them."""
-        w = w._replace(buffers={name: b.clone() for name, b in w.buffers.items()}) if train else w
-        return *functional_call(self._templates[train], inside(w), (x,)), w.buffers
+    def scores(self, w: Weights, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k"]:
+        """Class scores in eval mode."""
+        return self.logits(w, x)[0]
+
+    def _call(self, whole: bool, w: Weights, x: Tensor, train: bool) -> tuple[Tensor, dict[str, Tensor]]:
+        template = self._templates[whole, train]
+        params = {name: w.params[name] for name, _ in template.named_parameters()}
+        buffers = {name: w.buffers[name].clone() if train else w.buffers[name] for name, _ in template.named_buffers()}
+        return functional_call(template, (params, buffers), (x,)), buffers
 
     def flop(self, shape: tuple[int, ...]) -> int:
         """Floating-point operations of one forward pass of one image (two a multiply-add; convolutions and linear layers)."""
@@ -133,7 +156,7 @@ class Network:
 
         counter = FlopCounterMode(display=False)
         with counter, torch.device("meta"):
-            self._templates[False](torch.empty(1, *shape))
+            self._templates[True, False](torch.empty(1, *shape))
         return counter.get_total_flops()
 
 
@@ -148,25 +171,6 @@ class Layers(nn.Module):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         return self.module.layers(x)
-
-
-class Seen(nn.Module):
-    """What enters the classifier of the module inside, wherever that lies, and what the module makes of it."""
-
-    def __init__(self, module: nn.Module, head: str):
-        super().__init__()
-        self.module = module
-        self.entered: list[Tensor] = []
-        module.get_submodule(head).register_forward_pre_hook(lambda _, given: self.entered.append(given[0]))
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        scores = self.module(x)
-        return self.entered.pop().flatten(1), scores
-
-
-def inside(w: Weights) -> dict[str, Tensor]:
-    """The weights by their names in a module that holds the network's as `module`."""
-    return {f"module.{name}": tensor for part in w for name, tensor in part.items()}
 
 
 def stack(dicts: list[dict[str, Tensor]]) -> dict[str, Tensor]:

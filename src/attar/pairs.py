@@ -20,7 +20,7 @@ class Pairs:
         generator = rng.generator()
         start, end = self.pairs[int(torch.randint(len(self.pairs), (), generator=generator))]
         w = between(start, end, torch.rand((), generator=generator).item())
-        return Guide(w, end if self.calibration else None, self.calibration)
+        return Guide(w, self.calibration, end)
 
 
 def between(start: Weights, end: Weights, share: float) -> Weights:

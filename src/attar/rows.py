@@ -130,8 +130,8 @@ def duration(seconds: float) -> str:
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
-    big, small, larger, smaller = (whole // 60, whole % 60, "min", "s") if whole < 3600 else (whole // 3600, whole % 3600 // 60, "h", "min")
-    return f"{big} {larger}" + (f" {small} {smaller}" if small else "")
+    parts = ((whole // 60, "min"), (whole % 60, "s")) if whole < 3600 else ((whole // 3600, "h"), (whole % 3600 // 60, "min"))
+    return " ".join(f"{number} {unit}" for number, unit in parts if number)
 
 
 def write_rows(path: Path, rows: Sequence[Row]) -> None:

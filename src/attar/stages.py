@@ -53,8 +53,8 @@ def lacking(task: Task, run: Run, count: int, epochs: int) -> tuple[int, int]:
 @torch.no_grad()
 def opinion(task: Task, run: Run, networks: Sequence[Weights], x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k"]:
     """Probabilities of the classes of network-ready images: the mean over `networks`."""
-    logits = run.engine(lambda w, x: task.network.logits(w, x)[0], len(networks) * len(x) * task.network.flop(task.shape))
-    return torch.stack([sliced(partial(logits, w), x, run.slice_size(len(x))).softmax(1) for w in networks]).mean(0)
+    scores = run.engine(task.network.scores, len(networks) * len(x) * task.network.flop(task.shape))
+    return torch.stack([sliced(partial(scores, w), x, run.slice_size(len(x))).softmax(1) for w in networks]).mean(0)
 
 
 def pretraining(epochs: int) -> Protocol:

@@ -53,8 +53,7 @@ class IDM(Settings):
 
         def drawn(rng: Rng) -> Guide:
             i = int(some(1, len(queue), rng))
-            w = queue.network_of(i)
-            return Guide(w, w if self.calibration else None, self.calibration * queue.accuracy(i))
+            return Guide(queue.network_of(i), self.calibration * queue.accuracy(i))
 
         trained = self.learners * self.steps * self.batch_train // self.ipm
         matching = Matching.of(self, task, ipc, run, judge="itself" if self.calibration else "none", trained=trained)
