@@ -75,10 +75,16 @@ def winners() -> str:
             continue
         ranked = sorted(best.values(), key=mean, reverse=True)
         first = min((run for run in ranked if mean(run) >= mean(ranked[0]) - NOISE), key=lambda run: run["seconds"])
-        told = [f"{run['method']} {mean(run):.1f} after {duration(run['seconds'])}" for run in ranked if run is not first]
-        reason = f"{mean(first):.1f} % of held-out images right after {duration(first['seconds'])} in a race of {len(best)} methods"
-        lines += [f"\n[{record['data']}.{record['ipc']}]", f'method = "{first["method"]}"', f'why = "{reason} ({", ".join(told[:2])})"']
+        others = [run for run in ranked if run is not first]
+        near = [f"next {told(others[0])}", *(f"quicker {told(run)}" for run in others if run["seconds"] < first["seconds"] / 2)][:2]
+        right, after = f"{mean(first):.1f} % of held-out images right", duration(first["seconds"])
+        reason = f"{right} after {after} in a race of {len(best)} methods ({', '.join(near)})"
+        lines += [f"\n[{record['data']}.{record['ipc']}]", f'method = "{first["method"]}"', f'why = "{reason}"']
     return "\n".join(lines) + "\n"
+
+
+def told(run: dict[str, Any]) -> str:
+    return f"{run['method']} {mean(run):.1f} after {duration(run['seconds'])}"
 
 
 def picture(record: dict[str, Any], out: Path) -> None:

@@ -199,7 +199,7 @@ def test_sinkhorns_gradient_is_that_of_differences():
 
 def test_characteristic_distance_without_its_root_is_a_gaussian_mmd_on_the_sphere():
     s, r = (torch.nn.functional.normalize(x, dim=2) for x in batches(d=6))
-    t = gaussian_frequencies(200_000, 6, Rng.of(0), s)
+    t = gaussian_frequencies(200_000, 6, Rng.of(0), s.device, s.dtype)
     plain = characteristic_distance(s, r, t[:50], 1.0, 1.0)
     phi = [torch.exp(1j * (x @ t[:50].T)).mean(1) for x in (s, r)]
     amplitude, phase = (phi[1].abs() - phi[0].abs()).square(), 2 * (phi[1].abs() * phi[0].abs() - (phi[1] * phi[0].conj()).real)

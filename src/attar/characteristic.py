@@ -1,5 +1,7 @@
 """The distance of characteristic functions, and a network that learns at which frequencies two samples differ (NCFM)."""
 
+import functools
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -29,8 +31,10 @@ def parts(x: Sample, t: Frequencies) -> tuple[Float[Tensor, "k t"], Float[Tensor
     return angle.cos().mean(1), angle.sin().mean(1)
 
 
-def gaussian_frequencies(count: int, d: int, rng: Rng, like: Tensor) -> Frequencies:
-    return torch.randn(count, d, generator=rng.generator(like.device), device=like.device, dtype=like.dtype)
+@functools.lru_cache(1)
+def gaussian_frequencies(count: int, d: int, rng: Rng, device: torch.device, dtype: torch.dtype) -> Frequencies:
+    """Kept for the next chunk of classes, which asks for the same: millions of draws take as long as a small chunk's network."""
+    return torch.randn(count, d, generator=rng.generator(device), device=device, dtype=dtype)
 
 
 class Sampler(nn.Module):
@@ -50,7 +54,7 @@ class Sampler(nn.Module):
 
     def forward(self, rng: Rng) -> Frequencies:
         like = next(self.parameters())
-        return self.layers(gaussian_frequencies(self.rows, self.d, rng, like))
+        return self.layers(gaussian_frequencies(self.rows, self.d, rng, like.device, like.dtype))
 
     @torch.no_grad()
     def ascend(self) -> None:

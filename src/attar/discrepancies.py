@@ -26,7 +26,7 @@ def radial(kernel: Callable[..., Tensor]) -> Discrepancy:
 
 def characteristic(s: Sample, r: Other, rng: Rng) -> Float[Tensor, " k"]:
     """At 1024 gaussian frequencies, drawn afresh."""
-    return characteristic_distance(s, r, gaussian_frequencies(FREQUENCIES, s.shape[2], rng, s))
+    return characteristic_distance(s, r, gaussian_frequencies(FREQUENCIES, s.shape[2], rng, s.device, s.dtype))
 
 
 DISCREPANCIES: dict[str, Discrepancy] = {

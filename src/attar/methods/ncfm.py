@@ -78,7 +78,7 @@ class NCFM(Settings):
         sampler = Sampler(matching.width, rows, rng, lr=self.sampler_lr).to(task.device) if self.sampler else None
 
         def distance(s: Sample, r: Other, rng: Rng) -> Float[Tensor, " k"]:
-            t = gaussian_frequencies(self.frequencies, s.shape[2], rng, s) if sampler is None else sampler(rng)
+            t = sampler(rng) if sampler else gaussian_frequencies(self.frequencies, s.shape[2], rng, s.device, s.dtype)
             return SCALE * characteristic_distance(s, r, t, self.amplitude, self.phase)
 
         matching = dataclasses.replace(matching, discrepancy=distance)
