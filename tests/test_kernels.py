@@ -210,6 +210,11 @@ def test_characteristic_distance_without_its_root_is_a_gaussian_mmd_on_the_spher
     torch.testing.assert_close((phi[1] - phi[0]).abs().square().mean(1), expected, rtol=0.02, atol=1e-3)
 
 
+def test_all_chunks_of_an_update_share_its_frequencies():
+    drawn = [gaussian_frequencies(4, 3, Rng.of(seed), torch.device("cpu"), torch.float64) for seed in (0, 0, 1)]
+    assert drawn[0] is drawn[1] and not torch.equal(drawn[0], drawn[2])
+
+
 def test_a_sampler_finds_frequencies_that_tell_samples_apart():
     s, r = (x.float() for x in batches(k=1, n=32, m=32, d=8))
     r[:, :, 0] += 1.5

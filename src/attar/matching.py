@@ -95,8 +95,8 @@ class Matching:
     source: Callable[[Rng], Guide]
     features: Callable[..., Tensor]
     judged: Callable[..., Any]
-    """Class scores, in eval mode; where a network judges what it sees itself, its features and these."""
-    itself: bool
+    """Class scores of the judge, in eval mode; in `one_pass`, where it is the network itself, after its features."""
+    one_pass: bool
     scores: Callable[..., tuple[Tensor, dict[str, Tensor]]]
     """Class scores in training."""
     batch: int
@@ -118,12 +118,12 @@ class Matching:
         real = batch / (settings.ipm if settings.keep_real else 1)
         image = settings.updates * settings.networks * task.network.flop(task.shape)
         shown, learned = 2 * len(syn.classes) * syn.each, trained // settings.networks + settings.warm * WARM_BATCH // settings.ipm
-        itself = judge == "itself" and settings.features == "network" and task.network.ends_in_head(task.shape)
+        one_pass = judge == "itself" and settings.features == "network" and task.network.ends_in_head(task.shape)
         if settings.features == "network":
-            features = run.engine(task.network.features, int(image * (len(syn.classes) * real + shown * (not itself))))
+            features = run.engine(task.network.features, int(image * (len(syn.classes) * real + shown * (not one_pass))))
         else:
             features = pixels
-        judged = task.network.seen if itself else task.network.scores
+        judged = task.network.seen if one_pass else task.network.scores
         judged = run.engine(judged, image * shown) if judge != "none" else judged
         scores = run.engine(training(task.network), image * TRAINING * learned) if learned else training(task.network)
         return cls(
@@ -136,7 +136,7 @@ class Matching:
             lambda rng: Guide(task.network.init(rng)),
             features,
             judged,
-            itself,
+            one_pass,
             scores,
             batch,
         )
@@ -185,7 +185,7 @@ class Matching:
             for chunk in self.run.chunks(self.syn.classes, self.syn.each):
                 real = self._real(i, w, view, chunk)  # before there is a graph
                 distance = functools.partial(self._distance, real=real, chunk=chunk, rng=rng.fold("discrepancy", i))
-                if self.itself:
+                if self.one_pass:
                     features, scores = self.judged(w, self._shown(chunk, view))
                     yield share * (distance(features) + guide.weight * self._cross_entropy(scores, chunk))
                 else:
