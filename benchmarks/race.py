@@ -75,9 +75,10 @@ def winners() -> str:
             continue
         ranked = sorted(best.values(), key=mean, reverse=True)
         first = min((run for run in ranked if mean(run) >= mean(ranked[0]) - NOISE), key=lambda run: run["seconds"])
-        others = [run for run in ranked if run is not first]
-        near = [f"next {told(others[0])}", *(f"quicker {told(run)}" for run in others if run["seconds"] < first["seconds"] / 2)][:2]
-        right, after = f"{mean(first):.1f} % of held-out images right", duration(first["seconds"])
+        runner_up, *others = [run for run in ranked if run is not first]
+        quick = [run for run in others if run["budget"] and run["seconds"] < min(first["seconds"] / 2, runner_up["seconds"])]
+        near = [f"next {told(runner_up)}", *(f"quicker {told(run)}" for run in quick[:1])]
+        right, after = f"{mean(first):.1f} % accuracy on held-out images", duration(first["seconds"])
         reason = f"{right} after {after} in a race of {len(best)} methods ({', '.join(near)})"
         lines += [f"\n[{record['data']}.{record['ipc']}]", f'method = "{first["method"]}"', f'why = "{reason}"']
     return "\n".join(lines) + "\n"

@@ -122,6 +122,17 @@ class Averaged(nn.Module):
         return self.head(x.flatten(1)) + self.head(x.flip(3).flatten(1))
 
 
+class Scaled(nn.Module):
+    """Writes to what its classifier made."""
+
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Linear(12, 5)
+
+    def forward(self, x):
+        return self.head(x.flatten(1)).mul_(2)
+
+
 @pytest.mark.parametrize(
     ("build", "ends"),
     [
@@ -129,6 +140,7 @@ class Averaged(nn.Module):
         (lambda: ConvNet((3, 4, 4), 5, width=4, depth=1), True),
         (lambda: nn.Sequential(nn.Flatten(), nn.Linear(12, 5), nn.Softmax(1)), False),
         (Averaged, False),
+        (Scaled, False),
     ],
 )
 def test_features_and_scores_in_one_pass_where_a_network_ends_in_its_classifier(build, ends):

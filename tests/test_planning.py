@@ -98,12 +98,13 @@ def test_a_plan_is_that_of_its_seed(task):
     assert other == again + 3 * len(task.train.y) * task.network.flop(task.shape)
 
 
+@pytest.mark.parametrize("features", ["network", "pixels"])
 @pytest.mark.parametrize("calibration, asked", [(0.5, 6), (0.0, 0)])
-def test_judges_are_asked_also_before_they_have_learned_anything(calibration, asked, task, monkeypatch):
+def test_judges_are_asked_also_before_they_have_learned_anything(calibration, asked, features, task, monkeypatch):
     """A plan is made then: all these updates are under one network, fresh like the rest of the queue."""
     scores = []
     monkeypatch.setattr(Matching, "_cross_entropy", lambda self, *_: scores.append(1) or self.syn.images.sum())
-    IDM(updates=6, ipm=6, calibration=calibration, batch_real=4, factor=1)(task, 1, Run(Rng.of(0)))
+    IDM(updates=6, ipm=6, calibration=calibration, batch_real=4, factor=1, features=features)(task, 1, Run(Rng.of(0)))
     assert len(scores) == asked
 
 

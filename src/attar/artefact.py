@@ -150,8 +150,8 @@ def claim(folder: Path) -> None:
     """Raises `ValueError` where the folder is none, or holds files but neither a set nor the beginning of a run."""
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is a file, not a folder")
-    seen = folder.exists() and any(not path.name.startswith(".") for path in folder.iterdir())
-    if seen and not any((folder / name).exists() for name in (MANIFEST, REQUEST)):
+    others = folder.exists() and any(not path.name.endswith((".lock", ".part")) for path in folder.iterdir())
+    if others and not any((folder / name).exists() for name in (MANIFEST, REQUEST)):
         raise ValueError(f"{folder} holds files that are no run's: name a new folder")
 
 

@@ -33,7 +33,7 @@ def parts(x: Sample, t: Frequencies) -> tuple[Float[Tensor, "k t"], Float[Tensor
 
 @functools.lru_cache(1)
 def gaussian_frequencies(count: int, d: int, rng: Rng, device: torch.device, dtype: torch.dtype) -> Frequencies:
-    """Kept for the next chunk of classes, which asks for the same: millions of draws take as long as a small chunk's network."""
+    """The last are kept for the next chunk of classes, which asks for the same: millions of draws take as long as a chunk's network."""
     return torch.randn(count, d, generator=rng.generator(device), device=device, dtype=dtype)
 
 

@@ -28,7 +28,7 @@ WARM_BATCH, WARM_LR = 256, 0.01
 Distance = Literal[
     "mean", "moments", "polynomial", "gaussian", "laplacian", "multiquadric", "energy", "sliced", "sinkhorn", "characteristic"
 ]
-Judge = Literal["none", "itself", "another"]  # whose cross-entropy counts: the network's that the features are of, or another's
+Judge = Literal["none", "itself", "another"]  # whose cross-entropy counts: that of the network whose features they are, or of another
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,8 +95,8 @@ class Matching:
     source: Callable[[Rng], Guide]
     features: Callable[..., Tensor]
     judged: Callable[..., Any]
-    """Class scores of the judge, in eval mode; in `one_pass`, where it is the network itself, after its features."""
-    one_pass: bool
+    """Class scores in eval mode; where a network judges what it sees itself, its features and these in one pass."""
+    judge: Judge
     scores: Callable[..., tuple[Tensor, dict[str, Tensor]]]
     """Class scores in training."""
     batch: int
@@ -118,12 +118,13 @@ class Matching:
         real = batch / (settings.ipm if settings.keep_real else 1)
         image = settings.updates * settings.networks * task.network.flop(task.shape)
         shown, learned = 2 * len(syn.classes) * syn.each, trained // settings.networks + settings.warm * WARM_BATCH // settings.ipm
-        one_pass = judge == "itself" and settings.features == "network" and task.network.ends_in_head(task.shape)
+        if judge == "itself" and (settings.features == "pixels" or not task.network.ends_in_head(task.shape)):
+            judge = "another"  # in a pass of its own
         if settings.features == "network":
-            features = run.engine(task.network.features, int(image * (len(syn.classes) * real + shown * (not one_pass))))
+            features = run.engine(task.network.features, int(image * (len(syn.classes) * real + shown * (judge != "itself"))))
         else:
             features = pixels
-        judged = task.network.seen if one_pass else task.network.scores
+        judged: Callable[..., Any] = task.network.seen if judge == "itself" else task.network.scores
         judged = run.engine(judged, image * shown) if judge != "none" else judged
         scores = run.engine(training(task.network), image * TRAINING * learned) if learned else training(task.network)
         return cls(
@@ -136,7 +137,7 @@ class Matching:
             lambda rng: Guide(task.network.init(rng)),
             features,
             judged,
-            one_pass,
+            judge,
             scores,
             batch,
         )
@@ -185,12 +186,12 @@ class Matching:
             for chunk in self.run.chunks(self.syn.classes, self.syn.each):
                 real = self._real(i, w, view, chunk)  # before there is a graph
                 distance = functools.partial(self._distance, real=real, chunk=chunk, rng=rng.fold("discrepancy", i))
-                if self.one_pass:
+                if self.judge == "itself":
                     features, scores = self.judged(w, self._shown(chunk, view))
                     yield share * (distance(features) + guide.weight * self._cross_entropy(scores, chunk))
                 else:
                     yield share * distance(self.features(w, self._shown(chunk, view)))
-                    if guide.weight:
+                    if self.judge == "another":  # also while it counts nothing: a plan is made then
                         scores = self.judged(guide.judge or w, self._shown(chunk, view))
                         yield share * guide.weight * self._cross_entropy(scores, chunk)
 

@@ -105,14 +105,16 @@ class Network:
         return entered.flatten(1), functional_call(self._templates["head"], head, (entered,))
 
     def ends_in_head(self, shape: tuple[int, ...]) -> bool:
-        """Whether its scores are what the classifier makes of what enters it: nothing follows, and it is not called twice."""
+        """Whether its scores are what the classifier, called once and with weights of its own, makes of what enters it."""
         assert self.head is not None
-        made: list[Tensor] = []
+        made: list[tuple[Tensor, int]] = []  # with how often it was written to
         whole = copy.deepcopy(self._templates[True, False])
-        whole.get_submodule(self.head).register_forward_hook(lambda _, given, out: made.append(out))
+        head, known = whole.get_submodule(self.head), {name for name, _ in [*whole.named_parameters(), *whole.named_buffers()]}
+        head.register_forward_hook(lambda _, given, out: made.append((out, out._version)))
         with torch.device("meta"):
             scores = whole(torch.empty(1, *shape))
-        return len(made) == 1 and made[0] is scores
+        untied = all(f"{self.head}.{name}" in known for name in head.state_dict())
+        return untied and len(made) == 1 and made[0][0] is scores and made[0][1] == scores._version
 
     def width(self, shape: tuple[int, ...]) -> int:
         """The number of features of one image."""
