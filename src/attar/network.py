@@ -101,7 +101,7 @@ class Network:
         """Features and class scores in one pass, in eval mode, where the network `ends_in_head`."""
         entered, _ = self._call(False, w, x, False)
         prefix = f"{self.head}."
-        head = {name.removeprefix(prefix): tensor for name, tensor in (w.params | w.buffers).items() if name.startswith(prefix)}
+        head = {name.removeprefix(prefix): tensor for part in w for name, tensor in part.items() if name.startswith(prefix)}
         return entered.flatten(1), functional_call(self._templates["head"], head, (entered,))
 
     def ends_in_head(self, shape: tuple[int, ...]) -> bool:
