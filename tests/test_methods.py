@@ -119,11 +119,8 @@ def test_a_network_that_judges_what_it_sees_takes_one_pass(judge, passes, exact,
     monkeypatch.setattr(Network, "_call", lambda self, *args: calls.append(1) or call(self, *args))
     run = Run(Rng.of(0))
     matching = Matching.of(DANCE(updates=1, batch_real=4, factor=1), exact, 2, run, judge=judge)
-    w, view = exact.network.init(Rng.of(1)), matching.view(Rng.of(3))
-    gradient(
-        matching.terms([Guide(w, 0.7 * (judge != "none"), exact.network.init(Rng.of(2)) if judge == "another" else None)], view, Rng.of(4)),
-        matching.syn,
-    )
+    guide = Guide(exact.network.init(Rng.of(1)), 0.7, exact.network.init(Rng.of(2)) if judge == "another" else None)
+    gradient(matching.terms([guide], matching.view(Rng.of(3)), Rng.of(4)), matching.syn)
     assert len(calls) == 1 + passes  # one of the real images
     assert run.engines["eager"] == exact.network.flop(exact.shape) * 3 * (4 + 2 * 2 * passes)
 

@@ -122,6 +122,19 @@ class Averaged(nn.Module):
         return self.head(x.flatten(1)) + self.head(x.flip(3).flatten(1))
 
 
+class Tied(nn.Module):
+    """Its classifier's weights are another layer's."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Linear(12, 12)
+        self.head = nn.Linear(12, 12)
+        self.head.weight = self.first.weight
+
+    def forward(self, x):
+        return self.head(self.first(x.flatten(1)))
+
+
 class Scaled(nn.Module):
     """Writes to what its classifier made."""
 
@@ -137,16 +150,16 @@ class Scaled(nn.Module):
     ("build", "ends"),
     [
         (lambda: nn.Sequential(nn.Flatten(), nn.Linear(12, 8), nn.Dropout(), nn.Linear(8, 5)), True),
-        (lambda: ConvNet((3, 4, 4), 5, width=4, depth=1), True),
+        (lambda: ConvNet((3, 2, 2), 5, width=4, depth=1), True),
         (lambda: nn.Sequential(nn.Flatten(), nn.Linear(12, 5), nn.Softmax(1)), False),
         (Averaged, False),
         (Scaled, False),
+        (Tied, False),
     ],
 )
 def test_features_and_scores_in_one_pass_where_a_network_ends_in_its_classifier(build, ends):
-    family = Network(build)
-    x = torch.randn(3, 3, 4, 4) if build().__class__ is ConvNet else torch.randn(3, 3, 2, 2)
-    assert family.ends_in_head(tuple(x.shape[1:])) == ends
+    family, x = Network(build), torch.randn(3, 3, 2, 2)
+    assert family.ends_in_head((3, 2, 2)) == ends
     w = family.init(Rng.of(0))
     if ends:
         for seen, expected in zip(family.seen(w, x), (family.features(w, x), family.scores(w, x)), strict=True):

@@ -124,8 +124,8 @@ class Matching:
             features = run.engine(task.network.features, int(image * (len(syn.classes) * real + shown * (judge != "itself"))))
         else:
             features = pixels
-        judged: Callable[..., Any] = task.network.seen if judge == "itself" else task.network.scores
-        judged = run.engine(judged, image * shown) if judge != "none" else judged
+        judging: Callable[..., Any] = task.network.seen if judge == "itself" else task.network.scores
+        judged = run.engine(judging, image * shown) if judge != "none" else judging
         scores = run.engine(training(task.network), image * TRAINING * learned) if learned else training(task.network)
         return cls(
             settings,
