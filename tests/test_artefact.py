@@ -1,3 +1,4 @@
+import contextlib
 import json
 
 import pytest
@@ -6,7 +7,7 @@ from conftest import toy
 from safetensors.torch import load_file, save_file
 
 import attar
-from attar.artefact import MANIFEST, TENSORS, CondensedSet
+from attar.artefact import MANIFEST, TENSORS, CondensedSet, claim
 from attar.files import read_tensors, sweep, write_tensors
 from attar.rng import Rng
 from attar.run import Run
@@ -140,3 +141,10 @@ def test_selected_images_are_real_and_named():
     assert made.provenance["indices"] == indices.flatten().tolist()
     torch.testing.assert_close(made.as_dataset().tensors[0], task.images(indices).flatten(0, 1))
     assert torch.equal(made.pictures(), task.train.x[indices.flatten()])
+
+
+@pytest.mark.parametrize(("left", "free"), [(".rows.json.lock", True), (".rows.json.12.part", True), (".git", False), ("photo.png", False)])
+def test_locks_left_behind_do_not_claim_a_folder(left, free, tmp_path):
+    (tmp_path / left).touch()
+    with contextlib.nullcontext() if free else pytest.raises(ValueError, match="holds files that are no run's"):
+        claim(tmp_path)
