@@ -20,8 +20,8 @@ from attar.kernels import (
     radial_mmd,
     squared_distances,
 )
-from attar.matching import Distance
 from attar.rng import Rng
+from attar.settings import Distance
 from attar.transport import ranks, sinkhorn_divergence, sliced_wasserstein
 
 every = pytest.mark.parametrize("name", DISCREPANCIES)

@@ -1,9 +1,6 @@
 """A network as a pure function of its weights."""
 
 import copy
-import hashlib
-import importlib.util
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,6 +14,7 @@ from torch.func import functional_call
 
 from attar import architectures
 from attar.names import unknown
+from attar.own import FromFile, brief
 from attar.rng import CPU, Rng
 
 Build = Callable[[], nn.Module]
@@ -211,44 +209,3 @@ def scoring(family: Network, name: str, shape: tuple[int, int, int], classes: in
     if scores != (1, classes):
         raise ValueError(f"{name} makes of an image scores of shape {scores}, not {(1, classes)}, one for each class")
     return family
-
-
-def brief(error: Exception) -> str:
-    """What a user's own code raised, in a line."""
-    return f"{type(error).__name__}: {error}".partition("\n")[0]
-
-
-@dataclass(frozen=True)
-class FromFile:
-    """Builds a module of a user's file; unlike a class of that file, it can be sent to another process."""
-
-    path: str
-    name: str
-    shape: tuple[int, int, int]
-    classes: int
-    code: str
-    """A hash of the file."""
-
-    @classmethod
-    def at(cls, path: Path, name: str, shape: tuple[int, int, int], classes: int) -> "FromFile":
-        if not path.is_file():
-            raise ValueError(f"no such file: {path}")
-        return cls(str(path), name, shape, classes, hashlib.sha256(path.read_bytes()).hexdigest())
-
-    def __call__(self) -> nn.Module:
-        key = f"attar_user_{self.code}"
-        if key not in sys.modules:
-            spec = importlib.util.spec_from_file_location(key, self.path)
-            assert spec is not None and spec.loader is not None
-            sys.modules[key] = module = importlib.util.module_from_spec(spec)
-            try:
-                spec.loader.exec_module(module)
-            except Exception as error:
-                del sys.modules[key]
-                raise ValueError(f"{self.path} does not import: {brief(error)}") from None
-        if not hasattr(sys.modules[key], self.name):
-            raise ValueError(f"{self.path} has no {self.name}")
-        try:
-            return getattr(sys.modules[key], self.name)(self.shape, self.classes)
-        except Exception as error:
-            raise ValueError(f"{self.name} of {self.path} cannot be called with (shape, classes): {brief(error)}") from None

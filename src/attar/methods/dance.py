@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from attar.artefact import CondensedSet
-from attar.matching import Matching, Settings
+from attar.matching import Matching
 from attar.pairs import Pairs
 from attar.run import Run
+from attar.settings import Settings
 from attar.stages import pretrained
 from attar.synthetic import Init, Space
 from attar.task import Task

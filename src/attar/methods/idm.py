@@ -10,10 +10,11 @@ from jaxtyping import Int
 from torch import Tensor
 
 from attar.artefact import CondensedSet
-from attar.matching import Guide, Matching, Settings
+from attar.matching import Guide, Matching
 from attar.queue import Queue
 from attar.rng import Rng
 from attar.run import Run
+from attar.settings import Settings
 from attar.synthetic import Init, Pixels, Space
 from attar.task import Task
 

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from attar.artefact import CondensedSet
-from attar.matching import Distance, Matching, Settings
+from attar.matching import Matching
 from attar.run import Run
+from attar.settings import Distance, Settings
 from attar.synthetic import Init, Space
 from attar.task import Task
 

@@ -11,10 +11,11 @@ from torch import Tensor
 from attar.artefact import CondensedSet
 from attar.characteristic import Sampler, characteristic_distance, gaussian_frequencies
 from attar.kernels import Other, Sample
-from attar.matching import Distance, Matching, Settings
+from attar.matching import Matching
 from attar.pairs import Pairs
 from attar.rng import Rng
 from attar.run import Run
+from attar.settings import Distance, Settings
 from attar.stages import opinion, pretrained
 from attar.steps import Optimiser
 from attar.synthetic import Init, Pixels, Space
