@@ -66,7 +66,7 @@ WHOLE = {  # CAFE as its paper stores images, with what was best for that: no ti
     "mnist": {"factor": 1, "init": "real", "space": "normalised", "discrimination": 1.0, "optimiser": "sgd", "lr": 0.5},
     "cifar10": {"factor": 1, "init": "real", "optimiser": "sgd", "lr": 0.03},
 }
-BRIEF = {"most": 10, "optimiser": "adam", "lr": 0.02, "space": "unit", "discrimination": 0.1}  # with DSA as good, in a quarter of the time
+BRIEF = {"most": 10, "optimiser": "adam", "lr": 0.02, "space": "unit", "discrimination": 0.1}  # as CAFE+DSA was searched there
 CELLS = [
     Cell("mnist", "m3d", 1, ("idc", "dm"), "94.4 ± 0.2", draws=3, seeds=2),
     Cell("mnist", "dm", 1, ("dm",), "89.7 ± 0.6", seeds=4),

@@ -16,6 +16,7 @@ from attar import cli
 from attar.condensation import alone
 from attar.files import read_tensors
 from attar.folders import resumable
+from attar.listing import LISTS
 from attar.optimise import CHECKPOINT, metrics
 
 FAST = ["--method", "m3d", "--set", "updates=12", "--set", "batch_real=8", "--set", "ipm=2"]
@@ -89,6 +90,16 @@ def test_compare_reuses_what_is_there(here, monkeypatch, capsys):
     assert attar_command(monkeypatch, *words) == 0
     assert (here / "all" / "random-ipc1-seed0" / "recipe.json").stat().st_mtime_ns == stamp
     assert len(json.loads((here / "all" / "rows.json").read_text())) == 8
+
+
+def test_recipes_are_listed_at_every_budget_that_has_values_of_its_own():
+    lines = list(LISTS["recipes"]())
+    first = [name for name, _ in lines].index("dance/cifar10") + 1
+    told = {
+        name.strip(): [weight for weight in ("100.0", "10.0") if f"calibration {weight} " in about]
+        for name, about in lines[first : first + 3]
+    }
+    assert told == {"at 1": ["100.0"], "at 2": ["10.0"], "at 10, 50": []}
 
 
 @pytest.mark.parametrize(

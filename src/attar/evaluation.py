@@ -101,12 +101,12 @@ def named(protocol: str | Protocol) -> Protocol:
 
 def fits(made: CondensedSet, task: Task) -> None:
     if made.classes != task.classes:
-        raise ValueError(f"the set's classes {brief(made.classes)} are not those of {task.name}: {brief(task.classes)}")
+        raise ValueError(f"the set's classes {first_few(made.classes)} are not those of {task.name}: {first_few(task.classes)}")
     if made.images.shape[1:] != task.shape:
         raise ValueError(f"the set's images are {tuple(made.images.shape[1:])}, those of {task.name} {task.shape}")
 
 
-def brief(names: Sequence[str]) -> str:
+def first_few(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + (f", … ({len(names)})" if len(names) > 3 else "")
 
 

@@ -39,7 +39,7 @@ def list_recipes() -> Iterator[tuple[str, str]]:
     for method, data, content in shipped():
         yield f"{method}/{data}", content.get("about", "")
         differences: dict[str, list[str]] = {}
-        for ipc in (1, 10, 50):
+        for ipc in sorted({1, 10, 50} | {int(budget) for budget in content.get("ipc", {})}):
             differences.setdefault(differing(method, data, ipc), []).append(str(ipc))
         for told, budgets in differences.items():
             yield f"  at {', '.join(budgets)}", told

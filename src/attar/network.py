@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from attar import architectures
+from attar.from_file import FromFile, in_a_line
 from attar.names import unknown
-from attar.own import FromFile, brief
 from attar.rng import CPU, Rng
 
 Build = Callable[[], nn.Module]
@@ -205,7 +205,7 @@ def scoring(family: Network, name: str, shape: tuple[int, int, int], classes: in
     try:
         scores = family.scores_shape(shape)
     except Exception as error:
-        raise ValueError(f"{name} does not take images of shape {shape}: {brief(error)}") from None
+        raise ValueError(f"{name} does not take images of shape {shape}: {in_a_line(error)}") from None
     if scores != (1, classes):
         raise ValueError(f"{name} makes of an image scores of shape {scores}, not {(1, classes)}, one for each class")
     return family

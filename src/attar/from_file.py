@@ -36,15 +36,15 @@ class FromFile:
                 spec.loader.exec_module(module)
             except Exception as error:
                 del sys.modules[key]
-                raise ValueError(f"{self.path} does not import: {brief(error)}") from None
+                raise ValueError(f"{self.path} does not import: {in_a_line(error)}") from None
         if not hasattr(sys.modules[key], self.name):
             raise ValueError(f"{self.path} has no {self.name}")
         try:
             return getattr(sys.modules[key], self.name)(self.shape, self.classes)
         except Exception as error:
-            raise ValueError(f"{self.name} of {self.path} cannot be called with (shape, classes): {brief(error)}") from None
+            raise ValueError(f"{self.name} of {self.path} cannot be called with (shape, classes): {in_a_line(error)}") from None
 
 
-def brief(error: Exception) -> str:
+def in_a_line(error: Exception) -> str:
     """What a user's own code raised, in a line."""
     return f"{type(error).__name__}: {error}".partition("\n")[0]
