@@ -101,7 +101,7 @@ def test_a_task_may_be_judged_by_another_network(task):
 
 def apart(monkeypatch):
     """From here on networks are trained in two processes."""
-    monkeypatch.setattr("attar.evaluation.WORTH_PROCESSES", 0)
+    monkeypatch.setattr("attar.jobs.WORTH_PROCESSES", 0)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
 
 
@@ -132,7 +132,7 @@ def failed(job, ticker):
 )
 def test_a_process_that_ends_badly_ends_the_others(end, error, sentence, task, monkeypatch):
     apart(monkeypatch)
-    monkeypatch.setattr("attar.evaluation.train_and_test", end)
+    monkeypatch.setattr("attar.jobs.train_and_test", end)
     start = time.monotonic()
     with pytest.raises(error, match=sentence):
         attar.evaluate(CondensedSet.whole(task), task, protocol=QUICK, seeds=2, **CPU)
