@@ -63,7 +63,7 @@ def table() -> str:
 
 
 def winners() -> str:
-    """What `attar.choice` reads: the method of the best run at each data set and budget, or one that is quicker and within `NOISE` points.
+    """What `attar.choice` reads: the method of the best run at each data set and budget, or one within `NOISE` points in half the time.
 
     A race that some method has not run yet has no winner.
     """
@@ -74,12 +74,13 @@ def winners() -> str:
         if best.keys() != set(names()):
             continue
         ranked = sorted(best.values(), key=mean, reverse=True)
-        first = min((run for run in ranked if mean(run) >= mean(ranked[0]) - NOISE), key=lambda run: run["seconds"])
+        near = [run for run in ranked if mean(run) >= mean(ranked[0]) - NOISE and run["seconds"] <= ranked[0]["seconds"] / 2]
+        first = min([ranked[0], *near], key=lambda run: run["seconds"])
         runner_up, *others = [run for run in ranked if run is not first]
         quick = [run for run in others if run["budget"] and run["seconds"] < min(first["seconds"] / 2, runner_up["seconds"])]
-        near = [f"next {told(runner_up)}", *(f"quicker {told(run)}" for run in quick[:1])]
+        beside = [f"next {told(runner_up)}", *(f"quicker {told(run)}" for run in quick[:1])]
         right, after = f"{mean(first):.1f} % accuracy on held-out images", duration(first["seconds"])
-        reason = f"{right} after {after} in a race of {len(best)} methods ({', '.join(near)})"
+        reason = f"{right} after {after} in a race of {len(best)} methods ({', '.join(beside)})"
         lines += [f"\n[{record['data']}.{record['ipc']}]", f'method = "{first["method"]}"', f'why = "{reason}"']
     return "\n".join(lines) + "\n"
 
