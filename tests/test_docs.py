@@ -109,6 +109,17 @@ def test_what_is_taken_by_default_won_its_race(monkeypatch):
         assert all(int(ipc) > 0 and best["method"] in names() and best["why"] for ipc, best in budgets.items())
 
 
+@pytest.mark.parametrize(("seconds", "winner"), [(59.0, "m3d"), (30.0, "dm")])
+def test_a_winner_gives_way_only_to_half_its_time(seconds, winner, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(HOME / "benchmarks")
+    race = importlib.import_module("race")
+    monkeypatch.setattr(race, "RESULTS", tmp_path)
+    ran = dict.fromkeys(names(), (50.0, 0.0)) | {"m3d": (97.4, 60.0), "dm": (97.0, seconds)}
+    found = [{"method": m, "budget": 60.0, "seconds": took, "accuracies": [right]} for m, (right, took) in ran.items()]
+    race.write_json(tmp_path / "some.json", {"data": "digits", "ipc": 1, "found": found})
+    assert f'method = "{winner}"' in race.winners()
+
+
 @pytest.mark.parametrize(("seconds", "protocol"), [((1.0, 3.0), "quick"), ((1.0,), "dm")])
 def test_a_race_takes_no_other_budgets_or_protocol(seconds, protocol, monkeypatch, tmp_path):
     monkeypatch.syspath_prepend(HOME / "benchmarks")
