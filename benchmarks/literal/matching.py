@@ -12,7 +12,6 @@ from attar.rng import Rng
 from attar.run import Progress, silent
 from attar.synthetic import mosaic
 from attar.task import Task, per_channel, unit
-
 from literal.augmentation import augmented
 
 

@@ -42,11 +42,6 @@ class Draw(NamedTuple):
     table: Float[Tensor, "g p"]
 
     @classmethod
-    def of(cls, steps: Sequence[Step], groups: int) -> "Draw":
-        columns = [part for step in steps for part in (step.on[:, None].float(), step.value)]
-        return cls(tuple((step.op, step.value.shape[1]) for step in steps), torch.cat(columns, 1) if columns else torch.empty(groups, 0))
-
-    @classmethod
     def cat(cls, draws: "Sequence[Draw]") -> "Draw":
         """The groups of all of them, which have the same operations."""
         return cls(draws[0].ops, torch.cat([draw.table for draw in draws]))
@@ -77,9 +72,10 @@ class Augment:
     style: Literal["dsa", "dc", "idc"] = "dsa"
 
     def __post_init__(self) -> None:
-        unknown = set(self.names) - {"color", *OPERATIONS}
+        known = ["color", *(name for name in OPERATIONS if name not in COLOR)]
+        unknown = set(self.names) - set(known)
         if unknown:
-            raise ValueError(f"unknown augmentation {sorted(unknown)[0]!r} in {self.strategy!r}; known: color, {', '.join(OPERATIONS)}")
+            raise ValueError(f"unknown augmentation {sorted(unknown)[0]!r} in {self.strategy!r}; known: {', '.join(known)}")
 
     @property
     def names(self) -> list[str]:
@@ -91,13 +87,17 @@ class Augment:
 
     def draw(self, groups: int, shape: Sequence[int], rng: Rng, *, same_op: bool = False) -> Draw:
         """Parameters for `groups` groups of images of `shape` (c, h, w); `same_op` lets all groups share the operation."""
-        choice = Choice(groups, same_op, rng.generator())
-        steps = [
-            Step(op, on, value(groups, shape, rng.fold(op).generator()))
-            for name, on in self._plan(choice)
-            for op, value in (COLOR if name == "color" else {name: OPERATIONS[name][0]}).items()
-        ]
-        return Draw.of(steps, groups)
+        plan = self._plan(Choice(groups, same_op, rng.generator()))
+        steps = [(op, on) for name, on in plan for op in (COLOR if name == "color" else (name,))]
+        ops = tuple((op, OPERATIONS[op][0]) for op, _ in steps)
+        table, at = torch.zeros(groups, sum(1 + count for _, count in ops)), 0
+        for op, on in steps:
+            count, value, _ = OPERATIONS[op]
+            if on.any():
+                table[:, at] = on
+                table[:, at + 1 : at + 1 + count] = value(groups, shape, rng.fold(op).generator())
+            at += 1 + count
+        return Draw(ops, table)
 
     def _plan(self, choice: "Choice") -> list[tuple[str, Tensor]]:
         if self.style != "idc":
@@ -149,8 +149,9 @@ def everywhere(x: Groups, draw: Draw) -> Groups:
 
     No group is mapped twice: all affine maps are one.
     """
-    maps = [step for step in draw.steps if step.op in MATRICES]
-    for step in draw.steps:
+    steps = draw.steps
+    maps = [step for step in steps if step.op in MATRICES]
+    for step in steps:
         if step.op not in MATRICES:
             x = torch.where(column(step.on), FUNCTIONS[step.op](x, step.value), x)
         elif step is maps[0]:
@@ -340,18 +341,17 @@ def mapped(op: str, x: Groups, value: Tensor) -> Groups:
 
 
 MATRICES: dict[str, Callable[[Tensor], Tensor]] = {"scale": scale, "rotate": partial(rotate, 15.0), "turn": partial(rotate, 45.0)}
-# name -> (how its parameters are drawn, what it does)
-OPERATIONS: dict[str, tuple[Callable[..., Tensor], Callable[[Tensor, Tensor], Tensor]]] = {
-    "crop": (draw_shift, crop),
-    "cutout": (draw_hole, cutout),
-    "flip": (uniform(1), flip),
-    "scale": (uniform(2), partial(mapped, "scale")),
-    "rotate": (uniform(1), partial(mapped, "rotate")),
-    "turn": (uniform(1), partial(mapped, "turn")),
+COLOR = "brightness", "saturation", "contrast"
+# how many parameters, how they are drawn, what it does
+OPERATIONS: dict[str, tuple[int, Callable[..., Tensor], Callable[[Tensor, Tensor], Tensor]]] = {
+    "brightness": (1, uniform(1), brightness),
+    "saturation": (1, uniform(1), saturation),
+    "contrast": (1, uniform(1), contrast),
+    "crop": (2, draw_shift, crop),
+    "cutout": (4, draw_hole, cutout),
+    "flip": (1, uniform(1), flip),
+    "scale": (2, uniform(2), partial(mapped, "scale")),
+    "rotate": (1, uniform(1), partial(mapped, "rotate")),
+    "turn": (1, uniform(1), partial(mapped, "turn")),
 }
-COLOR = {"brightness": uniform(1), "saturation": uniform(1), "contrast": uniform(1)}
-FUNCTIONS = {name: function for name, (_, function) in OPERATIONS.items()} | {
-    "brightness": brightness,
-    "saturation": saturation,
-    "contrast": contrast,
-}
+FUNCTIONS = {name: function for name, (_, _, function) in OPERATIONS.items()}

@@ -22,9 +22,13 @@ class Mix(NamedTuple):
     @classmethod
     def some(cls, n: int, shape: Sequence[int], probability: float, rngs: Sequence[Rng], device: torch.device) -> "Mix":
         """A batch of `n` images for each of `rngs`, with a box in it or, else, none. On `device`, for which the host does not wait."""
-        due = [bool(torch.rand((), generator=rng.fold("mix").generator()) < probability) for rng in rngs]
-        drawn = [cls.draw(n, shape, rng.fold("cutmix")) if mixed else cls.none(n, shape) for mixed, rng in zip(due, rngs, strict=True)]
-        return cls(*(sent(torch.cat(parts), device) for parts in zip(*drawn, strict=True)))
+        b, (h, w) = len(rngs), shape[-2:]
+        mix = cls(torch.arange(n).repeat(b, 1), torch.zeros(b, h, w, dtype=torch.bool), torch.ones(b))
+        for i, rng in enumerate(rngs):
+            if torch.rand((), generator=rng.fold("mix").generator()) < probability:
+                for whole, (part,) in zip(mix, cls.draw(n, shape, rng.fold("cutmix")), strict=True):
+                    whole[i] = part
+        return cls(*(sent(part, device) for part in mix))
 
     @classmethod
     def draw(cls, n: int, shape: Sequence[int], rng: Rng) -> "Mix":
@@ -37,10 +41,6 @@ class Mix(NamedTuple):
         box = torch.zeros(1, h, w, dtype=torch.bool)
         box[:, top:bottom, left:right] = True
         return cls(partners[None], box, torch.tensor([1 - (bottom - top) * (right - left) / (h * w)]))
-
-    @classmethod
-    def none(cls, n: int, shape: Sequence[int]) -> "Mix":
-        return cls(torch.arange(n)[None], torch.zeros(1, *shape[-2:], dtype=torch.bool), torch.ones(1))
 
     def __call__(self, x: Float[Tensor, "b n c h w"]) -> Float[Tensor, "b n c h w"]:
         batch = torch.arange(len(x), device=x.device)[:, None]

@@ -16,7 +16,7 @@ from attar.transport import DIRECTIONS, sinkhorn_divergence, sliced_wasserstein
 
 @dataclass(frozen=True)
 class Discrepancy:
-    """A distance of each class's two batches, given `draws` vectors of gaussian noise as long as a feature vector, where it asks for any."""
+    """A distance of each class's two batches, given `draws` gaussian vectors as long as a feature vector, where it asks for any."""
 
     distance: Callable[..., Float[Tensor, " k"]]
     draws: int = 0

@@ -34,6 +34,8 @@ class Recording:
     def __init__(self, function: Callable[..., Any], arguments: tuple[Any, ...]):
         own = mapped(arguments, copied)
         self.places = [leaf for leaf in leaves(own) if isinstance(leaf, Tensor)]
+        kinds = [place.dtype for place in self.places]
+        self.together = [[i for i, kind in enumerate(kinds) if kind == own] for own in set(kinds)]  # one kernel copies many of a kind
         aside = torch.cuda.Stream()
         aside.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(aside):  # first as it is: compiles, and lets libraries make what they need
@@ -44,9 +46,8 @@ class Recording:
             self.outputs = function(*own)
 
     def __call__(self, inputs: list[Tensor]) -> Any:
-        for dtype in {place.dtype for place in self.places}:  # copied together: one kernel for many
-            pairs = [pair for pair in zip(self.places, inputs, strict=True) if pair[0].dtype == dtype]
-            torch._foreach_copy_(*(list(part) for part in zip(*pairs, strict=True)))
+        for rows in self.together:
+            torch._foreach_copy_([self.places[i] for i in rows], [inputs[i] for i in rows])
         self.graph.replay()
         return self.outputs
 
