@@ -40,11 +40,11 @@ def course(made: attar.CondensedSet, task: Task, protocol: Protocol, seed: int, 
     seen, done, looks = [], 0, protocol.epochs // EVERY
     often = protocol.updates(len(x)) / looks
 
-    def look(w: Weights) -> None:
+    def look(networks: list[Weights]) -> None:
         nonlocal done
         done += 1
         if done >= often * (len(seen) + 1):
-            (found,) = predict(task.network, [w], lambda part: test_x[part], len(test_y), run)
+            (found,) = predict(task.network, networks, lambda part: test_x[part], len(test_y), run)
             seen.append(100 * (found == test_y).float().mean().item())
 
     fit(task.network, x, y, protocol, rng, run, flip=task.flip, tick=look)

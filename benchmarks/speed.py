@@ -37,9 +37,10 @@ from attar.fit import TRAINING, fit_together
 from attar.methods import find
 from attar.methods.herding import herd
 from attar.methods.k_center import farthest_first
-from attar.network import network
+from attar.network import Weights, network
 from attar.planning import peak
 from attar.protocol import DSA, PROTOCOLS
+from attar.replay import Replay
 from attar.rng import Rng
 from attar.run import Precision, Run, full_precision, keep_freed_memory, sliced
 from attar.task import Examples, Task
@@ -145,13 +146,19 @@ def features(count: int, pixels: bool, run: Run, tick: Tick) -> None:
     task = task_of(32, 10, run.device)
     w, x = task.network.init(run.rng), task.images(torch.arange(count) % len(task.train.y))
     engine = run.engine(task.network.features, 10**18)
+
+    def slope(w: Weights, x: torch.Tensor) -> torch.Tensor:
+        x = x.detach().requires_grad_()
+        return torch.autograd.grad(engine(w, x).square().sum(), x)[0]
+
+    @torch.no_grad()
+    def plain(w: Weights, x: torch.Tensor) -> torch.Tensor:
+        return sliced(lambda part: engine(w, part), x, run.slice_size(count))
+
+    replay = Replay(slope if pixels else plain)
     while True:
-        if pixels:
-            for rows in run.chunks(range(count), 1):
-                engine(w, x[list(rows)].requires_grad_()).square().sum().backward()
-        else:
-            with torch.no_grad():
-                sliced(lambda part: engine(w, part), x, run.slice_size(count))
+        for part in x.split(len(next(run.chunks(range(count), 1)))) if pixels else [x]:
+            replay(w, part)
         tick()
 
 
@@ -176,14 +183,18 @@ def literal_features(count: int, pixels: bool, run: Run, tick: Tick) -> None:
 
 def augment(run: Run, tick: Tick, by_class: bool = False) -> None:
     """256 images of each of ten classes, a class at a time or all at once."""
+    from literal.augmentation import augmented
+
     x, strategy, turn = torch.randn(10, 256, 3, 32, 32, device=run.device), Augment(DSA.strategy), 0
+    run.engines["compiled"] = 0  # a long run would compile
+    ours = run.fused(apply)
     while True:
         turn += 1
-        draw = strategy.draw(10, (3, 32, 32), run.rng.fold(turn), x.device)
+        draw = strategy.draw(10, (3, 32, 32), run.rng.fold(turn))
         if by_class:
-            torch.stack([apply(x[c : c + 1], draw.rows([c]))[0] for c in range(10)])
+            torch.stack([augmented(x[c], draw.rows([c])) for c in range(10)])
         else:
-            apply(x, draw)
+            ours(x, draw.to(x.device))
         tick()
 
 

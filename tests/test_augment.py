@@ -6,8 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from attar.augment import FUNCTIONS, Augment, apply, covered
-from attar.cutmix import box, cutmix
+from attar.augment import FUNCTIONS, Augment, Resample, affine, apply, covered, everywhere, rotate, scale
+from attar.cutmix import Mix, edges
 from attar.rng import Rng
 
 CPU = torch.device("cpu")
@@ -121,16 +121,16 @@ def test_the_hole_is_cut_by_the_border():
 
 @pytest.mark.parametrize("side, shift, hole", [(32, 4, 16), (28, 4, 14), (64, 8, 32), (128, 16, 64)])
 def test_ranges_of_the_draws(side, shift, hole):
-    draw = {s.op: s.value for s in Augment("crop_cutout", "idc").draw(4000, (3, side, side), Rng.of(0), CPU).steps}
+    draw = {s.op: s.value for s in Augment("crop_cutout", "idc").draw(4000, (3, side, side), Rng.of(0)).steps}
     assert draw["crop"].min() == -shift and draw["crop"].max() == shift
     assert (draw["cutout"][:, 2:] == hole).all()
     assert draw["cutout"][:, :2].min() == 0 and draw["cutout"][:, :2].max() == side - hole % 2
-    scale = Augment("scale").draw(4000, (3, side, side), Rng.of(0), CPU).steps[0].value
+    scale = Augment("scale").draw(4000, (3, side, side), Rng.of(0)).steps[0].value
     assert not torch.equal(scale[:, 0], scale[:, 1])
 
 
 def test_dsa_applies_one_operation_uniformly():
-    draw = Augment(VICO).draw(6000, (3, 8, 8), Rng.of(1), CPU)
+    draw = Augment(VICO).draw(6000, (3, 8, 8), Rng.of(1))
     counts = {step.op: int(step.on.sum()) for step in draw.steps}
     assert sum(counts.values()) - counts["saturation"] - counts["contrast"] == 6000
     assert counts["brightness"] == counts["saturation"] == counts["contrast"]
@@ -139,16 +139,16 @@ def test_dsa_applies_one_operation_uniformly():
 
 
 def test_idc_always_colours_and_cuts_and_draws_one_geometric_operation():
-    draw = Augment("color_crop_cutout_flip_scale_rotate", "idc").draw(3000, (3, 8, 8), Rng.of(1), CPU)
+    draw = Augment("color_crop_cutout_flip_scale_rotate", "idc").draw(3000, (3, 8, 8), Rng.of(1))
     on = {step.op: step.on for step in draw.steps}
     assert list(on) == ["flip", "brightness", "saturation", "contrast", "crop", "scale", "rotate", "cutout"]
     assert all(on[op].all() for op in ("flip", "brightness", "saturation", "contrast", "cutout"))
     assert (on["crop"].int() + on["scale"].int() + on["rotate"].int() == 1).all()
-    assert [s.op for s in Augment("color_crop_cutout", "idc").draw(5, (3, 8, 8), Rng.of(0), CPU).steps][-2:] == ["crop", "cutout"]
+    assert [s.op for s in Augment("color_crop_cutout", "idc").draw(5, (3, 8, 8), Rng.of(0)).steps][-2:] == ["crop", "cutout"]
 
 
 def test_siamese_real_and_synthetic_see_the_same():
-    draw = Augment(VICO).draw(3, (3, 8, 8), Rng.of(2), CPU)
+    draw = Augment(VICO).draw(3, (3, 8, 8), Rng.of(2))
     x = images(n=1).float()
     both = apply(x.expand(3, 4, 3, 8, 8).contiguous(), draw)
     for i in range(4):
@@ -156,13 +156,32 @@ def test_siamese_real_and_synthetic_see_the_same():
 
 
 def test_rows_of_a_draw_are_what_those_groups_would_see():
-    draw, x = Augment(VICO).draw(5, (3, 8, 8), Rng.of(3), CPU), images(g=5).float()
+    draw, x = Augment(VICO).draw(5, (3, 8, 8), Rng.of(3)), images(g=5).float()
     assert torch.equal(apply(x, draw)[[3, 1]], apply(x[[3, 1]], draw.rows([3, 1])))
 
 
 def test_same_op_shares_the_operation_and_not_its_parameters():
-    draw = Augment("scale_rotate").draw(50, (3, 8, 8), Rng.of(0), CPU, same_op=True)
-    assert len(draw.steps) == 1 and draw.steps[0].on.all() and len(draw.steps[0].value.unique()) > 40
+    draw = Augment("scale_rotate").draw(50, (3, 8, 8), Rng.of(0), same_op=True)
+    on = [step for step in draw.steps if step.on.any()]
+    assert len(on) == 1 and on[0].on.all() and len(on[0].value.unique()) > 40
+
+
+@pytest.mark.parametrize("style", ["dsa", "dc", "idc"])
+def test_computed_everywhere_and_chosen_is_computed_where_due(style):
+    draw, x = Augment(VICO, style).draw(40, (3, 8, 8), Rng.of(5)), images(g=40).float()
+    torch.testing.assert_close(everywhere(x, draw), apply(x, draw), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("h, w", [(8, 8), (7, 10)])
+@pytest.mark.parametrize("matrix", [scale(torch.rand(3, 2)), rotate(15.0, torch.rand(3, 1)), rotate(45.0, torch.rand(3, 1))])
+def test_resampling_that_gathers_both_ways_is_that_of_torch(h, w, matrix):
+    matrix, results = matrix.double(), []
+    for function in (affine, Resample.apply):
+        x = images(h=h, w=w).requires_grad_()
+        out = function(x, matrix)
+        (slope,) = torch.autograd.grad(out, x, images(h=h, w=w, seed=1))
+        results.append(torch.stack([out, slope]))
+    torch.testing.assert_close(*results, rtol=1e-10, atol=1e-12)
 
 
 def test_an_unknown_operation_is_refused():
@@ -180,13 +199,14 @@ def test_affine_grids_do_not_depend_on_the_corner_convention():
 def test_cutmix_pastes_a_box_and_counts_its_area():
     x = torch.arange(6.0)[:, None, None, None].expand(6, 1, 9, 9).contiguous()
     for seed in range(20):
-        mixed, partners, share = cutmix(x, Rng.of(seed))
+        mix = Mix.draw(6, x.shape, Rng.of(seed))
+        (mixed,), (partners,), (share,) = mix(x[None]), mix.partners, mix.share
         for i in range(6):
             own, other = (mixed[i] == i).sum() / 81, (mixed[i] == int(partners[i])).sum() / 81
             assert own == 1 if partners[i] == i else (abs(own - share) < 1e-6 and abs(own + other - 1) < 1e-6)
 
 
 def test_cutmix_box_is_clipped():
-    assert box(32, 0.0, 0.0) == (0, 16)  # the whole side, about the corner
-    assert box(32, 0.75, 0.5) == (8, 24)
-    assert box(32, 1.0, 0.5) == (16, 16)
+    assert edges(32, 0.0, 0.0) == (0, 16)  # the whole side, about the corner
+    assert edges(32, 0.75, 0.5) == (8, 24)
+    assert edges(32, 1.0, 0.5) == (16, 16)

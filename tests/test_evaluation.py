@@ -12,7 +12,7 @@ from conftest import toy
 import attar
 from attar.architectures import ConvNet
 from attar.artefact import CondensedSet
-from attar.augment import Augment
+from attar.augment import Augment, apply
 from attar.evaluation import variant
 from attar.files import only_writer, write_json
 from attar.fit import Batch, fit
@@ -144,7 +144,7 @@ def test_dc_gives_each_image_its_own_operation_and_dsa_one_to_the_batch(style, k
     x = torch.zeros(60, 1, 9, 9)
     x[:, :, 2, 4] = 1
     protocol = Protocol("one step", "", 1, 60, "half", Augment("flip_scale_turn", style))
-    out = Batch.of(x, torch.zeros(60, dtype=torch.long), protocol, protocol.augment, Rng.of(0)).x
+    (out,) = Batch.of(x[None], torch.zeros(1, 60, dtype=torch.long), protocol, protocol.augment, [Rng.of(0)]).shown(apply)
     flipped = (out == x).flatten(1).all(1)
     turned = (out[:, :, :, 4].sum((1, 2)) < 0.95) & ~flipped
     assert sum(bool(kind.any()) for kind in (flipped, turned, ~flipped & ~turned)) == kinds

@@ -1,5 +1,6 @@
 """What must hold on an accelerator; the bits there are its own, its promises are not."""
 
+import dataclasses
 import json
 
 import pytest
@@ -9,8 +10,11 @@ from test_conformance import LEARNED, small
 from test_run import turned
 
 import attar
+from attar.network import network
+from attar.protocol import PROTOCOLS
+from attar.replay import Replay
 from attar.rng import Rng
-from attar.run import Run, full_precision, sliced
+from attar.run import Run, full_precision
 
 CUDA = torch.device("cuda")
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an accelerator")]
@@ -33,23 +37,45 @@ def test_compiled_agrees_with_eager(method, unchecked):
     torch.testing.assert_close(eager, compiled, rtol=1e-3, atol=1e-3)
 
 
-def test_replayed_graphs_agree_with_eager_calls(unchecked):
-    """Slices of real images, then synthetic images and their backward: replays that must not write over one another's results."""
-    task = toy().to(CUDA)
-    x, r = (task.sample(range(3), n, Rng.of(n)).flatten(0, 1) for n in (4, 20))
-    found = []
-    for compile in ("off", "on"):
-        engine, slopes = Run(Rng.of(0), device=CUDA, compile=compile).engine(task.network.features, 0), []
-        for i in range(4):  # warm-up, capture, and replays with other weights
-            w, images = task.network.init(Rng.of(i)), x.clone().requires_grad_()
-            with full_precision(unless=False):
-                with torch.no_grad():
-                    real = sliced(lambda part, w=w, engine=engine: engine(w, part), r, 10)
-                synthetic = engine(w, images)
-                (synthetic.mean(0) - real.mean(0)).square().sum().backward()
-            slopes.append(images.grad.clone())  # it may lie in the graph
-        found.append(torch.stack(slopes))
-    torch.testing.assert_close(*found, rtol=1e-3, atol=1e-5)
+def test_recorded_functions_give_what_they_give_when_called():
+    """For other values, other shapes, and gradients within."""
+
+    def function(w, x):
+        x = x.detach().requires_grad_()
+        return {"slope": torch.autograd.grad((w["a"] * x).sin().sum(), x)[0]}, w["a"].sum()
+
+    replay = Replay(function)
+    for n in (3, 5, 3, 5):
+        given = {"a": torch.rand(n, device=CUDA)}, torch.rand(2, n, device=CUDA)
+        (found, total), (expected, sum_) = replay(*given), function(*given)
+        torch.testing.assert_close((found["slope"], total), (expected["slope"], sum_))
+    assert len(replay.recordings) == 2
+
+
+def test_a_replayed_start_is_the_modules_own():
+    family = network("convnet", (3, 16, 16), 5).to(CUDA)
+    starts = [family.init(Rng.of(seed)) for seed in (0, 1, 0)]
+    for seed, found in zip((0, 1, 0), starts, strict=True):
+        with Rng.of(seed).scope(CUDA):
+            own = family._start()
+        assert all(torch.equal(found.params[name], p) for name, p in own.params.items())
+    assert not torch.equal(starts[0].params["head.weight"], starts[1].params["head.weight"])
+
+
+@pytest.mark.parametrize("shape", [(3, 32, 32), (1, 28, 28), (3, 15, 18)])
+def test_the_first_block_in_one_kernel_is_as_near_as_bfloat16_is(shape, unchecked):
+    family = network("convnet", shape, 10).to(CUDA)
+    w, x = family.init(Rng.of(0)), torch.randn(300, *shape, device=CUDA)
+    run = Run(Rng.of(0), device=CUDA, precision="bf16")
+    with full_precision(unless=False):
+        with torch.no_grad():
+            exact = family.features(w, x)
+            errors = [(run.engine(family.features, 0)(w, x) - exact).norm() / exact.norm()]
+            compiled = dataclasses.replace(run, compile="on").engine(family.features, 0)
+            errors.append((compiled(w, x) - exact).norm() / exact.norm())
+        with torch.enable_grad():  # layer by layer
+            errors.append((run.engine(family.features, 0)(w, x) - exact).norm() / exact.norm())
+    assert max(errors[:2]) < 1.1 * errors[2] < 0.02
 
 
 @every
@@ -71,6 +97,16 @@ def test_resumed_equals_uninterrupted(method, tmp_path):
 @pytest.mark.parametrize("precision", ["tf32", "bf16"])
 def test_low_precision_turns_pixel_gradients_by_a_few_per_cent(precision, trained):
     assert turned(precision, "gaussian", trained, toy().to(CUDA)) < 0.1
+
+
+def test_networks_train_side_by_side_as_they_do_alone():
+    task = toy()
+    made = attar.condense(task, "random", 4)
+    for protocol in ("dm", "idc"):
+        short = dataclasses.replace(PROTOCOLS[protocol], epochs=20, batch=5)
+        options = {"protocol": short, "device": "cuda", "precision": "fp32"}
+        together = [row.per_class for row in attar.evaluate(made, task, seeds=3, **options)]
+        assert together == [attar.evaluate(made, task, seeds=[seed], **options)[0].per_class for seed in range(3)]
 
 
 @pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])

@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from attar.discrepancies import Discrepancy
 from attar.fit import fit, fit_together
 from attar.matching import Matching
 from attar.methods.dm import DM
@@ -79,8 +80,8 @@ def test_selection():
 def test_several_networks_give_the_mean_of_their_losses(exact):
     pair = Matching.of(DM(updates=1, networks=2, batch_real=6), exact, 2, Run(Rng.of(0)))
     guides, view = pair.guides(Rng.of(1)), pair.view(Rng.of(2))
-    both = torch.stack(list(pair.terms(guides, view, Rng.of(2)))).sum()
-    alone = [sum(pair.terms([guide], pair.view(Rng.of(2)), Rng.of(2))) for guide in guides]
+    both = torch.stack(list(pair.terms(guides, view, [None, None], None))).sum()
+    alone = [sum(pair.terms([guide], pair.view(Rng.of(2)), [None], None)) for guide in guides]
     torch.testing.assert_close(both, (alone[0] + alone[1]) / 2)
 
 
@@ -89,7 +90,7 @@ def test_a_kept_real_batch_is_read_once_for_its_networks_life(exact):
     for keep in (False, True):
         reads = counts[keep] = []
         pair = Matching.of(DM(updates=1, ipm=3, keep_real=keep, batch_real=6), exact, 1, Run(Rng.of(0)))
-        pair = dataclasses.replace(pair, discrepancy=lambda s, r, rng: r.mean((1, 2)))
+        pair = dataclasses.replace(pair, discrepancy=Discrepancy(lambda s, r: r.mean((1, 2))))
         for terms in pair.episode(pair.syn, Rng.of(4)):
             reads += [term.item() for term in terms]
     assert len(set(counts[False])) == 3 and len(set(counts[True])) == 1 and counts[True][0] == counts[False][0]

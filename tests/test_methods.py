@@ -53,7 +53,7 @@ def test_cafe(exact, chunk, augment):
     module = exact.network.build()
     module.load_state_dict(w.params)
     loss, logits, labels, centres, shown = 0.0, [], [], [], []
-    draw = alignment.augment.draw(3, exact.shape, rng.fold("augment"), torch.device("cpu"))
+    draw = alignment.augment.draw(3, exact.shape, rng.fold("augment"))
     for c in range(3):
         s, r = (apply(x[c : c + 1], draw.rows([c]))[0] for x in (images, real))
         maps = []
@@ -99,8 +99,8 @@ def test_a_judge_adds_its_cross_entropy_of_each_class(exact, features, itself, c
     matching = Matching.of(settings, exact, 3, Run(Rng.of(0), chunk=chunk), judge="itself" if itself else "another")
     plain = Matching.of(settings, exact, 3, Run(Rng.of(0), chunk=chunk))
     w, view, judge = exact.network.init(Rng.of(1)), plain.view(Rng.of(3)), None if itself else exact.network.init(Rng.of(2))
-    without, slope_without = gradient(plain.terms([Guide(w)], view, Rng.of(4)), plain.syn)
-    value, slope = gradient(matching.terms([Guide(w, 0.7, judge)], view, Rng.of(4)), matching.syn)
+    without, slope_without = gradient(plain.terms([Guide(w)], view, [None], None), plain.syn)
+    value, slope = gradient(matching.terms([Guide(w, 0.7, judge)], view, [None], None), matching.syn)
     syn = matching.syn
     syn.zero_grad()
     expected = 0.0
@@ -120,7 +120,7 @@ def test_a_network_that_judges_what_it_sees_takes_one_pass(judge, passes, exact,
     run = Run(Rng.of(0))
     matching = Matching.of(DANCE(updates=1, batch_real=4, factor=1), exact, 2, run, judge=judge)
     guide = Guide(exact.network.init(Rng.of(1)), 0.7, exact.network.init(Rng.of(2)) if judge == "another" else None)
-    gradient(matching.terms([guide], matching.view(Rng.of(3)), Rng.of(4)), matching.syn)
+    gradient(matching.terms([guide], matching.view(Rng.of(3)), [None], None), matching.syn)
     assert len(calls) == 1 + passes  # one of the real images
     assert run.engines["eager"] == exact.network.flop(exact.shape) * 3 * (4 + 2 * 2 * passes)
 

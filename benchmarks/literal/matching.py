@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from attar.artefact import decode
-from attar.augment import Augment, apply
+from attar.augment import Augment
 from attar.kernels import gaussians, radial_mmd
 from attar.methods.dm import DM
 from attar.methods.m3d import M3D
@@ -12,6 +12,7 @@ from attar.rng import Rng
 from attar.run import Progress, silent
 from attar.synthetic import mosaic
 from attar.task import Task, per_channel, unit
+from literal.augmentation import augmented
 
 
 def dm(method: DM, task: Task, ipc: int, rng: Rng, progress: Progress = silent) -> Tensor:
@@ -26,12 +27,11 @@ def dm(method: DM, task: Task, ipc: int, rng: Rng, progress: Progress = silent) 
         network = build(task, stream)
         for parameter in network.parameters():
             parameter.requires_grad = False
-        draw = augment.draw(len(classes), task.shape, stream.fold(0).fold("augment"), task.device)
+        draw = augment.draw(len(classes), task.shape, stream.fold(0).fold("augment"))
         indices = task.indices(classes, method.batch_real, stream.fold(0).fold("real"))
         loss = torch.zeros((), dtype=images.dtype)
         for c in classes:
-            real = apply(task.images(indices[c])[None], draw.rows([c]))[0]
-            synthetic = apply(images[c][None], draw.rows([c]))[0]
+            real, synthetic = (augmented(x, draw.rows([c])) for x in (task.images(indices[c]), images[c]))
             loss = loss + (network(synthetic).mean(0) - network(real).detach().mean(0)).square().sum()
         opt.zero_grad()
         loss.backward()
@@ -58,16 +58,16 @@ def m3d(method: M3D, task: Task, ipc: int, rng: Rng, progress: Progress = silent
         if update % method.ipm == 0:
             network = build(task, stream)
         view = stream.fold(update % method.ipm)
-        draw = augment.draw(len(classes), task.shape, view.fold("augment"), task.device)
+        draw = augment.draw(len(classes), task.shape, view.fold("augment"))
         indices = task.indices(classes, method.batch_real, view.fold("real"))
         total = 0.0
         with torch.no_grad():
             images.clamp_(0, 1)
         for c in classes:
             with torch.no_grad():
-                real = network(apply(task.images(indices[c])[None], draw.rows([c]))[0])
+                real = network(augmented(task.images(indices[c]), draw.rows([c])))
             tiled = decode((images[c] - mean) / std, method.factor, grey)
-            synthetic = network(apply(tiled[None], draw.rows([c]))[0])
+            synthetic = network(augmented(tiled, draw.rows([c])))
             loss = radial_mmd(gaussians, synthetic[None], real[None]).sum()
             opt.zero_grad()
             loss.backward()

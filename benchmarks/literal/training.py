@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from attar.augment import apply
-from attar.cutmix import cutmix
+from attar.cutmix import Mix
 from attar.protocol import Protocol
 from attar.rng import Rng
 from attar.task import Task
@@ -31,11 +31,12 @@ def train(task: Task, x: Tensor, y: Tensor, protocol: Protocol, rng: Rng, tick: 
         for i, rows in enumerate(order.split(protocol.batch)):
             stream, image, label = rng.fold("batch", epoch, i), x[rows], y[rows]
             if augment.names:
-                draw = augment.draw(len(image), task.shape, stream.fold("augment"), image.device, same_op=augment.style != "dc")
-                image = apply(image[:, None], draw)[:, 0]
+                draw = augment.draw(len(image), task.shape, stream.fold("augment"), same_op=augment.style != "dc")
+                image = apply(image[:, None], draw.to(image.device))[:, 0]
             if torch.rand((), generator=stream.fold("mix").generator()) < protocol.cutmix:
-                image, partners, share = cutmix(image, stream.fold("cutmix"))
-                scores = network(image)
+                mix = Mix(*(part.to(image.device) for part in Mix.draw(len(image), image.shape, stream.fold("cutmix"))))
+                (partners,), (share,) = mix.partners, mix.share
+                scores = network(mix(image[None])[0])
                 loss = share * F.cross_entropy(scores, label) + (1 - share) * F.cross_entropy(scores, label[partners])
             else:
                 loss = F.cross_entropy(network(image), label)

@@ -1,6 +1,7 @@
 """The condensed set: what a method makes, what is stored, and what anyone can load."""
 
 import dataclasses
+import functools
 import hashlib
 import math
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from torch import Tensor
 from torch.utils.data import TensorDataset
 
 from attar.files import read_json, read_tensors, write_json, write_tensors
+from attar.kernels import products
 
 if TYPE_CHECKING:
     from attar.task import Task
@@ -190,7 +192,20 @@ def decode(x: Float[Tensor, "n c h w"], factor: int, padding: Sequence[float]) -
         canvas = torch.tensor(padding, dtype=x.dtype, device=x.device)[:, None, None].expand(len(x), -1, factor * rows, factor * columns)
         x = torch.cat([torch.cat([x, canvas[..., :h, w:]], 3), canvas[..., h:, :]], 2)
     tiles = x.unflatten(3, (factor, columns)).unflatten(2, (factor, rows)).permute(2, 4, 0, 1, 3, 5)
-    return F.interpolate(tiles.flatten(0, 2), size=(h, w), mode="bilinear", align_corners=False)
+    return enlarged(tiles.flatten(0, 2), h, w)
+
+
+def enlarged(x: Float[Tensor, "n c r s"], h: int, w: int) -> Float[Tensor, "n c h w"]:
+    """Bilinear interpolation as two products, whose transpose is two products as well: torch's own adds up in any order on a GPU."""
+    rows, columns = (interpolation(*sides, x.device, x.dtype) for sides in ((x.shape[2], h), (x.shape[3], w)))
+    return products(rows, products(columns, x))
+
+
+@functools.cache
+def interpolation(few: int, many: int, device: torch.device, dtype: torch.dtype) -> Float[Tensor, "m f"]:
+    """Row i holds the weights of `few` pixels in the i-th of `many`; linear, as their centres lie."""
+    hats = F.interpolate(torch.eye(few, dtype=torch.float64)[None], size=many, mode="linear", align_corners=False)
+    return hats[0].T.to(device, dtype)
 
 
 def sha256(path: Path) -> str:

@@ -1,7 +1,7 @@
 """Differentiable siamese augmentation (DSA), in the two styles of the literature.
 
-Drawing and applying are two steps: `draw` makes the parameters of `groups` groups, `apply` uses them on a tensor of that
-many groups. Real and synthetic batches of a class share a group, so they see the same transformation (Zhao & Bilen,
+Drawing and applying are two steps: `draw` makes the parameters of `groups` groups, on the host, `apply` uses them on a tensor of
+that many groups. Real and synthetic batches of a class share a group, so they see the same transformation (Zhao & Bilen,
 ICML 2021). All images are in normalised units; zero is the mean colour. Angles are in degrees, shifts in pixels.
 """
 
@@ -9,15 +9,15 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from attar.rng import Rng
-from attar.run import at_rows
+from attar.run import at_rows, sent
 
 BRIGHTNESS, SATURATION, CONTRAST = 1.0, 2.0, 0.5
 CROP, CUTOUT, SCALE = 0.125, 0.5, 1.2
@@ -25,25 +25,38 @@ CROP, CUTOUT, SCALE = 0.125, 0.5, 1.2
 Groups = Float[Tensor, "g n c h w"]
 
 
-@dataclass(frozen=True)
-class Step:
-    """One operation, its parameters for every group, and the groups it applies to, which the host knows."""
+class Step(NamedTuple):
+    """One operation, the groups it applies to, and its parameters for every group."""
 
     op: str
-    value: Float[Tensor, "g p"]
     on: Bool[Tensor, " g"]
-
-    def rows(self, groups: Sequence[int]) -> "Step":
-        return Step(self.op, self.value[at_rows(groups)], self.on[at_rows(groups)])
+    value: Float[Tensor, "g p"]
 
 
-@dataclass(frozen=True)
-class Draw:
-    steps: tuple[Step, ...]
+class Draw(NamedTuple):
+    """Operations in their order, each with the number of its parameters; a row of the table holds those of a group, each operation's
+    after a 1 or 0 that says whether it applies. One tensor: a single copy brings it to a GPU.
+    """
+
+    ops: tuple[tuple[str, int], ...]
+    table: Float[Tensor, "g p"]
+
+    @classmethod
+    def cat(cls, draws: "Sequence[Draw]") -> "Draw":
+        """The groups of all of them, which have the same operations."""
+        return cls(draws[0].ops, torch.cat([draw.table for draw in draws]))
+
+    @property
+    def steps(self) -> list[Step]:
+        columns = self.table.split([width for _, count in self.ops for width in (1, count)], 1)
+        return [Step(op, on[:, 0] > 0, value) for (op, _), on, value in zip(self.ops, columns[::2], columns[1::2], strict=True)]
 
     def rows(self, groups: Sequence[int]) -> "Draw":
         """The parameters of some groups: a chunk of classes sees what the whole set of classes would."""
-        return Draw(tuple(step for step in (step.rows(groups) for step in self.steps) if step.on.any()))
+        return Draw(self.ops, self.table[at_rows(groups)])
+
+    def to(self, device: torch.device) -> "Draw":
+        return Draw(self.ops, sent(self.table, device))
 
 
 @dataclass(frozen=True)
@@ -59,9 +72,10 @@ class Augment:
     style: Literal["dsa", "dc", "idc"] = "dsa"
 
     def __post_init__(self) -> None:
-        unknown = set(self.names) - {"color", *OPERATIONS}
+        known = ["color", *(name for name in OPERATIONS if name not in COLOR)]
+        unknown = set(self.names) - set(known)
         if unknown:
-            raise ValueError(f"unknown augmentation {sorted(unknown)[0]!r} in {self.strategy!r}; known: color, {', '.join(OPERATIONS)}")
+            raise ValueError(f"unknown augmentation {sorted(unknown)[0]!r} in {self.strategy!r}; known: {', '.join(known)}")
 
     @property
     def names(self) -> list[str]:
@@ -71,19 +85,19 @@ class Augment:
         """For data whose mirror image is another thing, such as digits."""
         return Augment("_".join(name for name in self.names if name != "flip"), self.style)
 
-    def draw(self, groups: int, shape: Sequence[int], rng: Rng, device: torch.device, *, same_op: bool = False) -> Draw:
-        """Parameters for `groups` groups of images of `shape` (c, h, w); `same_op` lets all groups share the operation.
-
-        Which operation applies is decided on the host, its parameters on `device`.
-        """
-        choice = Choice(groups, same_op, rng.generator())
-        steps = [
-            Step(op, value(groups, shape, rng.fold(op).generator(device)).to(device), on)
-            for name, on in self._plan(choice)
-            if on.any()
-            for op, value in (COLOR if name == "color" else {name: OPERATIONS[name][0]}).items()
-        ]
-        return Draw(tuple(steps))
+    def draw(self, groups: int, shape: Sequence[int], rng: Rng, *, same_op: bool = False) -> Draw:
+        """Parameters for `groups` groups of images of `shape` (c, h, w); `same_op` lets all groups share the operation."""
+        plan = self._plan(Choice(groups, same_op, rng.generator()))
+        steps = [(op, on) for name, on in plan for op in (COLOR if name == "color" else (name,))]
+        ops = tuple((op, OPERATIONS[op][0]) for op, _ in steps)
+        table, at = torch.zeros(groups, sum(1 + count for _, count in ops)), 0
+        for op, on in steps:
+            count, value, _ = OPERATIONS[op]
+            if on.any():
+                table[:, at] = on
+                table[:, at + 1 : at + 1 + count] = value(groups, shape, rng.fold(op).generator())
+            at += 1 + count
+        return Draw(ops, table)
 
     def _plan(self, choice: "Choice") -> list[tuple[str, Tensor]]:
         if self.style != "idc":
@@ -114,14 +128,36 @@ class Choice:
 
 def apply(x: Groups, draw: Draw) -> Groups:
     """`x` as the drawn parameters transform it; differentiable in `x`. One group in the draw serves all groups of `x`."""
+    return everywhere(x, draw) if x.is_cuda else where_due(x, draw)
+
+
+def where_due(x: Groups, draw: Draw) -> Groups:
+    """Each operation on the groups it applies to, which the host knows."""
     own = False  # whether x is a copy, which may be written to
     for step in draw.steps:
         if step.on.all():
             x, own = FUNCTIONS[step.op](x, step.value), False
-        else:
-            rows = step.on.nonzero()[:, 0].to(x.device)
+        elif step.on.any():
+            rows = step.on.nonzero()[:, 0]
             x, own = x if own else x.clone(), True
             x.index_copy_(0, rows, FUNCTIONS[step.op](x[rows], step.value[rows]))
+    return x
+
+
+def everywhere(x: Groups, draw: Draw) -> Groups:
+    """The same by each operation on all groups, so that nothing waits for a GPU, which can fuse and replay it.
+
+    No group is mapped twice: all affine maps are one.
+    """
+    steps = draw.steps
+    maps = [step for step in steps if step.op in MATRICES]
+    for step in steps:
+        if step.op not in MATRICES:
+            x = torch.where(column(step.on), FUNCTIONS[step.op](x, step.value), x)
+        elif step is maps[0]:
+            matrix = torch.stack([MATRICES[map.op](map.value) * map.on[:, None, None] for map in maps]).sum(0)
+            on = torch.stack([map.on for map in maps]).any(0)
+            x = torch.where(column(on), affine(x, matrix + torch.eye(2, device=x.device) * ~on[:, None, None]), x)
     return x
 
 
@@ -145,7 +181,7 @@ def integers(low: int, high: int, count: int, generator: torch.Generator) -> Ten
     return torch.randint(low, high + 1, (count,), generator=generator, device=generator.device).float()
 
 
-def column(value: Float[Tensor, " g"]) -> Float[Tensor, "g 1 1 1 1"]:
+def column(value: Shaped[Tensor, " g"]) -> Shaped[Tensor, "g 1 1 1 1"]:
     return value[:, None, None, None, None]
 
 
@@ -165,6 +201,23 @@ def contrast(x: Groups, value: Tensor) -> Groups:
 
 def crop(x: Groups, value: Tensor) -> Groups:
     """output[i, j] = x[i + dy, j + dx], zero outside."""
+    return Crop.apply(x, value)
+
+
+class Crop(torch.autograd.Function):
+    """Its transpose is the opposite shift: gathered like the shift itself, where torch would scatter, on a GPU in any order."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, value: Tensor) -> Tensor:
+        ctx.save_for_backward(value)
+        return moved(x, value)
+
+    @staticmethod
+    def backward(ctx: Any, *up: Tensor) -> tuple[Tensor, None]:
+        return moved(up[0], -ctx.saved_tensors[0]).contiguous(), None
+
+
+def moved(x: Groups, value: Tensor) -> Groups:
     h, w = x.shape[-2:]
     rows, inside_h = shifted(h, value[:, 0])
     columns, inside_w = shifted(w, value[:, 1])
@@ -197,40 +250,108 @@ def flip(x: Groups, value: Tensor) -> Groups:
     return torch.where(column(value[:, 0]) < 0.5, x.flip(-1), x)
 
 
-def scale(x: Groups, value: Tensor) -> Groups:
+def scale(value: Float[Tensor, "g 2"]) -> Float[Tensor, "g 2 2"]:
     """Independent factors in [1/1.2, 1.2] along the two axes; above one shrinks the picture."""
-    factor = 1 / SCALE + value * (SCALE - 1 / SCALE)
-    return affine(x, torch.diag_embed(factor))
+    return torch.diag_embed(1 / SCALE + value * (SCALE - 1 / SCALE))
 
 
-def rotate(x: Groups, value: Tensor, degrees: float = 15.0) -> Groups:
+def rotate(degrees: float, value: Float[Tensor, "g 1"]) -> Float[Tensor, "g 2 2"]:
+    """By up to so many degrees either way."""
     angle = (value[:, 0] - 0.5) * 2 * math.radians(degrees)
     cos, sin = angle.cos(), angle.sin()
-    return affine(x, torch.stack([torch.stack([cos, -sin], 1), torch.stack([sin, cos], 1)], 1))
+    return torch.stack([torch.stack([cos, -sin], 1), torch.stack([sin, cos], 1)], 1)
 
 
 def affine(x: Groups, matrix: Float[Tensor, "#g 2 2"]) -> Groups:
     """Bilinear sampling about the centre, zero outside. The images of a group share one grid, as its channels would."""
+    matrix = matrix.to(x.dtype)
+    if x.is_cuda:
+        return Resample.apply(x, matrix)
     g, n, c, h, w = x.shape
-    theta = F.pad(matrix.to(x.dtype), (0, 1))
+    theta = F.pad(matrix, (0, 1))
     if len(theta) == 1:
         theta = theta.expand(g, 2, 3)
     grid = F.affine_grid(theta, [g, n * c, h, w], align_corners=False)
     return F.grid_sample(x.reshape(g, n * c, h, w), grid, padding_mode="zeros", align_corners=False).view_as(x)
 
 
-# name -> (how its parameters are drawn, what it does)
-OPERATIONS: dict[str, tuple[Callable[..., Tensor], Callable[[Tensor, Tensor], Tensor]]] = {
-    "crop": (draw_shift, crop),
-    "cutout": (draw_hole, cutout),
-    "flip": (uniform(1), flip),
-    "scale": (uniform(2), scale),
-    "rotate": (uniform(1), rotate),
-    "turn": (uniform(1), partial(rotate, degrees=45.0)),
+class Resample(torch.autograd.Function):
+    """`affine`, with a transpose that gathers: a GPU adds up what torch's scatters in any order, and in other bits each time."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, matrix: Tensor) -> Tensor:
+        ctx.save_for_backward(matrix)
+        h, w = x.shape[-2:]
+        at = led(matrix, h, w, *grid(h, w, matrix))
+        rows, columns = near(*at, range(2))
+        return gathered(x, rows, columns, hat(rows - at[0]) * hat(columns - at[1]))
+
+    @staticmethod
+    def backward(ctx: Any, *up: Tensor) -> tuple[Tensor, None]:
+        """A pixel goes to all that lead to it: less than two pixels from where the inverse leads, some of four by four."""
+        (matrix,) = ctx.saved_tensors
+        h, w = up[0].shape[-2:]
+        here = grid(h, w, matrix)
+        rows, columns = near(*led(inverse(matrix), h, w, *here), range(-1, 3))
+        there = led(matrix, h, w, rows, columns)
+        return gathered(up[0], rows, columns, hat(there[0] - here[0]) * hat(there[1] - here[1])), None
+
+
+Points = Tensor  # rows or columns in pixels, for each pixel a few: what broadcasts to g, h, w, t
+
+
+def grid(h: int, w: int, like: Tensor) -> tuple[Points, Points]:
+    rows, columns = (torch.arange(side, device=like.device, dtype=like.dtype) for side in (h, w))
+    return rows[:, None, None], columns[:, None]
+
+
+def led(matrix: Float[Tensor, "#g 2 2"], h: int, w: int, rows: Points, columns: Points) -> tuple[Points, Points]:
+    """Where the matrix, x first and in halves of a side about the centre, leads from pixels."""
+    y, x = (rows + 0.5) * (2 / h) - 1, (columns + 0.5) * (2 / w) - 1
+    (a, b), (c, d) = (row.unbind(1) for row in matrix[..., None, None, None].unbind(1))
+    return ((c * x + d * y + 1) * h - 1) / 2, ((a * x + b * y + 1) * w - 1) / 2
+
+
+def inverse(matrix: Float[Tensor, "#g 2 2"]) -> Float[Tensor, "#g 2 2"]:
+    (a, b), (c, d) = (row.unbind(1) for row in matrix.unbind(1))
+    return torch.stack([torch.stack([d, -b], 1), torch.stack([-c, a], 1)], 1) / (a * d - b * c)[:, None, None]
+
+
+def near(rows: Points, columns: Points, steps: range) -> tuple[Points, Points]:
+    """The pixels about a point, so many steps from the one before it."""
+    step = torch.arange(steps.start, steps.stop, device=rows.device)
+    return rows.floor() + step.repeat_interleave(len(step)), columns.floor() + step.repeat(len(step))
+
+
+def hat(distance: Tensor) -> Tensor:
+    return (1 - distance.abs()).clamp_min(0)
+
+
+def gathered(x: Groups, rows: Points, columns: Points, weight: Points) -> Groups:
+    """Weighted sums of the pixels there, zero outside."""
+    h, w = x.shape[-2:]
+    inside = (rows >= 0) & (rows < h) & (columns >= 0) & (columns < w)
+    index = (rows.clamp(0, h - 1) * w + columns.clamp(0, w - 1)).long()
+    pixels = x.flatten(3).gather(3, index.flatten(1)[:, None, None].expand(*x.shape[:3], -1))
+    return (pixels.unflatten(3, index.shape[1:]) * (weight * inside)[:, None, None]).sum(-1)
+
+
+def mapped(op: str, x: Groups, value: Tensor) -> Groups:
+    return affine(x, MATRICES[op](value))
+
+
+MATRICES: dict[str, Callable[[Tensor], Tensor]] = {"scale": scale, "rotate": partial(rotate, 15.0), "turn": partial(rotate, 45.0)}
+COLOR = "brightness", "saturation", "contrast"
+# how many parameters, how they are drawn, what it does
+OPERATIONS: dict[str, tuple[int, Callable[..., Tensor], Callable[[Tensor, Tensor], Tensor]]] = {
+    "brightness": (1, uniform(1), brightness),
+    "saturation": (1, uniform(1), saturation),
+    "contrast": (1, uniform(1), contrast),
+    "crop": (2, draw_shift, crop),
+    "cutout": (4, draw_hole, cutout),
+    "flip": (1, uniform(1), flip),
+    "scale": (2, uniform(2), partial(mapped, "scale")),
+    "rotate": (1, uniform(1), partial(mapped, "rotate")),
+    "turn": (1, uniform(1), partial(mapped, "turn")),
 }
-COLOR = {"brightness": uniform(1), "saturation": uniform(1), "contrast": uniform(1)}
-FUNCTIONS = {name: function for name, (_, function) in OPERATIONS.items()} | {
-    "brightness": brightness,
-    "saturation": saturation,
-    "contrast": contrast,
-}
+FUNCTIONS = {name: function for name, (_, _, function) in OPERATIONS.items()}

@@ -1,7 +1,5 @@
 """The distance of characteristic functions, and a network that learns at which frequencies two samples differ (NCFM)."""
 
-import functools
-
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -31,30 +29,27 @@ def parts(x: Sample, t: Frequencies) -> tuple[Float[Tensor, "k t"], Float[Tensor
     return angle.cos().mean(1), angle.sin().mean(1)
 
 
-@functools.lru_cache(1)
 def gaussian_frequencies(count: int, d: int, rng: Rng, device: torch.device, dtype: torch.dtype) -> Frequencies:
-    """The last are kept for the next chunk of classes, which asks for the same: millions of draws take as long as a chunk's network."""
     return torch.randn(count, d, generator=rng.generator(device), device=device, dtype=dtype)
 
 
 class Sampler(nn.Module):
-    """`rows` frequencies from noise, three layers deep; it climbs the loss that the images descend.
+    """Frequencies from as many rows of noise, three layers deep; it climbs the loss that the images descend.
 
     How large the noise is hardly matters: the first layer is normalised by its batch.
     """
 
-    def __init__(self, d: int, rows: int, rng: Rng, *, lr: float, momentum: float = 0.5):
+    def __init__(self, d: int, rng: Rng, *, lr: float, momentum: float = 0.5):
         super().__init__()
-        self.rows, self.d, self.lr, self.momentum = rows, d, lr, momentum
+        self.lr, self.momentum = lr, momentum
         with rng.scope():
             layers = [part for end in (nn.LeakyReLU(0.2), nn.LeakyReLU(0.2), nn.Tanh()) for part in (nn.Linear(d, d), norm(d), end)]
         self.layers = nn.Sequential(*layers)
         for i, parameter in enumerate(self.parameters()):
             self.register_buffer(f"velocity{i}", torch.zeros_like(parameter))
 
-    def forward(self, rng: Rng) -> Frequencies:
-        like = next(self.parameters())
-        return self.layers(gaussian_frequencies(self.rows, self.d, rng, like.device, like.dtype))
+    def forward(self, noise: Float[Tensor, "t d"]) -> Frequencies:
+        return self.layers(noise)
 
     @torch.no_grad()
     def ascend(self) -> None:

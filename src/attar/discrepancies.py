@@ -1,6 +1,7 @@
 """How far two batches of features of each class are apart, by name: sup over f of |E f(s) − E f(r)| for families of f, and its kin."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 from jaxtyping import Float
@@ -10,34 +11,40 @@ from attar import kernels
 from attar.characteristic import FREQUENCIES, characteristic_distance, gaussian_frequencies
 from attar.kernels import Other, Sample
 from attar.rng import Rng
-from attar.transport import sinkhorn_divergence, sliced_wasserstein
-
-Discrepancy = Callable[[Sample, Other, Rng], Float[Tensor, " k"]]
+from attar.transport import DIRECTIONS, sinkhorn_divergence, sliced_wasserstein
 
 
-def fixed(distance: Callable[[Sample, Other], Tensor]) -> Discrepancy:
-    """A distance that draws nothing."""
-    return lambda s, r, rng: distance(s, r)
+@dataclass(frozen=True)
+class Discrepancy:
+    """A distance of each class's two batches, given `draws` gaussian vectors as long as a feature vector, where it asks for any."""
+
+    distance: Callable[..., Float[Tensor, " k"]]
+    draws: int = 0
+
+    def noise(self, rng: Rng, like: Float[Tensor, "... d"]) -> Float[Tensor, "t d"] | None:
+        """Drawn before, once for all chunks of classes and outside of what a GPU replays."""
+        return gaussian_frequencies(self.draws, like.shape[-1], rng, like.device, like.dtype) if self.draws else None
+
+    def given(self, s: Sample, r: Other, noise: Tensor | None) -> Float[Tensor, " k"]:
+        return self.distance(s, r) if noise is None else self.distance(s, r, noise)
+
+    def __call__(self, s: Sample, r: Other, rng: Rng) -> Float[Tensor, " k"]:
+        return self.given(s, r, self.noise(rng, s))
 
 
 def radial(kernel: Callable[..., Tensor]) -> Discrepancy:
-    return fixed(partial(kernels.radial_mmd, kernel))
+    return Discrepancy(partial(kernels.radial_mmd, kernel))
 
 
-def characteristic(s: Sample, r: Other, rng: Rng) -> Float[Tensor, " k"]:
-    """At 1024 gaussian frequencies, drawn afresh."""
-    return characteristic_distance(s, r, gaussian_frequencies(FREQUENCIES, s.shape[2], rng, s.device, s.dtype))
-
-
-DISCREPANCIES: dict[str, Discrepancy] = {
-    "mean": fixed(kernels.mean_distance),
-    "moments": fixed(kernels.moments_distance),
-    "polynomial": fixed(kernels.polynomial_mmd),
+DISCREPANCIES = {
+    "mean": Discrepancy(kernels.mean_distance),
+    "moments": Discrepancy(kernels.moments_distance),
+    "polynomial": Discrepancy(kernels.polynomial_mmd),
     "gaussian": radial(kernels.gaussians),
     "laplacian": radial(kernels.laplacian),
     "multiquadric": radial(kernels.inverse_multiquadric),
     "energy": radial(kernels.negative_distance),
-    "sliced": sliced_wasserstein,
-    "sinkhorn": fixed(sinkhorn_divergence),
-    "characteristic": characteristic,
+    "sliced": Discrepancy(sliced_wasserstein, DIRECTIONS),
+    "sinkhorn": Discrepancy(sinkhorn_divergence),
+    "characteristic": Discrepancy(characteristic_distance, FREQUENCIES),
 }

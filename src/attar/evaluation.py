@@ -64,7 +64,7 @@ def evaluate(
     kind = {"eight_bit": eight_bit, "soft": soft}
     with tempfile.TemporaryDirectory(prefix="attar-") as folder:
         staged = [stage(made, task, kind, Path(folder) / f"{i}.safetensors") for i, made in enumerate(loaded)]
-        teams = [tuple(seeds)] if device.type == "cuda" and family.ours else [(seed,) for seed in seeds]
+        teams = [tuple(seeds)] if device.type == "cuda" else [(seed,) for seed in seeds]
         jobs = [Job(path, family, protocol, team, task.flip, precision, compile, device) for path in staged for team in teams]
         ticks = sum(protocol.updates(len(made.decoded_labels())) for made in loaded) * len(teams)
         results = execute(jobs, flop, Ticker(Path(folder) / "ticks", ticks, progress))

@@ -9,22 +9,53 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from attar.augment import Augment, apply
-from attar.cutmix import cutmix
-from attar.network import Network, Weights, stack
+from attar.augment import Augment, Draw, apply
+from attar.cutmix import Mix
+from attar.network import Network, Weights
 from attar.protocol import Protocol
+from attar.replay import Replay
 from attar.rng import Rng
-from attar.run import Run, sliced
+from attar.run import Run, sent, sliced
 
 Images = Float[Tensor, "n c h w"]
 Labels = Int[Tensor, " n"] | Float[Tensor, "n k"]  # soft ones are probabilities of the classes
 TRAINING = 3  # forward and backward cost, in forwards
+STREAMS = 5  # networks that train on a GPU at the same time
 
 
 def fit(network: Network, x: Images, y: Labels, protocol: Protocol, rng: Rng, run: Run, **options: Any) -> Weights:
     """Train fresh weights on network-ready images, from first to last epoch. `options` as `fit_together` takes them."""
     (w,) = fit_together(network, x, y, protocol, [rng], run, **options)
     return w
+
+
+class Batch(NamedTuple):
+    """A mini-batch of each network, and how it is augmented."""
+
+    x: Float[Tensor, "networks n c h w"]
+    y: Tensor
+    draw: Draw
+    mix: Mix | None
+
+    @classmethod
+    def of(cls, x: Tensor, y: Tensor, protocol: Protocol, augment: Augment, rngs: Sequence[Rng]) -> "Batch":
+        """Each image has its own parameters (in DC's style its own operation too)."""
+        n, *shape = x.shape[1:]
+        draws = [augment.draw(n, shape, rng.fold("augment"), same_op=augment.style != "dc") for rng in rngs]
+        mix = Mix.some(n, shape, protocol.cutmix, rngs, x.device) if protocol.cutmix else None
+        return cls(x, y, Draw.cat(draws).to(x.device), mix)
+
+    def shown(self, apply: Callable[..., Tensor]) -> Float[Tensor, "networks n c h w"]:
+        x = apply(self.x.flatten(0, 1)[:, None], self.draw).view_as(self.x)
+        return x if self.mix is None else self.mix(x)
+
+    def loss(self, i: int, scores: Float[Tensor, "n k"]) -> Float[Tensor, ""]:
+        """Cross-entropy of the i-th network, shared out between an image and its partner."""
+        own = F.cross_entropy(scores, self.y[i])
+        if self.mix is None:
+            return own
+        share = self.mix.share[i]
+        return share * own + (1 - share) * F.cross_entropy(scores, self.y[i][self.mix.partners[i]])
 
 
 def fit_together(
@@ -36,40 +67,62 @@ def fit_together(
     run: Run,
     *,
     flip: bool = True,
-    tick: Callable[[Weights], None] = lambda w: None,
+    tick: Callable[[list[Weights]], None] = lambda networks: None,
 ) -> list[Weights]:
-    """`fit` for each of `rngs`, side by side in one batched function, where each has its own start, order and augmentation.
+    """`fit` for each of `rngs`, side by side, where each has its own start, order and augmentation; a GPU replays a step of all.
 
-    `flip` is whether mirrored images keep their class; `tick` is called with the weights (stacked, where there are
-    several) after each step of all.
+    `flip` is whether mirrored images keep their class; `tick` is called with the weights after each step of all.
     """
     epochs, augment = protocol.length(len(x)), protocol.augment if flip else protocol.augment.without_flip()
-    starts, alone = [network.init(rng.fold("network")) for rng in rngs], len(rngs) == 1
-    w = starts[0] if alone else Weights(*(stack(list(part)) for part in zip(*starts, strict=True)))
-    params = [p.requires_grad_() for p in w.params.values()]
-    function = training(network) if alone else torch.vmap(training(network), randomness="different")
-    logits = run.engine(function, len(rngs) * TRAINING * epochs * len(x) * network.flop(tuple(x.shape[1:])))
-    lr, drops = protocol.lr, protocol.drops(epochs)
-    opt = sgd(params, protocol, lr)
+    networks = [network.init(rng.fold("network")) for rng in rngs]
+    params = [[p.requires_grad_() for p in w.params.values()] for w in networks]
+    logits = run.engine(training(network), len(rngs) * TRAINING * epochs * len(x) * network.flop(tuple(x.shape[1:])))
+    shown = run.fused(apply)
+
+    def slopes(batch: Batch, buffers: tuple[dict[str, Tensor], ...]) -> tuple[Any, ...]:
+        """Of each network's loss in its parameters; and its buffers as this call leaves them."""
+
+        def one(i: int) -> tuple[Any, ...]:
+            scores, after = logits(Weights(networks[i].params, buffers[i]), x[i])
+            return torch.autograd.grad(batch.loss(i, scores), params[i]), after
+
+        x = batch.shown(shown)
+        return side_by_side(one, len(networks))
+
+    replay, lr, drops = Replay(slopes), protocol.lr, protocol.drops(epochs)
+    opt = sgd([p for own in params for p in own], protocol, lr)
     with rngs[0].fold("network's own").scope(x.device):  # dropout takes no generator
         for epoch in range(epochs):
             if epoch in drops:
                 lr *= drops[epoch]
                 opt = forget(opt, protocol, lr)
-            orders = [torch.randperm(len(x), generator=rng.fold("order", epoch).generator()) for rng in rngs]
-            for i, rows in enumerate(torch.stack(orders).to(x.device).split(protocol.batch, dim=1)):
-                streams = [rng.fold("batch", epoch, i) for rng in rngs]
-                batches = [Batch.of(x[own], y[own], protocol, augment, rng) for own, rng in zip(rows, streams, strict=True)]
-                opt.zero_grad()
-                scores, buffers = logits(w, batches[0].x if alone else torch.stack([batch.x for batch in batches]))
-                torch.stack(
-                    [batch.loss(own) for batch, own in zip(batches, scores[None] if alone else scores, strict=True)]
-                ).sum().backward()
+            orders = torch.stack([torch.randperm(len(x), generator=rng.fold("order", epoch).generator()) for rng in rngs])
+            for i, rows in enumerate(sent(orders, x.device).split(protocol.batch, dim=1)):
+                batch = Batch.of(x[rows], y[rows], protocol, augment, [rng.fold("batch", epoch, i) for rng in rngs])
+                found = replay(batch, tuple(w.buffers for w in networks))
+                for own, (grads, _) in zip(params, found, strict=True):
+                    for p, grad in zip(own, grads, strict=True):
+                        p.grad = grad
                 opt.step()
-                w = Weights(w.params, buffers)
-                tick(w)
-    parts = [w] if alone else [Weights(*({name: t[i] for name, t in part.items()} for part in w)) for i in range(len(rngs))]
-    return [Weights({name: p.detach() for name, p in part.params.items()}, part.buffers) for part in parts]
+                networks = [Weights(w.params, after) for w, (_, after) in zip(networks, found, strict=True)]
+                tick(networks)
+    return [Weights({name: p.detach() for name, p in w.params.items()}, w.buffers) for w in networks]
+
+
+def side_by_side(function: Callable[[int], Any], count: int) -> tuple[Any, ...]:
+    """`function` of every number below; where a GPU records it in streams of its own, as one network alone does not fill it."""
+    if not torch.cuda.is_available() or not torch.cuda.is_current_stream_capturing():
+        return tuple(map(function, range(count)))
+    here, found = torch.cuda.current_stream(), []
+    streams = [torch.cuda.Stream() for _ in range(min(STREAMS, count))]
+    for stream in streams:
+        stream.wait_stream(here)
+    for i in range(count):
+        with torch.cuda.stream(streams[i % len(streams)]):
+            found.append(function(i))
+    for stream in streams:
+        here.wait_stream(stream)
+    return tuple(found)
 
 
 def training(network: Network) -> Callable[..., tuple[Tensor, dict[str, Tensor]]]:
@@ -77,7 +130,8 @@ def training(network: Network) -> Callable[..., tuple[Tensor, dict[str, Tensor]]
 
 
 def sgd(params: list[Tensor], protocol: Protocol, lr: float) -> torch.optim.Optimizer:
-    return torch.optim.SGD(params, lr=lr, momentum=protocol.momentum, weight_decay=protocol.weight_decay)
+    fused = params[0].is_cuda  # in one kernel
+    return torch.optim.SGD(params, lr=lr, momentum=protocol.momentum, weight_decay=protocol.weight_decay, fused=fused)
 
 
 def forget(opt: torch.optim.Optimizer, protocol: Protocol, lr: float) -> torch.optim.Optimizer:
@@ -86,31 +140,6 @@ def forget(opt: torch.optim.Optimizer, protocol: Protocol, lr: float) -> torch.o
         return sgd(opt.param_groups[0]["params"], protocol, lr)
     opt.param_groups[0]["lr"] = lr
     return opt
-
-
-class Batch(NamedTuple):
-    """An augmented mini-batch; where boxes were mixed in, `share` of each image is its own and the rest that of its partner."""
-
-    x: Images
-    y: Labels
-    partners: Labels | None = None
-    share: float = 1.0
-
-    @classmethod
-    def of(cls, x: Images, y: Labels, protocol: Protocol, augment: Augment, rng: Rng) -> "Batch":
-        """Each image has its own parameters (in DC's style its own operation too)."""
-        if augment.names:
-            draw = augment.draw(len(x), x.shape[1:], rng.fold("augment"), x.device, same_op=augment.style != "dc")
-            x = apply(x[:, None], draw)[:, 0]
-        if torch.rand((), generator=rng.fold("mix").generator()) >= protocol.cutmix:
-            return cls(x, y)
-        mixed, partners, share = cutmix(x, rng.fold("cutmix"))
-        return cls(mixed, y, y[partners], share)
-
-    def loss(self, scores: Float[Tensor, "n k"]) -> Float[Tensor, ""]:
-        """Cross-entropy, shared out between an image and its partner."""
-        own = F.cross_entropy(scores, self.y)
-        return own if self.partners is None else self.share * own + (1 - self.share) * F.cross_entropy(scores, self.partners)
 
 
 @torch.no_grad()

@@ -110,7 +110,7 @@ def train_and_test(job: Job, ticker: Ticker, show: bool = False) -> list[Result]
     rngs = [Rng.of(seed).fold("evaluate") for seed in job.seeds]
     run = Run(rngs[0], device=job.device, precision=job.precision, compile=job.compile)
 
-    def tick(_: Weights) -> None:
+    def tick(_: list[Weights]) -> None:
         ticker.tick()
         if show:
             ticker.show()

@@ -2,8 +2,8 @@
 
 import functools
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -17,13 +17,14 @@ from attar.discrepancies import DISCREPANCIES, Discrepancy
 from attar.fit import TRAINING, training
 from attar.kernels import Other, Sample
 from attar.network import Weights
-from attar.optimise import Average, Episode, optimise
+from attar.optimise import Average, Episode, Terms, optimise
+from attar.replay import Replay
 from attar.rng import Rng
 from attar.run import Run, at_rows, sliced
 from attar.settings import Settings
 from attar.steps import OPTIMISERS, SCHEDULES
 from attar.synthetic import Pixels
-from attar.task import Task
+from attar.task import Task, per_channel, unit
 
 WARM_BATCH, WARM_LR = 256, 0.01
 Judge = Literal["none", "itself", "another"]  # whose cross-entropy counts: that of the network whose features they are, or of another
@@ -33,7 +34,7 @@ class Guide(NamedTuple):
     """A network under which features are matched. `weight` times a cross-entropy of the images comes on top: its own, or a `judge`'s."""
 
     weights: Weights
-    weight: float = 0.0
+    weight: float | Tensor = 0.0
     judge: Weights | None = None
 
 
@@ -54,6 +55,9 @@ class Matching:
     judge: Judge
     scores: Callable[..., tuple[Tensor, dict[str, Tensor]]]
     """Class scores in training."""
+    look: Callable[..., Tensor]
+    """Real images as they came, ready for a network and augmented."""
+    apply: Callable[..., Tensor]
     batch: int
     """Real images a class: no more than there are."""
 
@@ -82,6 +86,7 @@ class Matching:
         judging: Callable[..., Any] = task.network.seen if judge == "itself" else task.network.scores
         judged = run.engine(judging, image * shown) if judge != "none" else judging
         scores = run.engine(training(task.network), image * TRAINING * learned) if learned else training(task.network)
+        mean, std = (per_channel(values, syn.images) for values in (task.mean, task.std))
         return cls(
             settings,
             task,
@@ -94,6 +99,8 @@ class Matching:
             judged,
             judge,
             scores,
+            run.fused(lambda raw, draw: apply((unit(raw) - mean) / std, draw)),
+            run.fused(apply),
             batch,
         )
 
@@ -107,40 +114,68 @@ class Matching:
     @functools.cached_property
     def at_once(self) -> int:
         """Real images that pass a network at once: one shape for all chunks."""
-        chunks = self.run.chunks(self.syn.classes, self.syn.each)
         return self.run.slice_size(
-            self.batch * max(len(part) for chunk in chunks for part in self.run.chunks(chunk, self.batch, graphs=False))
+            self.batch * max(len(part) for chunk in self.chunks for part in self.run.chunks(chunk, self.batch, graphs=False))
         )
 
-    def episode(self, syn: Pixels, rng: Rng) -> Iterator[Iterator[Float[Tensor, ""]]]:
+    def episode(self, syn: Pixels, rng: Rng) -> Iterator[Iterable[Float[Tensor, ""]]]:
         """`ipm` updates under the same networks."""
-        guides = self.guides(rng)
+        guides, reals = self.guides(rng), None
         for t in range(self.settings.ipm):
             if t == 0 or not self.settings.keep_real:
                 view = self.view(rng.fold(t))
+            if t == 0 and self.settings.keep_real:
+                reals = self.kept(guides, view)
             syn.clamp_()
-            yield self.terms(guides, view, rng.fold(t))
+            noise = tuple(self.discrepancy.noise(rng.fold(t, "discrepancy", i), self.like) for i in range(len(guides)))
+            inputs = guides, view, noise, reals
+            yield self.terms(*inputs) if self.task.on_disk else Terms(self.terms, inputs)
 
-    def guides(self, rng: Rng) -> list[Guide]:
+    def guides(self, rng: Rng) -> tuple[Guide, ...]:
         found = [self.source(rng.fold("network", i)) for i in range(self.settings.networks)]
-        return [guide._replace(weights=self._warm(guide.weights, rng.fold("warm", i))) for i, guide in enumerate(found)]
+        return tuple(guide._replace(weights=self._warm(guide.weights, rng.fold("warm", i))) for i, guide in enumerate(found))
+
+    @functools.cached_property
+    def chunks(self) -> list[Sequence[int]]:
+        """Classes whose synthetic images share a graph."""
+        return list(self.run.chunks(self.syn.classes, self.syn.each))
+
+    @functools.cached_property
+    def kept(self) -> Callable[..., Any]:
+        """The real features under each network, of each chunk."""
+
+        def reals(guides: Sequence[Guide], view: "View") -> tuple[tuple[Other, ...], ...]:
+            return tuple(tuple(self._real(guide.weights, view, chunk) for chunk in self.chunks) for guide in guides)
+
+        return reals if self.task.on_disk else Replay(reals)
+
+    @functools.cached_property
+    def like(self) -> Float[Tensor, "0 d"]:
+        """What features are like."""
+        return self.syn.images.new_empty(0, self.width)
 
     def view(self, rng: Rng) -> "View":
         """A fresh real batch and a fresh augmentation, drawn for all classes."""
         everyone = range(len(self.task.classes))
         groups = 1 if self.settings.draw == "shared" else len(everyone)
-        draw = self.augment.draw(groups, self.task.shape, rng.fold("augment"), self.task.device)
+        draw = self.augment.draw(groups, self.task.shape, rng.fold("augment")).to(self.task.device)
         if self.settings.real == "first":
             return View(draw, self.task.first(self.batch))
         return View(draw, self.task.indices(everyone, self.batch, rng.fold("real")))
 
-    def terms(self, guides: Sequence[Guide], view: "View", rng: Rng) -> Iterator[Float[Tensor, ""]]:
+    def terms(
+        self,
+        guides: Sequence[Guide],
+        view: "View",
+        noise: Sequence[Tensor | None],
+        reals: Sequence[Sequence[Other]] | None,
+    ) -> Iterator[Float[Tensor, ""]]:
         """For each network and chunk of classes the sum of their discrepancies, and of the judge's cross-entropies of the same images."""
         for i, guide in enumerate(guides):
             w, share = guide.weights, 1 / len(guides)
-            for chunk in self.run.chunks(self.syn.classes, self.syn.each):
-                real = self._real(i, w, view, chunk)  # before there is a graph
-                distance = functools.partial(self._distance, real=real, chunk=chunk, rng=rng.fold("discrepancy", i))
+            for j, chunk in enumerate(self.chunks):
+                real = reals[i][j] if reals else self._real(w, view, chunk)  # before there is a graph
+                distance = functools.partial(self._distance, real=real, chunk=chunk, noise=noise[i])
                 if self.judge == "itself":
                     features, scores = self.judged(w, self._shown(chunk, view))
                     yield share * (distance(features) + guide.weight * self._cross_entropy(scores, chunk))
@@ -166,28 +201,20 @@ class Matching:
 
     def _shown(self, chunk: Sequence[int], view: "View") -> Float[Tensor, "kn c h w"]:
         """The synthetic images of some classes, augmented."""
-        return apply(self.syn.of(chunk), self._draw(chunk, view)).flatten(0, 1)
+        return self.apply(self.syn.of(chunk), self._draw(chunk, view)).flatten(0, 1)
 
-    def _distance(self, features: Float[Tensor, "kn d"], real: Other, chunk: Sequence[int], rng: Rng) -> Float[Tensor, ""]:
-        return self.discrepancy(per_class(features, chunk), real, rng).sum()
+    def _distance(self, features: Float[Tensor, "kn d"], real: Other, chunk: Sequence[int], noise: Tensor | None) -> Float[Tensor, ""]:
+        return self.discrepancy.given(per_class(features, chunk), real, noise).sum()
 
     def _cross_entropy(self, scores: Float[Tensor, "kn classes"], chunk: Sequence[int]) -> Float[Tensor, ""]:
         """The mean over each class, summed over classes."""
-        labels = torch.tensor(chunk, device=scores.device).repeat_interleave(self.syn.each)
-        return F.cross_entropy(scores, labels, reduction="sum") / self.syn.each
+        return F.cross_entropy(scores, labels(tuple(chunk), self.syn.each, scores.device), reduction="sum") / self.syn.each
 
     @torch.no_grad()
-    def _real(self, i: int, w: Weights, view: "View", chunk: Sequence[int]) -> Other:
-        key = (i, chunk[0])
-        if key in view.features:
-            return view.features[key]
+    def _real(self, w: Weights, view: "View", chunk: Sequence[int]) -> Other:
         parts = list(self.run.chunks(chunk, self.batch, graphs=False))
-        images = (apply(self.task.images(view.indices[at_rows(part)]), self._draw(part, view)) for part in parts)
-        features = [sliced(lambda x: self.features(w, x), x.flatten(0, 1), self.at_once) for x in images]
-        found = per_class(torch.cat(features), chunk)
-        if self.settings.keep_real:
-            view.features[key] = found
-        return found
+        images = (self.look(self.task.raw(view.indices[at_rows(part)]), self._draw(part, view)) for part in parts)
+        return per_class(torch.cat([sliced(lambda x: self.features(w, x), x.flatten(0, 1), self.at_once) for x in images]), chunk)
 
     def _warm(self, w: Weights, rng: Rng) -> Weights:
         """`w` after its steps of SGD on batches with as many images of each class."""
@@ -204,13 +231,17 @@ class Matching:
         return Weights({name: p.detach() for name, p in params.items()}, w.buffers)
 
 
-@dataclass(frozen=True)
-class View:
-    """Real images of every class as one augmentation shows them, and of those that are kept the features."""
+class View(NamedTuple):
+    """Real images of every class as one augmentation shows them."""
 
     draw: Draw
     indices: Int[Tensor, "classes m"]
-    features: dict[tuple[int, int], Other] = field(default_factory=dict)
+
+
+@functools.cache
+def labels(classes: tuple[int, ...], each: int, device: torch.device) -> Int[Tensor, " kn"]:
+    """Made once: what a GPU replays can take nothing from the host."""
+    return torch.tensor(classes).repeat_interleave(each).to(device)
 
 
 def per_class(features: Float[Tensor, "kn d"], chunk: Sequence[int]) -> Sample:

@@ -1,6 +1,7 @@
 """A network as a pure function of its weights."""
 
 import copy
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,6 +16,7 @@ from torch.func import functional_call
 from attar import architectures
 from attar.from_file import FromFile, in_a_line
 from attar.names import unknown
+from attar.replay import Recording, copied, mapped
 from attar.rng import CPU, Rng
 
 Build = Callable[[], nn.Module]
@@ -70,7 +72,7 @@ class Network:
 
     @property
     def ours(self) -> bool:
-        """Whether it is one of Attar's, whose modules can be stacked."""
+        """Whether it is one of Attar's, which draw their weights on the device they are for."""
         return isinstance(self.build, partial) and self.build.func in NAMED.values()
 
     @property
@@ -87,9 +89,22 @@ class Network:
 
     def init(self, rng: Rng) -> Weights:
         """Fresh weights as the module itself draws them."""
-        with rng.scope(self.device), torch.device(self.device):
+        if self.device.type == "cpu" or not self.ours:
+            with rng.scope(self.device):
+                return self._start()
+        recording = self._recording  # whose making draws too
+        with rng.scope(self.device):
+            return mapped(recording([]), copied)
+
+    def _start(self) -> Weights:
+        with torch.device(self.device):
             module = self.build()
         return Weights({k: v.detach() for k, v in module.named_parameters()}, dict(module.named_buffers()))
+
+    @functools.cached_property
+    def _recording(self) -> Recording:
+        with Rng.of(0).scope(self.device):
+            return Recording(self._start, ())
 
     def features(self, w: Weights, x: Float[Tensor, "n c h w"], *, train: bool = False) -> Float[Tensor, "n d"]:
         """The input of the classifier. `train` uses batch statistics where a network has them, as unlearned networks must."""
@@ -171,10 +186,6 @@ class Layers(nn.Module):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         return self.module.layers(x)
-
-
-def stack(dicts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-    return {name: torch.stack([d[name] for d in dicts]) for name in dicts[0]}
 
 
 def last_linear(module: nn.Module) -> str:

@@ -5,6 +5,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,10 +13,24 @@ import torch
 from torch import Tensor, nn
 
 from attar.files import beside, read_tensors, write_tensors
+from attar.replay import Replay
 from attar.rng import Rng
 from attar.run import Run
 
 Syn = TypeVar("Syn", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class Terms:
+    """The terms of an update as a function of tensors, always the same one: a GPU records it with its gradients, and replays it."""
+
+    function: Callable[..., Iterable[Tensor]]
+    inputs: tuple[Any, ...]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return iter(self.function(*self.inputs))
+
+
 Episode = Callable[[Any, Rng], Iterator[Iterable[Tensor]]]
 CHECKPOINT, METRICS = "checkpoint.safetensors", "metrics.jsonl"
 CHECKPOINT_EVERY = 30.0  # seconds
@@ -42,7 +57,7 @@ def optimise(
     last good state.
     """
     learned = nn.ModuleDict({"syn": syn, "state": nn.Module() if state is None else state})
-    journal = Journal(run)
+    journal, gradients = Journal(run), Gradients(learned)
     done, episodes = restore(run.folder, learned, opt)
     journal.keep(done)
     boundary = snapshot(learned, opt, done, episodes)
@@ -55,7 +70,7 @@ def optimise(
                     assert torch.is_grad_enabled(), "an episode must not yield inside no_grad"
                     if lr is not None:
                         set_lr(opt, lr(done))
-                    journal.add(done, step(terms, opt))
+                    journal.add(done, step(gradients(terms), opt))
                     done += 1
                     run.progress(done, updates, journal.last)
             assert done > before, "an episode must yield an update"
@@ -78,17 +93,39 @@ def set_lr(opt: torch.optim.Optimizer, lr: float) -> None:
         group["lr"] = lr
 
 
-def step(terms: Iterable[Tensor], opt: torch.optim.Optimizer) -> Tensor:
-    """One update from the sum of the terms; one term's graph is alive at a time. Returns the loss."""
-    opt.zero_grad()
-    total = None
-    for term in terms:
-        term.backward()
-        total = term.detach() if total is None else total + term.detach()
-    assert total is not None, "an update needs a term"
-    if total.device.type == "cpu" and not total.isfinite():
-        return total  # the journal raises, before this gradient is used
-    opt.step()
+class Gradients:
+    """Leaves the gradients of summed terms in parameters, and returns the sum; one term's graph is alive at a time."""
+
+    def __init__(self, learned: nn.Module):
+        self.params = [p for p in learned.parameters() if p.requires_grad]
+        self.replays: dict[Callable[..., Any], Replay] = {}
+
+    def __call__(self, terms: Iterable[Tensor]) -> Tensor:
+        if isinstance(terms, Terms):
+            function = terms.function
+            replay = self.replays.setdefault(function, Replay(lambda *inputs: self.summed(function(*inputs))))
+            total, slopes = replay(*terms.inputs)
+        else:
+            total, slopes = self.summed(terms)
+        for parameter, slope in zip(self.params, slopes, strict=True):
+            parameter.grad = slope
+        return total.clone()  # a replay writes there again
+
+    def summed(self, terms: Iterable[Tensor]) -> tuple[Tensor, tuple[Tensor | None, ...]]:
+        total: Tensor | None = None
+        slopes: list[Tensor | None] = [None] * len(self.params)
+        for term in terms:
+            more = torch.autograd.grad(term, self.params, allow_unused=True)
+            slopes = [new if old is None else old if new is None else old + new for old, new in zip(slopes, more, strict=True)]
+            total = term.detach() if total is None else total + term.detach()
+        assert total is not None, "an update needs a term"
+        return total, tuple(slopes)
+
+
+def step(total: Tensor, opt: torch.optim.Optimizer) -> Tensor:
+    """One update by the gradients of that loss."""
+    if total.device.type == "cuda" or total.isfinite():  # else the journal raises, before this gradient is used
+        opt.step()
     return total
 
 

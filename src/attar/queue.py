@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from attar.network import Network, Weights
+from attar.replay import Replay
 from attar.rng import Rng
 
 
@@ -32,6 +34,7 @@ class Queue(nn.Module):
         size = sum(math.prod(shape) for shape in self.shapes.values())
         for name in ("weights", "velocity"):
             self.register_buffer(name, torch.zeros(capacity, size, device=network.device))
+        self.replays: dict[Callable[..., Any], Replay] = {}
         self.register_buffer("tally", torch.zeros(capacity, 2, dtype=torch.long, device=network.device))
         for name in ("pushed", "renewed"):
             self.register_buffer(name, torch.zeros((), dtype=torch.long))
@@ -54,23 +57,30 @@ class Queue(nn.Module):
 
     def network_of(self, i: int) -> Weights:
         """The i-th, as views of its row."""
-        parts = self.weights[i].split([math.prod(shape) for shape in self.shapes.values()])
-        return Weights({name: part.view(shape) for (name, shape), part in zip(self.shapes.items(), parts, strict=True)}, {})
+        return Weights(self.views(self.weights[i]), {})
 
-    def accuracy(self, i: int) -> float:
+    def views(self, row: Float[Tensor, " p"]) -> dict[str, Tensor]:
+        parts = row.split([math.prod(shape) for shape in self.shapes.values()])
+        return {name: part.view(shape) for (name, shape), part in zip(self.shapes.items(), parts, strict=True)}
+
+    def accuracy(self, i: int) -> Float[Tensor, ""]:
         """Per cent of the training images it has seen, as it was when it saw them; 0 before it saw any."""
-        right, seen = self.tally[i].tolist()
-        return 100 * right / seen if seen else 0.0
+        right, seen = self.tally[i]
+        return 100 * right / seen.clamp_min(1)
 
     def teach(self, i: int, logits: Callable[..., Any], x: Float[Tensor, "n c h w"], y: Int[Tensor, " n"]) -> None:
         """One step of the i-th network."""
-        params = {name: p.detach().requires_grad_() for name, p in self.network_of(i).params.items()}
+        step = self.replays.setdefault(logits, Replay(partial(self._step, logits)))
+        self.weights[i], self.velocity[i], right = step(self.weights[i], self.velocity[i], x, y)
+        self.tally[i, 0] += right
+        self.tally[i, 1] += len(y)
+
+    def _step(self, logits: Callable[..., Any], weights: Tensor, velocity: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        params = {name: p.detach().requires_grad_() for name, p in self.views(weights).items()}
         scores, _ = logits(Weights(params, {}), x)
         slope = flat(dict(zip(params, torch.autograd.grad(F.cross_entropy(scores, y), list(params.values())), strict=True)))
-        with torch.no_grad():
-            self.velocity[i] = self.momentum * self.velocity[i] + slope + self.weight_decay * self.weights[i]
-            self.weights[i] -= self.lr * self.velocity[i]
-            self.tally[i] += torch.stack([(scores.argmax(1) == y).sum(), torch.full((), len(y), device=y.device)])
+        velocity = self.momentum * velocity + slope + self.weight_decay * weights
+        return weights - self.lr * velocity, velocity, (scores.argmax(1) == y).sum()
 
 
 def flat(params: dict[str, Tensor]) -> Float[Tensor, " p"]:

@@ -25,7 +25,7 @@ Progress = Callable[[int, int, float], None]
 EAGER_FLOPS = {"cpu": 5e10, "cuda": 1e13}  # a second of eager execution, conservatively; CPU: a thread
 WORTH_COMPILING = 60  # seconds of eager work
 # Images that pass a network at once, without and with a graph; CPU: a thread, what its caches hold from one layer to the next at 32 pixels.
-SLICE, GRAPH = {"cpu": 16, "cuda": 256}, {"cpu": 25, "cuda": 256}
+SLICE, GRAPH = {"cpu": 16, "cuda": 1280}, {"cpu": 25, "cuda": 512}
 
 
 def silent(done: int, total: int, loss: float) -> None:
@@ -81,9 +81,13 @@ class Run:
         if not compiles:
             return lowered
         torch.compiler.reset()  # what earlier runs compiled counts against the limit of one function's variants
-        if self.device.type == "cuda":
-            return lasting(torch.compile(lowered, dynamic=False, fullgraph=True, mode="reduce-overhead"))  # CUDA graphs
         return torch.compile(lowered, dynamic=False, fullgraph=True)
+
+    def fused(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """What surrounds networks, compiled where that lets many small kernels of a GPU be one; in float32."""
+        if self.device.type == "cpu" or self.rehearsal or "compiled" not in self.engines:
+            return function
+        return torch.compile(function, dynamic=False, fullgraph=True)
 
     def compiles(self, flop: int) -> bool:
         """Whether work of that size is compiled. Raises `ValueError` where that is asked for and there is no compiler."""
@@ -108,17 +112,6 @@ class Run:
         return lowered
 
 
-def lasting(graphed: Callable[..., Any]) -> Callable[..., Any]:
-    """What a CUDA graph returns lies where its next replay writes: hand out copies."""
-
-    def copied(out: Any) -> Any:
-        if isinstance(out, dict):
-            return {name: copied(part) for name, part in out.items()}
-        return out.clone() if isinstance(out, Tensor) else tuple(map(copied, out))
-
-    return lambda *args, **options: copied(graphed(*args, **options))
-
-
 @functools.cache
 def keep_freed_memory() -> None:
     """Ask glibc to reuse large freed blocks instead of returning them to the system after every layer.
@@ -134,15 +127,19 @@ def keep_freed_memory() -> None:
 
 @contextlib.contextmanager
 def full_precision(unless: bool) -> Iterator[None]:
-    """float32 products at full precision inside the block, or `unless` in tf32; torch keeps this globally, so it is given back."""
-    earlier = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    """float32 products at full precision inside the block, or `unless` in tf32, and the same bits each time.
+
+    Torch keeps this globally, so it is given back.
+    """
+    cudnn = torch.backends.cudnn
+    earlier = torch.get_float32_matmul_precision(), cudnn.allow_tf32, cudnn.deterministic
     torch.set_float32_matmul_precision("high" if unless else "highest")
-    torch.backends.cudnn.allow_tf32 = unless
+    cudnn.allow_tf32, cudnn.deterministic = unless, True
     try:
         yield
     finally:
         torch.set_float32_matmul_precision(earlier[0])
-        torch.backends.cudnn.allow_tf32 = earlier[1]
+        cudnn.allow_tf32, cudnn.deterministic = earlier[1:]
 
 
 def default_precision(device: torch.device) -> Precision:
@@ -186,6 +183,11 @@ def at_rows(rows: Sequence[int]) -> slice | list[int]:
     """What takes `rows` of a tensor: where they follow one another a slice, for which nothing is copied, nor waited for on a GPU."""
     together = range(rows[0], rows[-1] + 1)
     return slice(together.start, together.stop) if list(rows) == list(together) else list(rows)
+
+
+def sent(x: Tensor, device: torch.device) -> Tensor:
+    """What was made on the host, on `device`, for whose copy the host does not wait."""
+    return x.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else x
 
 
 def sliced(function: Callable[[Tensor], Tensor], x: Tensor, size: int) -> Tensor:

@@ -95,7 +95,7 @@ def cached(task: Task, run: Run, protocol: Protocol, rng: Rng) -> Weights:
     start = time.perf_counter()
     done, total = 0, protocol.updates(len(task.train.y))
 
-    def tick(_: Weights) -> None:
+    def tick(_: list[Weights]) -> None:
         nonlocal done
         done += 1
         run.progress(done, total, math.nan)

@@ -92,7 +92,7 @@ class Task:
         Drawn for all classes and then taken, so that a shard of the classes sees what the whole run sees.
         """
         keys = torch.rand(self.table.shape, generator=rng.generator(self.device), device=self.device)
-        keys[torch.arange(self.table.shape[1], device=self.device) >= self.counts[:, None]] = 2
+        keys.masked_fill_(torch.arange(self.table.shape[1], device=self.device) >= self.counts[:, None], 2)
         order = keys.topk(min(n, self.table.shape[1]), largest=False).indices
         turn = torch.arange(n, device=self.device) % self.counts[:, None]
         return self.table.gather(1, order.gather(1, turn))[at_rows(classes)]

@@ -7,6 +7,11 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+try:
+    from attar.architectures.fused import first_block
+except ImportError:  # no triton: there is no GPU either
+    first_block = None  # type: ignore[assignment]
+
 
 def default_depth(side: int) -> int:
     """Blocks for images of `side` pixels: 8 → 2, 28 and 32 → 3, 64 → 4, 128 → 5; the last map keeps 2 to 4 pixels a side."""
@@ -30,7 +35,8 @@ class ConvNet(nn.Module):
         border = 2 if sides == [28, 28] else 0
         height, breadth = (side + 2 * border for side in sides)
         first = Entry(channels, width, border)
-        blocks = [block(nn.Conv2d(width, width, 3, padding=1) if i else first, width, norm) for i in range(depth)]
+        convolutions = [nn.Conv2d(width, width, 3, padding=1) for _ in range(depth - 1)]
+        blocks = [First(first, *after(width, norm)), *(nn.Sequential(other, *after(width, norm)) for other in convolutions)]
         self.body = nn.Sequential(*blocks, nn.Flatten())
         self.head = nn.Linear(width * (height >> depth) * (breadth >> depth), classes)
 
@@ -49,8 +55,26 @@ class ConvNet(nn.Module):
         return self.head(self.body(x))
 
 
-def block(convolution: nn.Conv2d, width: int, norm: str) -> nn.Sequential:
-    return nn.Sequential(convolution, normalisation(norm, width), nn.ReLU(), Pool())
+def after(width: int, norm: str) -> tuple[nn.Module, ...]:
+    """What follows a convolution."""
+    return normalisation(norm, width), nn.ReLU(), Pool()
+
+
+class First(nn.Sequential):
+    """The first block. On a GPU, in bfloat16 and where no gradient is asked for, it is one kernel."""
+
+    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d h2 w2"]:
+        convolution, norm = self[0], self[1]
+        if first_block and x.is_cuda and torch.is_autocast_enabled("cuda") and not torch.is_grad_enabled() and fits(norm):
+            return first_block(x, convolution.weight, norm.weight, norm.bias, norm.eps, convolution.border)
+        for part in self:
+            x = part(x)
+        return x
+
+
+def fits(norm: nn.Module) -> bool:
+    """Whether it is what the kernel does: each map by itself, in numbers that are powers of two."""
+    return isinstance(norm, nn.GroupNorm) and norm.num_channels in (16, 32, 64, 128)
 
 
 class Entry(nn.Conv2d):

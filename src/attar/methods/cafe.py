@@ -119,7 +119,7 @@ class Alignment:
     def terms(self, w: Weights, rng: Rng) -> Iterator[Float[Tensor, ""]]:
         """A term for each chunk of classes. The discrimination loss sees all classes at once; its slope in each class mean is known."""
         everyone = range(len(self.task.classes))
-        draw = self.augment.draw(len(everyone), self.task.shape, rng.fold("augment"), self.task.device)
+        draw = self.augment.draw(len(everyone), self.task.shape, rng.fold("augment")).to(self.task.device)
         indices = self.task.indices(everyone, self.settings.batch_real, rng.fold("real"))
         chunks = list(self.run.chunks(self.syn.classes, self.syn.each))
         with torch.no_grad():
@@ -153,7 +153,7 @@ class Alignment:
         for i, batch in enumerate(order.split(self.settings.batch_train)):
             images = x[batch]
             if self.augment.names:
-                draw = self.augment.draw(len(images), self.task.shape, rng.fold(i), x.device, same_op=True)
+                draw = self.augment.draw(len(images), self.task.shape, rng.fold(i), same_op=True).to(x.device)
                 images = apply(images[:, None], draw)[:, 0]
             pupil.teach(0, self.scores, images, y[batch])
 

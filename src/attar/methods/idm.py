@@ -13,7 +13,7 @@ from attar.artefact import CondensedSet
 from attar.matching import Guide, Matching
 from attar.queue import Queue
 from attar.rng import Rng
-from attar.run import Run
+from attar.run import Run, sent
 from attar.settings import Settings
 from attar.synthetic import Init, Pixels, Space
 from attar.task import Task
@@ -65,7 +65,7 @@ class IDM(Settings):
             yield from matching.episode(syn, rng)
             for i in some(self.learners, len(queue), rng.fold("learners")).tolist():
                 for t in range(self.steps):
-                    batch = some(self.batch_train, len(task.train.y), rng.fold("train", i, t)).to(task.device)
+                    batch = sent(some(self.batch_train, len(task.train.y), rng.fold("train", i, t)), task.device)
                     queue.teach(i, matching.scores, task.images(batch), task.train.y[batch])
 
         return matching.learn(*self.step_per_class(len(task.classes)), episode, queue)

@@ -9,7 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from attar.artefact import CondensedSet
-from attar.characteristic import Sampler, characteristic_distance, gaussian_frequencies
+from attar.characteristic import Sampler, characteristic_distance
+from attar.discrepancies import Discrepancy
 from attar.kernels import Other, Sample
 from attar.matching import Matching
 from attar.pairs import Pairs
@@ -75,14 +76,13 @@ class NCFM(Settings):
         if self.discrepancy != "characteristic":
             return matching.learn(*self.step_per_class(len(task.classes)))
         rng = run.rng.fold("sampler")
-        rows = max(2, self.frequencies // self.repeat)
-        sampler = Sampler(matching.width, rows, rng, lr=self.sampler_lr).to(task.device) if self.sampler else None
+        sampler = Sampler(matching.width, rng, lr=self.sampler_lr).to(task.device) if self.sampler else None
 
-        def distance(s: Sample, r: Other, rng: Rng) -> Float[Tensor, " k"]:
-            t = sampler(rng) if sampler else gaussian_frequencies(self.frequencies, s.shape[2], rng, s.device, s.dtype)
-            return SCALE * characteristic_distance(s, r, t, self.amplitude, self.phase)
+        def distance(s: Sample, r: Other, noise: Float[Tensor, "t d"]) -> Float[Tensor, " k"]:
+            return SCALE * characteristic_distance(s, r, sampler(noise) if sampler else noise, self.amplitude, self.phase)
 
-        matching = dataclasses.replace(matching, discrepancy=distance)
+        rows = max(2, self.frequencies // self.repeat) if sampler else self.frequencies
+        matching = dataclasses.replace(matching, discrepancy=Discrepancy(distance, rows))
 
         def episode(syn: Pixels, rng: Rng) -> Iterator[Iterable[Tensor]]:
             for terms in matching.episode(syn, rng):
