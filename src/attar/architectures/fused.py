@@ -19,11 +19,11 @@ def patches(
     pixels,
     rows,
     columns,
+    k,
     inputs: tl.constexpr,
     border: tl.constexpr,
     height: tl.constexpr,
     width: tl.constexpr,
-    k,
     LOW: tl.constexpr,
 ):
     """Column j: the 3×3 patches of all inputs about pixel j of the convolution's output; then a one; zero outside and beyond."""
