@@ -84,7 +84,8 @@ def fit_together(
 
         def one(i: int) -> tuple[Any, ...]:
             scores, after = logits(Weights(networks[i].params, buffers[i]), x[i])
-            return torch.autograd.grad(batch.loss(i, scores), params[i]), after
+            slopes = torch.autograd.grad(batch.loss(i, scores), params[i])
+            return tuple(slope.contiguous() for slope in slopes), after  # as the optimiser's one kernel wants them
 
         x = batch.shown(shown)
         return side_by_side(one, len(networks))

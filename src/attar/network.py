@@ -16,7 +16,7 @@ from torch.func import functional_call
 from attar import architectures
 from attar.from_file import FromFile, in_a_line
 from attar.names import unknown
-from attar.replay import Recording, copied, mapped
+from attar.replay import Recording
 from attar.rng import CPU, Rng
 
 Build = Callable[[], nn.Module]
@@ -89,12 +89,12 @@ class Network:
 
     def init(self, rng: Rng) -> Weights:
         """Fresh weights as the module itself draws them."""
-        if self.device.type == "cpu" or not self.ours:
+        if self.device.type == "cpu" or not self.ours or self.keeps_statistics:
             with rng.scope(self.device):
                 return self._start()
-        recording = self._recording  # whose making draws too
+        recording, shapes = self._recording  # whose making draws too
         with rng.scope(self.device):
-            return mapped(recording([]), copied)
+            return Weights(unflat(recording([]).clone(), shapes), {})
 
     def _start(self) -> Weights:
         with torch.device(self.device):
@@ -102,9 +102,11 @@ class Network:
         return Weights({k: v.detach() for k, v in module.named_parameters()}, dict(module.named_buffers()))
 
     @functools.cached_property
-    def _recording(self) -> Recording:
+    def _recording(self) -> tuple[Recording, dict[str, torch.Size]]:
+        """Fresh weights in one tensor, and their shapes."""
         with Rng.of(0).scope(self.device):
-            return Recording(self._start, ())
+            shapes = {name: p.shape for name, p in self._start().params.items()}
+            return Recording(lambda: flat(self._start().params), ()), shapes
 
     def features(self, w: Weights, x: Float[Tensor, "n c h w"], *, train: bool = False) -> Float[Tensor, "n d"]:
         """The input of the classifier. `train` uses batch statistics where a network has them, as unlearned networks must."""
@@ -186,6 +188,17 @@ class Layers(nn.Module):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         return self.module.layers(x)
+
+
+def flat(params: dict[str, Tensor]) -> Float[Tensor, " p"]:
+    """All of them in one tensor."""
+    return torch.cat([p.flatten() for p in params.values()])
+
+
+def unflat(row: Float[Tensor, " p"], shapes: dict[str, torch.Size]) -> dict[str, Tensor]:
+    """The parameters as views of such a tensor."""
+    parts = row.split([shape.numel() for shape in shapes.values()])
+    return {name: part.view(shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)}
 
 
 def last_linear(module: nn.Module) -> str:

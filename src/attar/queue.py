@@ -1,6 +1,5 @@
 """Networks of mixed age, trained a little at a time (IDM)."""
 
-import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -10,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from attar.network import Network, Weights
+from attar.network import Network, Weights, flat, unflat
 from attar.replay import Replay
 from attar.rng import Rng
 
@@ -31,7 +30,7 @@ class Queue(nn.Module):
         super().__init__()
         self.lr, self.momentum, self.weight_decay = lr, momentum, weight_decay
         self.network, self.shapes = network, {name: p.shape for name, p in network.init(Rng.of(0)).params.items()}
-        size = sum(math.prod(shape) for shape in self.shapes.values())
+        size = sum(shape.numel() for shape in self.shapes.values())
         for name in ("weights", "velocity"):
             self.register_buffer(name, torch.zeros(capacity, size, device=network.device))
         self.replays: dict[Callable[..., Any], Replay] = {}
@@ -57,11 +56,7 @@ class Queue(nn.Module):
 
     def network_of(self, i: int) -> Weights:
         """The i-th, as views of its row."""
-        return Weights(self.views(self.weights[i]), {})
-
-    def views(self, row: Float[Tensor, " p"]) -> dict[str, Tensor]:
-        parts = row.split([math.prod(shape) for shape in self.shapes.values()])
-        return {name: part.view(shape) for (name, shape), part in zip(self.shapes.items(), parts, strict=True)}
+        return Weights(unflat(self.weights[i], self.shapes), {})
 
     def accuracy(self, i: int) -> Float[Tensor, ""]:
         """Per cent of the training images it has seen, as it was when it saw them; 0 before it saw any."""
@@ -76,12 +71,8 @@ class Queue(nn.Module):
         self.tally[i, 1] += len(y)
 
     def _step(self, logits: Callable[..., Any], weights: Tensor, velocity: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        params = {name: p.detach().requires_grad_() for name, p in self.views(weights).items()}
+        params = {name: p.detach().requires_grad_() for name, p in unflat(weights, self.shapes).items()}
         scores, _ = logits(Weights(params, {}), x)
         slope = flat(dict(zip(params, torch.autograd.grad(F.cross_entropy(scores, y), list(params.values())), strict=True)))
         velocity = self.momentum * velocity + slope + self.weight_decay * weights
         return weights - self.lr * velocity, velocity, (scores.argmax(1) == y).sum()
-
-
-def flat(params: dict[str, Tensor]) -> Float[Tensor, " p"]:
-    return torch.cat([p.flatten() for p in params.values()])

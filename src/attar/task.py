@@ -80,6 +80,11 @@ class Task:
         return self.train.y.bincount(minlength=len(self.classes))
 
     @cached_property
+    def fewest(self) -> int:
+        """Images of the smallest class."""
+        return int(self.counts.min())
+
+    @cached_property
     def table(self) -> Int[Tensor, "classes most"]:
         """Row c: the training indices of class c, in order; short rows are filled with their first index."""
         rows = self.train.y.argsort(stable=True).split(self.counts.tolist())
@@ -92,10 +97,12 @@ class Task:
         Drawn for all classes and then taken, so that a shard of the classes sees what the whole run sees.
         """
         keys = torch.rand(self.table.shape, generator=rng.generator(self.device), device=self.device)
-        keys.masked_fill_(torch.arange(self.table.shape[1], device=self.device) >= self.counts[:, None], 2)
+        if self.fewest < self.table.shape[1]:
+            keys.masked_fill_(torch.arange(self.table.shape[1], device=self.device) >= self.counts[:, None], 2)
         order = keys.topk(min(n, self.table.shape[1]), largest=False).indices
-        turn = torch.arange(n, device=self.device) % self.counts[:, None]
-        return self.table.gather(1, order.gather(1, turn))[at_rows(classes)]
+        if self.fewest < n:
+            order = order.gather(1, torch.arange(n, device=self.device) % self.counts[:, None])
+        return self.table.gather(1, order)[at_rows(classes)]
 
     def first(self, n: int) -> Int[Tensor, "classes n"]:
         """The first `n` training indices of each class; a class with fewer starts over."""

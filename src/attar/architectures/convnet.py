@@ -1,5 +1,6 @@
 """The ConvNet of the condensation literature, of any depth and width."""
 
+import importlib.util
 import math
 
 import torch
@@ -7,10 +8,9 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-try:
+HAS_TRITON = importlib.util.find_spec("triton") is not None  # where torch can use a GPU
+if HAS_TRITON:
     from attar.architectures.fused import first_block
-except ImportError:  # no triton: there is no GPU either
-    first_block = None  # type: ignore[assignment]
 
 
 def default_depth(side: int) -> int:
@@ -61,20 +61,21 @@ def after(width: int, norm: str) -> tuple[nn.Module, ...]:
 
 
 class First(nn.Sequential):
-    """The first block. On a GPU, in bfloat16 and where no gradient is asked for, it is one kernel."""
+    """The first block. On a GPU in bfloat16 it is one kernel, where its own weights learn nothing."""
 
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d h2 w2"]:
-        convolution, norm = self[0], self[1]
-        if first_block and x.is_cuda and torch.is_autocast_enabled("cuda") and not torch.is_grad_enabled() and fits(norm):
-            return first_block(x, convolution.weight, norm.weight, norm.bias, norm.eps, convolution.border)
+        entry, norm = self[0], self[1]
+        learns = torch.is_grad_enabled() and any(p.requires_grad for p in (entry.weight, norm.weight, norm.bias))
+        if x.is_cuda and torch.is_autocast_enabled("cuda") and not learns and HAS_TRITON and fits(x, norm):
+            return first_block(x, entry.weight, norm.weight, norm.bias, norm.eps, entry.border)  # type: ignore[arg-type]
         for part in self:
             x = part(x)
         return x
 
 
-def fits(norm: nn.Module) -> bool:
-    """Whether it is what the kernel does: each map by itself, in numbers that are powers of two."""
-    return isinstance(norm, nn.GroupNorm) and norm.num_channels in (16, 32, 64, 128)
+def fits(x: Tensor, norm: nn.Module) -> bool:
+    """Whether it is what the kernel does: each map by itself, even sides, and as many maps as are a power of two."""
+    return isinstance(norm, nn.GroupNorm) and norm.num_channels in (16, 32, 64, 128) and x.shape[2] % 2 == x.shape[3] % 2 == 0
 
 
 class Entry(nn.Conv2d):

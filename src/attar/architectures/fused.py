@@ -1,106 +1,213 @@
-"""A ConvNet's first block as one GPU kernel, for images whose gradient nobody asks for.
+"""A ConvNet's first block as one GPU kernel there and one back, for networks that do not learn.
 
-Its convolution has few inputs and many outputs: what it writes is a hundred times what it reads, and is read twice again, by the
-normalisation and the pooling. Here nothing but the pooled maps is written. The mean and variance of each map come before the map
-does, from the products of the image's own patches: for outputs w·p over patches p they are w·E p and w·(E p pᵀ)·w − (w·E p)².
+Its convolution has few inputs and many outputs: what it writes is a hundred times what it reads, and is read twice again by the
+normalisation and the pooling. Here nothing but the pooled maps is written, and on the way back the slopes in the patches.
+
+Let p be the 3×3 patches of an image and a = w·p a map. Its mean and variance, w·E p and w·Cov(p)·w, need no map. With r = (var + ε)^-½
+and s = gain · r it is normalised to s (a − mean) + shift; where that is positive, let g be the slope in it, elsewhere 0. The slope in a
+map is then s g − s E g − s r² E[g (a − mean)] (a − mean), and that in a patch the sum of w times it over all maps.
 """
 
-from typing import Any
+from typing import Any, no_type_check
 
 import torch
+import torch.nn.functional as F
 import triton
 import triton.language as tl
 from torch import Tensor
 
 
 @triton.jit
-def patches(
-    image,
-    pixels,
-    rows,
-    columns,
-    k,
-    inputs: tl.constexpr,
-    border: tl.constexpr,
-    height: tl.constexpr,
-    width: tl.constexpr,
-    LOW: tl.constexpr,
-):
-    """Column j: the 3×3 patches of all inputs about pixel j of the convolution's output; then a one; zero outside and beyond."""
-    channel, y, x = k // 9, k % 9 // 3, k % 3
-    row = rows[None, :] + y[:, None] - 1 - border
-    column = columns[None, :] + x[:, None] - 1 - border
-    inside = pixels[None, :] & (k < 9 * inputs)[:, None] & (row >= 0) & (row < height) & (column >= 0) & (column < width)
-    values = tl.load(image + (channel[:, None] * height + row) * width + column, mask=inside, other=0.0)
-    return tl.where(pixels[None, :] & (k == 9 * inputs)[:, None], 1.0, values).to(LOW)
+@no_type_check
+def statistics(image, w, real, tall: tl.constexpr, wide: tl.constexpr, inputs: tl.constexpr, K: tl.constexpr, MANY: tl.constexpr):
+    """Mean and variance of each map."""
+    line: tl.constexpr = (wide + 2) * inputs
+    products, sums, i = tl.zeros((K, K), tl.float32), tl.zeros((MANY, K), tl.float32), tl.arange(0, MANY)
+    for start in range(0, tall * wide, MANY):
+        at = start + i
+        p = tl.load(image + (at // wide * line + at % wide * inputs)[:, None], mask=real[None, :] & (at < tall * wide)[:, None], other=0.0)
+        products = tl.dot(tl.trans(p), p, products)
+        sums += p.to(tl.float32)
+    mean = tl.sum(sums, 0) / (tall * wide)
+    covariance = products / (tall * wide) - mean[:, None] * mean[None, :]
+    coarse = covariance.to(w.dtype)  # in two parts: a variance is worth more than one of them
+    turned = tl.dot(coarse, w) + tl.dot((covariance - coarse.to(tl.float32)).to(w.dtype), w)
+    exact = w.to(tl.float32)
+    return tl.sum(mean[:, None] * exact, 0), tl.maximum(tl.sum(turned * exact, 0), 0.0)
 
 
 @triton.jit
-def kernel(
+@no_type_check
+def forward(
     images,
     weight,
     gain,
     shift,
     out,
     eps,
+    tall: tl.constexpr,
+    wide: tl.constexpr,
     inputs: tl.constexpr,
-    border: tl.constexpr,
-    height: tl.constexpr,
-    width: tl.constexpr,
     outputs: tl.constexpr,
     K: tl.constexpr,
-    BLOCK: tl.constexpr,
-    LOW: tl.constexpr,
+    MANY: tl.constexpr,
+    SOME: tl.constexpr,
 ):
-    """One image. Its patches, `9 · inputs` numbers and a one, are padded to `K`; `BLOCK` of them at a time, multiplied in `LOW`."""
-    tall: tl.constexpr = height + 2 * border
-    wide: tl.constexpr = width + 2 * border
-    image = images + tl.program_id(0).to(tl.int64) * inputs * height * width
-    k, j, d = tl.arange(0, K), tl.arange(0, BLOCK), tl.arange(0, outputs)
-    w = tl.load(weight + d[:, None] * (9 * inputs) + k[None, :], mask=(k < 9 * inputs)[None, :], other=0.0).to(LOW)
-    products = tl.zeros((K, K), tl.float32)
-    for start in range(0, tall * wide, BLOCK):
-        at = start + j
-        p = patches(image, at < tall * wide, at // wide, at % wide, k, inputs, border, height, width, LOW)
-        products = tl.dot(p, tl.trans(p), products)
-    products /= tall * wide
-    exact = w.to(tl.float32)
-    sums = tl.sum(tl.where((k == 9 * inputs)[None, :], products, 0.0), 1)
-    mean = tl.sum(exact * sums[None, :], 1)
-    second = tl.sum(tl.dot(exact, products, input_precision="ieee") * exact, 1)
-    scale = tl.load(gain + d) / tl.sqrt(second - mean * mean + eps)
-    offset = tl.load(shift + d) - mean * scale
+    """One image, with a border and channels last. Its patches are padded to `K` numbers; products are in the precision of the image."""
+    line: tl.constexpr = (wide + 2) * inputs
+    k, d, j, n = tl.arange(0, K), tl.arange(0, outputs), tl.arange(0, SOME), tl.program_id(0).to(tl.int64)
+    real = k < 9 * inputs
+    image = images + n * (tall + 2) * line + (k // (3 * inputs) * line + k % (3 * inputs))[None, :]
+    w = tl.load(weight + k[:, None] * outputs + d[None, :], mask=real[:, None], other=0.0)
+    mean, variance = statistics(image, w, real, tall, wide, inputs, K, MANY)
+    s = tl.load(gain + d) / tl.sqrt(variance + eps)
+    t = tl.load(shift + d) - mean * s
     high: tl.constexpr = tall // 2
     broad: tl.constexpr = wide // 2
-    place = out + tl.program_id(0).to(tl.int64) * high * broad * outputs
-    for start in range(0, high * broad, BLOCK):
+    out += n * high * broad * outputs
+    for start in range(0, high * broad, SOME):
         at = start + j
-        pooled = tl.zeros((BLOCK, outputs), tl.float32)
-        for corner in tl.static_range(4):
-            rows, columns = 2 * (at // broad) + corner // 2, 2 * (at % broad) + corner % 2
-            p = patches(image, at < high * broad, rows, columns, k, inputs, border, height, width, LOW)
-            pooled += tl.maximum(tl.dot(tl.trans(p), tl.trans(w)) * scale[None, :] + offset[None, :], 0.0)
-        tl.store(place + at[:, None] * outputs + d[None, :], (pooled / 4).to(out.dtype.element_ty), mask=(at < high * broad)[:, None])
+        here = at < high * broad
+        corner = image + (at // broad * 2 * line + at % broad * 2 * inputs)[:, None]
+        pooled = tl.zeros((SOME, outputs), tl.float32)
+        for c in tl.static_range(4):
+            p = tl.load(corner + (c // 2 * line + c % 2 * inputs), mask=real[None, :] & here[:, None], other=0.0)
+            pooled += tl.maximum(tl.dot(p, w) * s[None, :] + t[None, :], 0.0)
+        tl.store(out + at[:, None] * outputs + d[None, :], (pooled / 4).to(out.dtype.element_ty), mask=here[:, None])
 
 
-def blocks(inputs: int, low: tl.dtype = tl.bfloat16) -> dict[str, Any]:
-    return {"K": max(16, triton.next_power_of_2(9 * inputs + 1)), "BLOCK": 64, "LOW": low}
+@triton.jit
+@no_type_check
+def backward(
+    images,
+    weight,
+    gain,
+    shift,
+    up,
+    out,
+    eps,
+    tall: tl.constexpr,
+    wide: tl.constexpr,
+    inputs: tl.constexpr,
+    outputs: tl.constexpr,
+    K: tl.constexpr,
+    MANY: tl.constexpr,
+    SOME: tl.constexpr,
+):
+    """The slope in each patch of one image, given that in its pooled maps."""
+    line: tl.constexpr = (wide + 2) * inputs
+    k, d, j, n = tl.arange(0, K), tl.arange(0, outputs), tl.arange(0, SOME), tl.program_id(0).to(tl.int64)
+    real = k < 9 * inputs
+    image = images + n * (tall + 2) * line + (k // (3 * inputs) * line + k % (3 * inputs))[None, :]
+    w = tl.load(weight + k[:, None] * outputs + d[None, :], mask=real[:, None], other=0.0)
+    mean, variance = statistics(image, w, real, tall, wide, inputs, K, MANY)
+    inverse = 1 / tl.sqrt(variance + eps)
+    s = tl.load(gain + d) * inverse
+    t = tl.load(shift + d) - mean * s
+    high: tl.constexpr = tall // 2
+    broad: tl.constexpr = wide // 2
+    up += n * high * broad * outputs
+    out += n * tall * wide * K
+
+    sums, moments = tl.zeros((outputs,), tl.float32), tl.zeros((outputs,), tl.float32)
+    for start in range(0, high * broad, SOME):
+        at = start + j
+        here = at < high * broad
+        corner = image + (at // broad * 2 * line + at % broad * 2 * inputs)[:, None]
+        slope = tl.load(up + at[:, None] * outputs + d[None, :], mask=here[:, None], other=0.0).to(tl.float32) / 4
+        one, other = tl.zeros((SOME, outputs), tl.float32), tl.zeros((SOME, outputs), tl.float32)
+        for c in tl.static_range(4):
+            p = tl.load(corner + (c // 2 * line + c % 2 * inputs), mask=real[None, :] & here[:, None], other=0.0)
+            a = tl.dot(p, w)
+            g = tl.where(a * s[None, :] + t[None, :] > 0, slope, 0.0)
+            one += g
+            other += g * a
+        sums += tl.sum(one, 0)
+        moments += tl.sum(other, 0)
+    sums = s * sums / (tall * wide)
+    curve = inverse * inverse * (s * moments / (tall * wide) - mean * sums)
+    exact = w.to(tl.float32)
+    turned = tl.trans(w)
+    pulled = tl.dot((exact * curve[None, :]).to(w.dtype), turned).to(w.dtype)
+    constant = tl.sum(exact * (curve * mean - sums)[None, :], 1)
+    for start in range(0, high * broad, SOME):
+        at = start + j
+        here = at < high * broad
+        row, column = at // broad * 2, at % broad * 2
+        corner = image + (row * line + column * inputs)[:, None]
+        slope = tl.load(up + at[:, None] * outputs + d[None, :], mask=here[:, None], other=0.0).to(tl.float32) / 4
+        for c in tl.static_range(4):
+            p = tl.load(corner + (c // 2 * line + c % 2 * inputs), mask=real[None, :] & here[:, None], other=0.0)
+            g = tl.where(tl.dot(p, w) * s[None, :] + t[None, :] > 0, slope * s[None, :], 0.0)
+            found = tl.dot(g.to(w.dtype), turned) - tl.dot(p, pulled) + constant[None, :]
+            pixel = (row + c // 2) * wide + column + c % 2
+            tl.store(out + pixel[:, None] * K + k[None, :], found.to(out.dtype.element_ty), mask=here[:, None])
+
+
+def padded(inputs: int) -> int:
+    """Numbers of a patch, as matrix products take them."""
+    return max(16, triton.next_power_of_2(9 * inputs))
+
+
+def sizes(images: Tensor, weight: Tensor) -> dict[str, int]:
+    _, tall, wide, inputs = images.shape
+    return {"tall": tall - 2, "wide": wide - 2, "inputs": inputs, "outputs": weight.shape[3], "K": padded(inputs)}
+
+
+# Pixels at a time, and threads: what fits the registers.
+THERE = {"MANY": 128, "SOME": 32, "num_warps": 4, "maxnreg": 128}
+BACK = {"MANY": 128, "SOME": 16, "num_warps": 4}
 
 
 @torch.library.custom_op("attar::first_block", mutates_args=())
-def first_block(x: Tensor, weight: Tensor, gain: Tensor, shift: Tensor, eps: float, border: int) -> Tensor:
-    """Convolution (3×3, padding 1 + `border`), instance normalisation, ReLU and 2×2 mean of `x`, in bfloat16 with channels last.
-
-    A bias of the convolution would be taken out again by the normalisation.
-    """
-    out = place(x, weight, border)
-    n, inputs, height, width = x.shape
-    kernel[(n,)](x.contiguous(), weight.contiguous(), gain, shift, out, eps, inputs, border, height, width, len(weight), **blocks(inputs))
+def pooled(images: Tensor, weight: Tensor, gain: Tensor, shift: Tensor, eps: float) -> Tensor:
+    """Of images with a border and channels last (n, h + 2, w + 2, c), and weights (3, 3, c, d): (n, h / 2, w / 2, d)."""
+    out = places(images, weight)
+    forward[(len(images),)](images.contiguous(), weight.contiguous(), gain, shift, out, eps, **sizes(images, weight), **THERE)
     return out
 
 
-@first_block.register_fake
-def place(x: Tensor, weight: Tensor, *options) -> Tensor:
-    border = options[-1]
-    high, broad = ((side + 2 * border) // 2 for side in x.shape[2:])
-    return x.new_empty((len(x), high, broad, len(weight)), dtype=torch.bfloat16).permute(0, 3, 1, 2)
+@pooled.register_fake
+def places(images: Tensor, weight: Tensor, *_: Any) -> Tensor:
+    n, tall, wide, _ = images.shape
+    return images.new_empty(n, (tall - 2) // 2, (wide - 2) // 2, weight.shape[3])
+
+
+@torch.library.custom_op("attar::first_block_slopes", mutates_args=())
+def slopes(images: Tensor, weight: Tensor, gain: Tensor, shift: Tensor, up: Tensor, eps: float) -> Tensor:
+    """Given those in its pooled maps, the slopes in each patch of an image, padded: (n, h, w, K)."""
+    out = patches(images)
+    given = images.contiguous(), weight.contiguous(), gain, shift, up.to(images.dtype).contiguous()
+    backward[(len(images),)](*given, out, eps, **sizes(images, weight), **BACK)
+    return out
+
+
+@slopes.register_fake
+def patches(images: Tensor, *_: Any) -> Tensor:
+    n, tall, wide, inputs = images.shape
+    return images.new_empty(n, tall - 2, wide - 2, padded(inputs))
+
+
+def kept(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs[:4])
+    ctx.eps = inputs[4]
+
+
+def back(ctx: Any, up: Tensor) -> tuple[Tensor | None, ...]:
+    """Each pixel takes what it was in nine patches."""
+    images, weight, gain, shift = ctx.saved_tensors
+    found, c = slopes(images, weight, gain, shift, up, ctx.eps).float(), images.shape[3]
+    parts = [F.pad(found[..., c * i : c * i + c], [0, 0, i % 3, 2 - i % 3, i // 3, 2 - i // 3]) for i in range(9)]
+    return torch.stack(parts).sum(0).to(images.dtype), None, None, None, None
+
+
+pooled.register_autograd(back, setup_context=kept)
+
+
+def first_block(x: Tensor, weight: Tensor, gain: Tensor, shift: Tensor, eps: float, border: int) -> Tensor:
+    """Convolution (3×3, padding 1 + `border`), instance normalisation, ReLU and 2×2 mean of `x`, in bfloat16 with channels last.
+
+    The sides must be even. A bias of the convolution would be taken out again by the normalisation. Differentiable in `x` alone.
+    """
+    images = F.pad(x, [1 + border] * 4).permute(0, 2, 3, 1).bfloat16().contiguous()
+    return pooled(images, weight.permute(2, 3, 1, 0).bfloat16().contiguous(), gain, shift, eps).permute(0, 3, 1, 2)
