@@ -15,6 +15,7 @@ import multiprocessing
 import os
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "20000")  # as the command line has it: 
 
 import torch
 import tyro
+from filelock import FileLock
 from quality import HOME, commit, machine
 from tyro.conf import arg
 
@@ -46,7 +48,6 @@ from attar.run import Precision, Run, full_precision, keep_freed_memory, sliced
 from attar.task import Examples, Task
 
 RESULTS = HOME / "results" / "speed"
-WARM_UP = 2  # turns
 PRECISIONS: dict[str, tuple[Precision, ...]] = {"cpu": ("bf16", "fp32"), "cuda": ("bf16", "tf32", "fp32")}
 Tick = Callable[[], None]
 EACH = 500  # real images a class
@@ -298,10 +299,12 @@ class Side:
         for process in self.processes:
             process.start()
 
-    def turn(self) -> float:
-        """Seconds of one turn for one network; several are at work at the same time."""
+    def begin(self) -> None:
         for line in self.lines:
             line.send("go")
+
+    def end(self) -> float:
+        """Seconds of one turn for one network; several are at work at the same time."""
         told = [line.recv() for line in self.lines]
         self.memory = max(self.memory, sum(memory for _, memory in told))
         self.times.append(max(seconds for seconds, _ in told) / self.networks)
@@ -345,11 +348,13 @@ def measure(path: Course, device: str, seconds: float) -> list[dict[str, Any]]:
     ours = [Side(path.ours, path, precision, device, path.networks) for precision in precisions]
     literal = Side(path.literal, path, "fp32", device)
     sides = [*ours, literal]
-    take_turns(sides, seconds, WARM_UP)
+    warm_up(sides)
     first = [side.times[0] for side in ours]
-    for side in sides:
-        side.times.clear()
-    limits = take_turns(sides, seconds)
+    with alone():
+        warm_up(sides)
+        for side in sides:
+            side.times.clear()
+        limits = take_turns(sides, seconds)
     for side in sides:
         side.close()
     found = []
@@ -375,13 +380,30 @@ def measure(path: Course, device: str, seconds: float) -> list[dict[str, Any]]:
     return found
 
 
-def take_turns(sides: Sequence[Side], seconds: float, most: int = sys.maxsize) -> list[dict[str, float]]:
-    """Rounds of one turn of each, at least one, until `seconds` are over or there were `most`; the ceilings beside each."""
+def warm_up(sides: Sequence[Side]) -> None:
+    """A turn of each; on a GPU, beside which there are processors enough, all compile at once."""
+    at_once = sides if sides[0].device == "cuda" else ()
+    for side in at_once:
+        side.begin()
+    for side in sides:
+        if side not in at_once:
+            side.begin()
+        side.end()
+
+
+def alone() -> FileLock:
+    """Where several benchmarks are under way, one measures at a time."""
+    return FileLock(Path(tempfile.gettempdir()) / "attar-benchmark.lock")
+
+
+def take_turns(sides: Sequence[Side], seconds: float) -> list[dict[str, float]]:
+    """Rounds of one turn of each, at least one, until `seconds` are over; the ceilings beside each."""
     limits, begun = [], time.perf_counter()
-    while not limits or (time.perf_counter() - begun < seconds and len(limits) < most):
+    while not limits or time.perf_counter() - begun < seconds:
         limits.append(ceilings(sides[0].device))
         for side in sides:
-            side.turn()
+            side.begin()
+            side.end()
     return limits
 
 
@@ -530,17 +552,18 @@ def main(
     if table_only or growth_only:
         print(table(out) if table_only else growth(out))
         return
-    record = read_json(out) if out.exists() else {"machine": machine(), "paths": []}
     keep_freed_memory()
-    done = {entry["path"] for entry in record["paths"]}
+    done = {entry["path"] for entry in (read_json(out)["paths"] if out.exists() else [])}
     for path in paths():
         if not fnmatch(path.name, only) or path.name in done:
             continue
-        for entry in measure(path, device, seconds):
-            record["paths"].append(entry)
-            text = f"{entry['seconds']:.3f} s, {entry['ratio']:.2f} times the literal loop, {entry['flop per second'] / 1e9:.0f} GFLOP/s"
+        found = measure(path, device, seconds)
+        for entry in found:
+            text = f"{entry['seconds']:.3g} s, {entry['ratio']:.2f} times the literal loop, {entry['flop per second'] / 1e9:.0f} GFLOP/s"
             print(f"{path.name}, {entry['precision']}: {text}", file=sys.stderr, flush=True)
-        write_json(out, record)
+        with alone():
+            record = read_json(out) if out.exists() else {"machine": machine(), "paths": []}
+            write_json(out, record | {"paths": record["paths"] + found})
     picture(recorded(out), out.with_suffix(".png"))
     growth_picture(recorded(out), out.with_name(f"{out.stem}-growth.png"))
 

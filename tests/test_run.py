@@ -22,8 +22,8 @@ def test_chunks_and_shards():
 def test_graphs_and_slices_suit_the_device():
     cpu, gpu = (Run(Rng.of(0), device=torch.device(kind)) for kind in ("cpu", "cuda"))
     each = torch.get_num_threads()
-    assert [cpu.slice_size(n) for n in (2560, 7)] == [evenly(2560, 16 * each), 7] and gpu.slice_size(2560) == 1280
-    assert [len(list(run.chunks(range(10), 25 * each))) for run in (cpu, gpu)] == [10, len(range(0, 10, 512 // (25 * each)))]
+    assert [cpu.slice_size(n) for n in (2560, 7)] == [evenly(2560, 16 * each), 7] and gpu.slice_size(5120) == 2560
+    assert [len(list(run.chunks(range(10), 25 * each))) for run in (cpu, gpu)] == [10, len(range(0, 10, 1024 // (25 * each)))]
 
 
 def test_compiling_is_for_long_work():

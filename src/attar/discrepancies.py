@@ -16,10 +16,14 @@ from attar.transport import DIRECTIONS, sinkhorn_divergence, sliced_wasserstein
 
 @dataclass(frozen=True)
 class Discrepancy:
-    """A distance of each class's two batches, given `draws` gaussian vectors as long as a feature vector, where it asks for any."""
+    """A distance of each class's two batches, given `draws` gaussian vectors as long as a feature vector, where it asks for any.
+
+    `fuses`: it can be compiled, and soon; many rounds cannot, nor what is made on the host.
+    """
 
     distance: Callable[..., Float[Tensor, " k"]]
     draws: int = 0
+    fuses: bool = True
 
     def noise(self, rng: Rng, like: Float[Tensor, "... d"]) -> Float[Tensor, "t d"] | None:
         """Drawn before, once for all chunks of classes and outside of what a GPU replays."""
@@ -44,7 +48,7 @@ DISCREPANCIES = {
     "laplacian": radial(kernels.laplacian),
     "multiquadric": radial(kernels.inverse_multiquadric),
     "energy": radial(kernels.negative_distance),
-    "sliced": Discrepancy(sliced_wasserstein, DIRECTIONS),
-    "sinkhorn": Discrepancy(sinkhorn_divergence),
+    "sliced": Discrepancy(sliced_wasserstein, DIRECTIONS, fuses=False),
+    "sinkhorn": Discrepancy(sinkhorn_divergence, fuses=False),
     "characteristic": Discrepancy(characteristic_distance, FREQUENCIES),
 }

@@ -16,6 +16,7 @@ from attar.protocol import Protocol
 from attar.replay import Replay
 from attar.rng import Rng
 from attar.run import Run, sent, sliced
+from attar.steps import in_one_kernel
 
 Images = Float[Tensor, "n c h w"]
 Labels = Int[Tensor, " n"] | Float[Tensor, "n k"]  # soft ones are probabilities of the classes
@@ -131,8 +132,8 @@ def training(network: Network) -> Callable[..., tuple[Tensor, dict[str, Tensor]]
 
 
 def sgd(params: list[Tensor], protocol: Protocol, lr: float) -> torch.optim.Optimizer:
-    fused = params[0].is_cuda  # in one kernel
-    return torch.optim.SGD(params, lr=lr, momentum=protocol.momentum, weight_decay=protocol.weight_decay, fused=fused)
+    momentum, decay = protocol.momentum, protocol.weight_decay
+    return torch.optim.SGD(params, lr=lr, momentum=momentum, weight_decay=decay, fused=in_one_kernel(params))
 
 
 def forget(opt: torch.optim.Optimizer, protocol: Protocol, lr: float) -> torch.optim.Optimizer:

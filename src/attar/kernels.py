@@ -91,9 +91,14 @@ def squared_distances(x: Sample, y: Other) -> Distances:
     return (x.square().sum(2)[:, :, None] + y.square().sum(2)[:, None, :] - 2 * products(x, y)).clamp_min(0)
 
 
+@torch.compiler.assume_constant_result
+def rounds() -> bool:
+    return torch.get_float32_matmul_precision() != "highest"
+
+
 def products(x: Float[Tensor, "... n d"], y: Float[Tensor, "... m d"]) -> Float[Tensor, "... n m"]:
     """⟨x_i, y_j⟩, exactly also where networks may round their products to tf32: what is made of these nearly cancels."""
-    if torch.get_float32_matmul_precision() != "highest":
+    if rounds():
         return (x.double() @ y.double().mT).to(x.dtype)
     return x @ y.mT
 

@@ -150,6 +150,11 @@ class Matching:
         return reals if self.task.on_disk else Replay(reals)
 
     @functools.cached_property
+    def distance(self) -> Callable[..., Float[Tensor, " k"]]:
+        """The discrepancy, given what it draws."""
+        return self.run.fused(self.discrepancy.given) if self.discrepancy.fuses else self.discrepancy.given
+
+    @functools.cached_property
     def like(self) -> Float[Tensor, "0 d"]:
         """What features are like."""
         return self.syn.images.new_empty(0, self.width)
@@ -204,7 +209,7 @@ class Matching:
         return self.apply(self.syn.of(chunk), self._draw(chunk, view)).flatten(0, 1)
 
     def _distance(self, features: Float[Tensor, "kn d"], real: Other, chunk: Sequence[int], noise: Tensor | None) -> Float[Tensor, ""]:
-        return self.discrepancy.given(per_class(features, chunk), real, noise).sum()
+        return self.distance(per_class(features, chunk), real, noise).sum()
 
     def _cross_entropy(self, scores: Float[Tensor, "kn classes"], chunk: Sequence[int]) -> Float[Tensor, ""]:
         """The mean over each class, summed over classes."""

@@ -115,7 +115,7 @@ class Gradients:
         total: Tensor | None = None
         slopes: list[Tensor | None] = [None] * len(self.params)
         for term in terms:
-            more = torch.autograd.grad(term, self.params, allow_unused=True)
+            more = [None if slope is None else slope.contiguous() for slope in torch.autograd.grad(term, self.params, allow_unused=True)]
             slopes = [new if old is None else old if new is None else old + new for old, new in zip(slopes, more, strict=True)]
             total = term.detach() if total is None else total + term.detach()
         assert total is not None, "an update needs a term"

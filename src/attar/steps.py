@@ -1,7 +1,7 @@
 """How an update moves what is learned: optimisers, step sizes, momentum."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
 import torch
@@ -20,15 +20,23 @@ def once_per_class(lr: float, momentum: float, classes: int) -> tuple[float, flo
 
 
 def sgd(parameters: Iterable[Tensor], lr: float, momentum: float) -> torch.optim.Optimizer:
-    return torch.optim.SGD(parameters, lr=lr, momentum=momentum)
+    parameters = list(parameters)
+    return torch.optim.SGD(parameters, lr=lr, momentum=momentum, fused=in_one_kernel(parameters))
 
 
 def adam(parameters: Iterable[Tensor], lr: float, momentum: float) -> torch.optim.Optimizer:
-    return torch.optim.Adam(parameters, lr=lr, betas=(momentum, 0.99))
+    parameters = list(parameters)
+    return torch.optim.Adam(parameters, lr=lr, betas=(momentum, 0.99), fused=in_one_kernel(parameters))
 
 
 def adamw(parameters: Iterable[Tensor], lr: float, momentum: float) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(parameters, lr=lr, betas=(momentum, 0.999), weight_decay=5e-4)
+    parameters = list(parameters)
+    return torch.optim.AdamW(parameters, lr=lr, betas=(momentum, 0.999), weight_decay=5e-4, fused=in_one_kernel(parameters))
+
+
+def in_one_kernel(parameters: Sequence[Tensor]) -> bool | None:
+    """Whether torch is to update them so: on a GPU; elsewhere it decides."""
+    return True if parameters[0].is_cuda else None
 
 
 Optimiser = Literal["sgd", "adam", "adamw"]
