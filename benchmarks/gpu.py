@@ -21,6 +21,7 @@ from quality import DSA, HOME, SOFT, Cell, commit, machine, measure
 from attar.files import write_json
 
 RESULTS, SCRIPTS = HOME / "results" / "gpu", HOME / "benchmarks"
+TOLD = 4000  # characters of what a piece printed that are kept
 COURSES = (
     "features*",
     "train*",
@@ -58,7 +59,7 @@ def pieces(root: Path) -> dict[str, list[str]]:
     speed = [str(SCRIPTS / "speed.py"), "--device", "cuda", "--seconds", "5", "--only"]
     cell = [__file__, "--root", str(root), "--cell"]
     return {
-        "tests": ["-m", "pytest", "-m", "gpu", "tests"],
+        "tests": ["-m", "pytest", "-m", "gpu", "-n", "8", "-v", "--tb=short", "tests/test_gpu.py"],
         **{f"speed-{i}": [*speed, pattern] for i, pattern in enumerate(COURSES)},
         "agreement": [str(SCRIPTS / "agreement.py"), "--root", str(root), "--device", "cuda"],
         **{own.name: [*cell, own.name] for own in CELLS},
@@ -78,13 +79,19 @@ def main(root: Path, minutes: float = 8.0, cell: str = "") -> None:
         if done.exists():
             continue
         print(name, flush=True)
+        log = RESULTS / f"{name}.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
         try:
-            code = subprocess.run([sys.executable, *command], cwd=HOME, timeout=max(0.0, end - time.monotonic())).returncode
+            with log.open("w") as file:
+                options = {"cwd": HOME, "stdout": file, "stderr": subprocess.STDOUT}
+                code = subprocess.run([sys.executable, *command], timeout=max(0.0, end - time.monotonic()), **options).returncode
         except subprocess.TimeoutExpired:
-            print(f"{name} is not through; call again", flush=True)
+            print(f"{name} is not through, {log} says how far it came; call again", flush=True)
             return
         if not done.exists():  # a failure is a result too: the other pieces are measured all the same
-            write_json(done, {"command": command, "exit": code, "machine": machine(), "commit": commit()})
+            said = log.read_text()[-TOLD:]
+            write_json(done, {"command": command, "exit": code, "said": said, "machine": machine(), "commit": commit()})
+        log.unlink()
     print("nothing is left")
 
 

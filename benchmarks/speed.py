@@ -3,6 +3,7 @@
     python benchmarks/speed.py [--only PATTERN] [--device cpu] [--seconds 20]
     python benchmarks/speed.py --table            # what is there, as Markdown
     python benchmarks/speed.py --growth           # how it grows with the data, as Markdown
+    python benchmarks/speed.py --cuda             # what was measured on a GPU, as Markdown
 
 Each path runs beside its literal version (benchmarks/literal): one process each, which take turns, so that neither disturbs
 the other and noise of the machine meets both. The machine's ceilings (a large matrix product, a large copy) are measured in
@@ -49,7 +50,8 @@ from attar.task import Examples, Task
 
 RESULTS = HOME / "results" / "speed"
 PRECISIONS: dict[str, tuple[Precision, ...]] = {"cpu": ("bf16", "fp32"), "cuda": ("bf16", "tf32", "fp32")}
-Tick = Callable[[], None]
+Tick = Callable[..., None]
+IN_A_ROW = {"cpu": 1, "cuda": 20}  # updates in a turn: a GPU works on one while the host prepares the next
 EACH = 500  # real images a class
 
 
@@ -92,11 +94,17 @@ def flop(side: int) -> int:
     return network("convnet", (1 if side == 28 else 3, side, side), 10).flop((1 if side == 28 else 3, side, side))
 
 
-# What runs in a turn: `tick` is called after each turn's work and waits for the next turn.
+# What runs in a turn: `tick` is called after each turn's work, with how often it was done, and waits for the next turn.
 
 
 def condense(side: int, classes: int, method: str, ipc: int, run: Run, tick: Tick) -> None:
-    find(method)(updates=10**6)(task_of(side, classes, run.device), ipc, dataclasses.replace(run, progress=lambda *_: tick()))
+    row = IN_A_ROW[run.device.type]
+
+    def progress(done: int, *_: Any) -> None:
+        if done % row == 0:
+            tick(row)
+
+    find(method)(updates=10**6)(task_of(side, classes, run.device), ipc, dataclasses.replace(run, progress=progress))
 
 
 def literal_condense(side: int, classes: int, method: str, ipc: int, run: Run, tick: Tick) -> None:
@@ -158,9 +166,10 @@ def features(count: int, pixels: bool, run: Run, tick: Tick) -> None:
 
     replay = Replay(slope if pixels else plain)
     while True:
-        for part in x.split(len(next(run.chunks(range(count), 1)))) if pixels else [x]:
-            replay(w, part)
-        tick()
+        for _ in range(IN_A_ROW[run.device.type]):
+            for part in x.split(len(next(run.chunks(range(count), 1)))) if pixels else [x]:
+                replay(w, part)
+        tick(IN_A_ROW[run.device.type])
 
 
 def literal_features(count: int, pixels: bool, run: Run, tick: Tick) -> None:
@@ -264,11 +273,11 @@ def work(line: Connection, function: str, settings: dict[str, Any], precision: P
     torch.set_num_threads(threads)
     start = time.perf_counter()
 
-    def tick() -> None:
+    def tick(times: int = 1) -> None:
         nonlocal start
         if device == "cuda":
             torch.cuda.synchronize()
-        line.send((time.perf_counter() - start, peak(torch.device(device))))
+        line.send(((time.perf_counter() - start) / times, peak(torch.device(device))))
         if line.recv() == "stop":
             raise Stop
         start = time.perf_counter()
@@ -434,6 +443,10 @@ def table(out: Path = RESULTS / "cpu.json") -> str:
     return "\n".join(lines)
 
 
+def cuda() -> str:
+    return table(RESULTS / "cuda.json")
+
+
 def pyplot() -> Any:
     import matplotlib
 
@@ -546,11 +559,12 @@ def main(
     name: str = "",
     table_only: Annotated[bool, arg(name="table")] = False,
     growth_only: Annotated[bool, arg(name="growth")] = False,
+    cuda_only: Annotated[bool, arg(name="cuda")] = False,
 ) -> None:
     """`only`: a pattern of path names; `seconds`: of turns for each path; `name`: of the files, by default the device's."""
     out = RESULTS / f"{name or device}.json"
-    if table_only or growth_only:
-        print(table(out) if table_only else growth(out))
+    if table_only or growth_only or cuda_only:
+        print(cuda() if cuda_only else table(out) if table_only else growth(out))
         return
     keep_freed_memory()
     done = {entry["path"] for entry in (read_json(out)["paths"] if out.exists() else [])}

@@ -809,6 +809,14 @@ def test_parquet_larger_than_memory_gives_the_same_bits(tmp_path, monkeypatch):
     assert again.on_disk and again.fingerprint == first.fingerprint and torch.equal(again.test.x, first.test.x)
 
 
+@pytest.mark.parametrize("room, moves", [(10**6, True), (10, False)])
+def test_images_from_a_file_move_to_a_device_that_holds_them(tmp_path, monkeypatch, room, moves):
+    """Else a GPU would wait for the disk in every update."""
+    monkeypatch.setattr("attar.task.room", lambda device: room)
+    moved = load_data(write_npy(tmp_path / "mine", noise(40, 8, 6), turns(40), noise(6, 8, 6), turns(6))).to(torch.device("meta"))
+    assert moved.train.x.is_meta == moves and moved.train.y.is_meta and moved.test.x.is_meta
+
+
 def test_shards_go_together(tmp_path):
     (train, _), x = write_cifar(tmp_path), np.stack([noise(20, 32, 32, mean=m) for m in DATASETS["cifar10"].mean], 3)
     train.rename(tmp_path / "train-00000-of-00002.parquet")

@@ -28,6 +28,7 @@ HOME = Path(__file__).parents[1]
         ("quality", "plans", "docs/speed.md"),
         ("speed", "table", "docs/speed.md"),
         ("speed", "growth", "docs/speed.md"),
+        ("speed", "cuda", "docs/speed.md"),
         ("slices", "table", "docs/speed.md"),
         ("search", "table", "docs/speed.md"),
         ("race", "table", "docs/speed.md"),

@@ -55,10 +55,12 @@ class Task:
         return self.train.y.device
 
     def to(self, device: torch.device) -> "Task":
-        """The same data on another device; training images that come from a file stay there, and are moved as they are looked at."""
+        """The same data on another device; training images that come from a file and are too many for it stay there, and are moved as
+        they are looked at."""
         if device == self.device:
             return self
-        train = Examples(self.train.x if self.on_disk else self.train.x.to(device), self.train.y.to(device))
+        stay = self.on_disk and self.train.x.nbytes > room(device)
+        train = Examples(self.train.x if stay else self.train.x.to(device), self.train.y.to(device))
         test = Examples(*(part.to(device) for part in self.test))
         return dataclasses.replace(self, train=train, test=test, network=self.network.to(device))
 
@@ -127,6 +129,11 @@ class Task:
     def normalise(self, x: Tensor) -> Float[Tensor, "*k c h w"]:
         x = unit(x)
         return (x - per_channel(self.mean, x)) / per_channel(self.std, x)
+
+
+def room(device: torch.device) -> int:
+    """Bytes of a GPU that training images may take: a quarter of them."""
+    return torch.cuda.get_device_properties(device).total_memory // 4 if device.type == "cuda" else 0
 
 
 def fingerprint(train: Examples) -> str:
