@@ -87,7 +87,7 @@ def test_the_first_block_in_one_kernel_is_as_near_as_bfloat16_is(shape, compile,
         monkeypatch.setattr("attar.architectures.convnet.HAS_TRITON", fused)
         engine = Run(Rng.of(0), device=CUDA, precision="bf16", compile=compile).engine(family.features, 0)
         errors.append([((a - b).norm() / b.norm()).item() for a, b in zip(found(engine), exact, strict=True)])
-    assert all(one < 1.1 * other < 0.15 for one, other in zip(*errors, strict=True)), errors
+    assert all(one < 1.5 * other < 0.3 for one, other in zip(*errors, strict=True)), errors
 
 
 @every
