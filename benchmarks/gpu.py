@@ -59,7 +59,7 @@ def pieces(root: Path) -> dict[str, list[str]]:
     speed = [str(SCRIPTS / "speed.py"), "--device", "cuda", "--seconds", "5", "--only"]
     cell = [__file__, "--root", str(root), "--cell"]
     return {
-        "tests": ["-m", "pytest", "-m", "gpu", "-n", "8", "-v", "--tb=short", "tests/test_gpu.py"],
+        "tests": ["-m", "pytest", "-m", "gpu", "-n", "8", "-rf", "--tb=line", "tests/test_gpu.py"],
         **{f"speed-{i}": [*speed, pattern] for i, pattern in enumerate(COURSES)},
         "agreement": [str(SCRIPTS / "agreement.py"), "--root", str(root), "--device", "cuda"],
         **{own.name: [*cell, own.name] for own in CELLS},

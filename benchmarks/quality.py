@@ -87,6 +87,7 @@ CELLS = [
     Cell("mnist", "ncfm", 10, ("idc",), "", seeds=4, settings=SOFT),
     Cell("mnist", "idm", 10, ("dm",), "", seeds=4),
     Cell("mnist", "cafe", 10, ("dc-mnist",), "97.2 ± 0.2", seeds=4),
+    Cell("mnist", "cafe", 10, ("dm",), "97.5 ± 0.1", seeds=4, settings=DSA, suffix="+dsa"),
     Cell("mnist", "cafe", 10, ("dm",), "97.5 ± 0.1", seeds=4, settings=DSA_AT_TEN, suffix="+dsa+whole"),
     Cell("mnist", "cafe", 10, ("dc-mnist",), "97.2 ± 0.2", seeds=4, settings=WHOLE_AT_TEN, suffix="+whole"),
     Cell("mnist", "random", 10, ("dc-mnist", "dc"), "95.1 ± 0.9", draws=3, seeds=1),

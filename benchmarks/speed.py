@@ -51,7 +51,7 @@ from attar.task import Examples, Task
 RESULTS = HOME / "results" / "speed"
 PRECISIONS: dict[str, tuple[Precision, ...]] = {"cpu": ("bf16", "fp32"), "cuda": ("bf16", "tf32", "fp32")}
 Tick = Callable[..., None]
-IN_A_ROW = {"cpu": 1, "cuda": 20}  # updates in a turn: a GPU works on one while the host prepares the next
+IN_A_ROW = {"cpu": 1, "cuda": 20}  # updates in a turn: a GPU works on one while the host prepares the next; the literal loop waits for each
 EACH = 500  # real images a class
 
 
@@ -182,13 +182,14 @@ def literal_features(count: int, pixels: bool, run: Run, tick: Tick) -> None:
         parameter.requires_grad = False
     x = task.images(torch.arange(count) % len(task.train.y))
     while True:
-        if pixels:
-            x.grad = None
-            module(x.requires_grad_()).square().sum().backward()
-        else:
-            with torch.no_grad():
-                torch.cat([module(part) for part in x.split(256)])
-        tick()
+        for _ in range(IN_A_ROW[run.device.type]):
+            if pixels:
+                x.grad = None
+                module(x.requires_grad_()).square().sum().backward()
+            else:
+                with torch.no_grad():
+                    torch.cat([module(part) for part in x.split(256)])
+        tick(IN_A_ROW[run.device.type])
 
 
 def augment(run: Run, tick: Tick, by_class: bool = False) -> None:
@@ -196,7 +197,7 @@ def augment(run: Run, tick: Tick, by_class: bool = False) -> None:
     from literal.augmentation import augmented
 
     x, strategy, turn = torch.randn(10, 256, 3, 32, 32, device=run.device), Augment(DSA.strategy), 0
-    run.engines["compiled"] = 0  # a long run would compile
+    run.engine(apply, 10**18)  # as in a long run, which compiles
     ours = run.fused(apply)
     while True:
         turn += 1
@@ -358,7 +359,6 @@ def measure(path: Course, device: str, seconds: float) -> list[dict[str, Any]]:
     literal = Side(path.literal, path, "fp32", device)
     sides = [*ours, literal]
     warm_up(sides)
-    first = [side.times[0] for side in ours]
     with alone():
         warm_up(sides)
         for side in sides:
@@ -367,7 +367,7 @@ def measure(path: Course, device: str, seconds: float) -> list[dict[str, Any]]:
     for side in sides:
         side.close()
     found = []
-    for precision, side, start in zip(precisions, ours, first, strict=True):
+    for precision, side in zip(precisions, ours, strict=True):
         pace = statistics.median(side.times)
         found.append(
             {
@@ -378,7 +378,6 @@ def measure(path: Course, device: str, seconds: float) -> list[dict[str, Any]]:
                 "literal seconds": statistics.median(literal.times),
                 "ratio": statistics.median(theirs / own for own, theirs in zip(side.times, literal.times, strict=True)),
                 "turns": len(side.times),
-                "first turn": start,
                 "flop": path.flop,
                 "flop per second": path.flop / pace,
                 "memory": side.memory,

@@ -6,11 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from attar.augment import apply
 from attar.cutmix import Mix
 from attar.protocol import Protocol
 from attar.rng import Rng
 from attar.task import Task
+from literal.augmentation import augmented
 
 
 def train(task: Task, x: Tensor, y: Tensor, protocol: Protocol, rng: Rng, tick: Callable[[], None] = lambda: None) -> torch.nn.Module:
@@ -32,7 +32,7 @@ def train(task: Task, x: Tensor, y: Tensor, protocol: Protocol, rng: Rng, tick: 
             stream, image, label = rng.fold("batch", epoch, i), x[rows], y[rows]
             if augment.names:
                 draw = augment.draw(len(image), task.shape, stream.fold("augment"), same_op=augment.style != "dc")
-                image = apply(image[:, None], draw.to(image.device))[:, 0]
+                image = augmented(image, draw)
             if torch.rand((), generator=stream.fold("mix").generator()) < protocol.cutmix:
                 mix = Mix(*(part.to(image.device) for part in Mix.draw(len(image), image.shape, stream.fold("cutmix"))))
                 (partners,), (share,) = mix.partners, mix.share

@@ -17,6 +17,7 @@ from torch.utils.data import TensorDataset
 
 from attar.files import read_json, read_tensors, write_json, write_tensors
 from attar.kernels import products
+from attar.task import per_channel
 
 if TYPE_CHECKING:
     from attar.task import Task
@@ -189,7 +190,7 @@ def decode(x: Float[Tensor, "n c h w"], factor: int, padding: Sequence[float]) -
     h, w = x.shape[-2:]
     rows, columns = math.ceil(h / factor), math.ceil(w / factor)
     if (factor * rows, factor * columns) != (h, w):
-        canvas = torch.tensor(padding, dtype=x.dtype, device=x.device)[:, None, None].expand(len(x), -1, factor * rows, factor * columns)
+        canvas = per_channel(padding, x).expand(len(x), -1, factor * rows, factor * columns)
         x = torch.cat([torch.cat([x, canvas[..., :h, w:]], 3), canvas[..., h:, :]], 2)
     tiles = x.unflatten(3, (factor, columns)).unflatten(2, (factor, rows)).permute(2, 4, 0, 1, 3, 5)
     return enlarged(tiles.flatten(0, 2), h, w)

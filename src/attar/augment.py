@@ -288,11 +288,11 @@ class Resample(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *up: Tensor) -> tuple[Tensor, None]:
-        """A pixel goes to all that lead to it: less than two pixels from where the inverse leads, some of four by four."""
+        """A pixel goes to all that lead to it: less than `reach` from where the inverse leads. A turn by 45 degrees sets it."""
         (matrix,) = ctx.saved_tensors
         h, w = up[0].shape[-2:]
-        here = grid(h, w, matrix)
-        rows, columns = near(*led(inverse(matrix), h, w, *here), range(-1, 3))
+        reach, here = math.ceil(math.sqrt(2) * max(h, w) / min(h, w)), grid(h, w, matrix)
+        rows, columns = near(*led(inverse(matrix), h, w, *here), range(1 - reach, 1 + reach))
         there = led(matrix, h, w, rows, columns)
         return gathered(up[0], rows, columns, hat(there[0] - here[0]) * hat(there[1] - here[1])), None
 

@@ -22,7 +22,7 @@ from attar.planning import Plan, forecast
 from attar.recipe import Resolved, known, resolve
 from attar.rng import Rng
 from attar.rows import REPORT, ROWS
-from attar.run import Compile, Precision, Progress, Run, default_precision, full_precision, silent
+from attar.run import Compile, Precision, Progress, Run, current, default_precision, full_precision, silent
 from attar.task import Task
 
 LOCK = ".lock"
@@ -68,7 +68,7 @@ def condense(
             return load(run.folder)
         before = begin(run.folder, request, resume, anyway, overwrite)
     start = time.perf_counter()
-    with alone(run.folder), full_precision(unless=run.precision == "tf32"):
+    with alone(run.folder), full_precision(unless=run.precision == "tf32"), current(run.device):
         made = resolved.method(task, ipc, run)
     seconds = before + time.perf_counter() - start + sum(run.cached_seconds)
     made = signed(made, task, request, resolved, run, seconds)
@@ -99,7 +99,7 @@ def plan(
     run = Run(Rng.of(seed), None, *engine(device, precision), compile)
     task = load_data(data, network=network).to(run.device)
     _, resolved = decided(task, method, ipc, recipe, settings, published)
-    with full_precision(unless=run.precision == "tf32"):
+    with full_precision(unless=run.precision == "tf32"), current(run.device):
         return forecast(resolved.method, task, ipc, run)
 
 

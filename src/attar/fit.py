@@ -13,7 +13,7 @@ from attar.augment import Augment, Draw, apply
 from attar.cutmix import Mix
 from attar.network import Network, Weights
 from attar.protocol import Protocol
-from attar.replay import Replay
+from attar.replay import Replay, stream
 from attar.rng import Rng
 from attar.run import Run, sent, sliced
 from attar.steps import in_one_kernel
@@ -91,7 +91,8 @@ def fit_together(
         x = batch.shown(shown)
         return side_by_side(one, len(networks))
 
-    replay, lr, drops = Replay(slopes), protocol.lr, protocol.drops(epochs)
+    replay = Replay(slopes) if network.ours else slopes
+    lr, drops = protocol.lr, protocol.drops(epochs)
     opt = sgd([p for own in params for p in own], protocol, lr)
     with rngs[0].fold("network's own").scope(x.device):  # dropout takes no generator
         for epoch in range(epochs):
@@ -116,14 +117,14 @@ def side_by_side(function: Callable[[int], Any], count: int) -> tuple[Any, ...]:
     if not torch.cuda.is_available() or not torch.cuda.is_current_stream_capturing():
         return tuple(map(function, range(count)))
     here, found = torch.cuda.current_stream(), []
-    streams = [torch.cuda.Stream() for _ in range(min(STREAMS, count))]
-    for stream in streams:
-        stream.wait_stream(here)
+    streams = [stream(torch.cuda.current_device(), i + 1) for i in range(min(STREAMS, count))]
+    for own in streams:
+        own.wait_stream(here)
     for i in range(count):
         with torch.cuda.stream(streams[i % len(streams)]):
             found.append(function(i))
-    for stream in streams:
-        here.wait_stream(stream)
+    for own in streams:
+        here.wait_stream(own)
     return tuple(found)
 
 

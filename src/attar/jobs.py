@@ -12,7 +12,7 @@ from attar.fit import fit_together, predict
 from attar.network import Network, Weights
 from attar.protocol import Protocol
 from attar.rng import Rng
-from attar.run import Compile, Precision, Progress, Run, eager_flops, full_precision, silent
+from attar.run import Compile, Precision, Progress, Run, current, eager_flops, full_precision, silent
 from attar.task import per_channel, unit
 
 WORTH_PROCESSES = 20  # seconds of work; a process starts in about four
@@ -116,7 +116,7 @@ def train_and_test(job: Job, ticker: Ticker, show: bool = False) -> list[Result]
             ticker.show()
 
     start = time.perf_counter()
-    with full_precision(unless=job.precision == "tf32"):
+    with full_precision(unless=job.precision == "tf32"), current(job.device):
         networks = fit_together(job.network, x, y, job.protocol, rngs, run, flip=job.flip, tick=tick)
         seconds = (time.perf_counter() - start) / len(rngs)
         found = predict(job.network, networks, lambda part: (unit(test_x[part]) - mean) / std, len(test_y), run)

@@ -30,11 +30,12 @@ def covariance_distance(s: Sample, r: Other) -> Float[Tensor, " k"]:
     if min(s.shape[1], r.shape[1]) < 2:
         raise ValueError("covariances need at least two images of a class: raise ipc or factor, or choose another discrepancy")
     x, y = s - s.mean(1, keepdim=True), r - r.mean(1, keepdim=True)
+    return overlap(x, x) - 2 * overlap(x, y) + overlap(y, y)
 
-    def product(a: Tensor, b: Tensor) -> Tensor:
-        return products(a, b).square().sum((1, 2)) / ((a.shape[1] - 1) * (b.shape[1] - 1))
 
-    return product(x, x) - 2 * product(x, y) + product(y, y)
+def overlap(x: Sample, y: Other) -> Float[Tensor, " k"]:
+    """⟨Ĉ_x, Ĉ_y⟩ of centred features."""
+    return products(x, y).square().sum((1, 2)) / ((x.shape[1] - 1) * (y.shape[1] - 1))
 
 
 def moments_distance(s: Sample, r: Other) -> Float[Tensor, " k"]:
@@ -45,21 +46,18 @@ def moments_distance(s: Sample, r: Other) -> Float[Tensor, " k"]:
 def polynomial_mmd(s: Sample, r: Other, scale: float | None = None, power: int = 2) -> Float[Tensor, " k"]:
     """Kernel (⟨x, y⟩ / scale + 1)^power; by default `scale` is the mean squared norm of the pooled batch, not differentiated."""
     unit = torch.cat([s, r], 1).detach().square().sum(2).mean(1)[:, None, None] if scale is None else scale
-
-    def mean_kernel(x: Tensor, y: Tensor) -> Tensor:
-        return (products(x, y) / unit + 1).pow(power).mean((1, 2))
-
-    return mean_kernel(s, s) - 2 * mean_kernel(s, r) + mean_kernel(r, r)
+    return mmd(lambda x, y: (products(x, y) / unit + 1).pow(power), s, r)
 
 
 def radial_mmd(kernel: Callable[[Distances, Scale], Distances], s: Sample, r: Other) -> Float[Tensor, " k"]:
     """A kernel of the squared distance and a bandwidth: the mean squared distance over the pooled batch, not differentiated (M3D)."""
     bandwidth = mean_squared_distance(torch.cat([s, r], 1).detach())[:, None, None]
+    return mmd(lambda x, y: kernel(squared_distances(x, y), bandwidth), s, r)
 
-    def mean_kernel(x: Tensor, y: Tensor) -> Tensor:
-        return kernel(squared_distances(x, y), bandwidth).mean((1, 2))
 
-    return mean_kernel(s, s) - 2 * mean_kernel(s, r) + mean_kernel(r, r)
+def mmd(kernel: Callable[[Sample, Other], Distances], s: Sample, r: Other) -> Float[Tensor, " k"]:
+    ss, sr, rr = kernel(s, s).mean((1, 2)), kernel(s, r).mean((1, 2)), kernel(r, r).mean((1, 2))
+    return ss - 2 * sr + rr
 
 
 def gaussians(d2: Distances, b: Scale) -> Distances:

@@ -129,7 +129,7 @@ class Matching:
             syn.clamp_()
             noise = tuple(self.discrepancy.noise(rng.fold(t, "discrepancy", i), self.like) for i in range(len(guides)))
             inputs = guides, view, noise, reals
-            yield self.terms(*inputs) if self.task.on_disk else Terms(self.terms, inputs)
+            yield Terms(self.terms, inputs) if self.replays else self.terms(*inputs)
 
     def guides(self, rng: Rng) -> tuple[Guide, ...]:
         found = [self.source(rng.fold("network", i)) for i in range(self.settings.networks)]
@@ -147,7 +147,12 @@ class Matching:
         def reals(guides: Sequence[Guide], view: "View") -> tuple[tuple[Other, ...], ...]:
             return tuple(tuple(self._real(guide.weights, view, chunk) for chunk in self.chunks) for guide in guides)
 
-        return reals if self.task.on_disk else Replay(reals)
+        return Replay(reals) if self.replays else reals
+
+    @functools.cached_property
+    def replays(self) -> bool:
+        """Whether a GPU can replay an update: nothing in it comes from the host."""
+        return self.task.network.ours and not self.task.on_disk and isinstance(at_rows(self.syn.classes), slice)
 
     @functools.cached_property
     def distance(self) -> Callable[..., Float[Tensor, " k"]]:

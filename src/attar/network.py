@@ -72,7 +72,7 @@ class Network:
 
     @property
     def ours(self) -> bool:
-        """Whether it is one of Attar's, which draw their weights on the device they are for."""
+        """Whether it is one of Attar's: a GPU can replay its start and its passes, since nothing in them is decided on the host."""
         return isinstance(self.build, partial) and self.build.func in NAMED.values()
 
     @property
@@ -89,12 +89,11 @@ class Network:
 
     def init(self, rng: Rng) -> Weights:
         """Fresh weights as the module itself draws them."""
-        if self.device.type == "cpu" or not self.ours or self.keeps_statistics:
-            with rng.scope(self.device):
-                return self._start()
-        recording, shapes = self._recording  # whose making draws too
         with rng.scope(self.device):
-            return Weights(unflat(recording([]).clone(), shapes), {})
+            if self.device.type == "cpu" or not self.ours or self.keeps_statistics:
+                return self._start()
+            shapes = {name: p.shape for name, p in self._templates[True, True].named_parameters()}
+            return Weights(unflat(self._recorded([]).clone(), shapes), {})
 
     def _start(self) -> Weights:
         with torch.device(self.device):
@@ -102,11 +101,9 @@ class Network:
         return Weights({k: v.detach() for k, v in module.named_parameters()}, dict(module.named_buffers()))
 
     @functools.cached_property
-    def _recording(self) -> tuple[Recording, dict[str, torch.Size]]:
-        """Fresh weights in one tensor, and their shapes."""
-        with Rng.of(0).scope(self.device):
-            shapes = {name: p.shape for name, p in self._start().params.items()}
-            return Recording(lambda: flat(self._start().params), ()), shapes
+    def _recorded(self) -> Recording:
+        """Fresh weights in one tensor."""
+        return Recording(lambda: flat(self._start().params), ())
 
     def features(self, w: Weights, x: Float[Tensor, "n c h w"], *, train: bool = False) -> Float[Tensor, "n d"]:
         """The input of the classifier. `train` uses batch statistics where a network has them, as unlearned networks must."""

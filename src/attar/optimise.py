@@ -103,8 +103,9 @@ class Gradients:
     def __call__(self, terms: Iterable[Tensor]) -> Tensor:
         if isinstance(terms, Terms):
             function = terms.function
-            replay = self.replays.setdefault(function, Replay(lambda *inputs: self.summed(function(*inputs))))
-            total, slopes = replay(*terms.inputs)
+            if function not in self.replays:
+                self.replays[function] = Replay(lambda *inputs: self.summed(function(*inputs)))
+            total, slopes = self.replays[function](*terms.inputs)
         else:
             total, slopes = self.summed(terms)
         for parameter, slope in zip(self.params, slopes, strict=True):

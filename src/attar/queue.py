@@ -33,7 +33,7 @@ class Queue(nn.Module):
         size = sum(shape.numel() for shape in self.shapes.values())
         for name in ("weights", "velocity"):
             self.register_buffer(name, torch.zeros(capacity, size, device=network.device))
-        self.replays: dict[Callable[..., Any], Replay] = {}
+        self.replays: dict[Callable[..., Any], Callable[..., Any]] = {}
         self.register_buffer("tally", torch.zeros(capacity, 2, dtype=torch.long, device=network.device))
         for name in ("pushed", "renewed"):
             self.register_buffer(name, torch.zeros((), dtype=torch.long))
@@ -65,7 +65,10 @@ class Queue(nn.Module):
 
     def teach(self, i: int, logits: Callable[..., Any], x: Float[Tensor, "n c h w"], y: Int[Tensor, " n"]) -> None:
         """One step of the i-th network."""
-        step = self.replays.setdefault(logits, Replay(partial(self._step, logits)))
+        if logits not in self.replays:
+            step: Callable[..., Any] = partial(self._step, logits)
+            self.replays[logits] = Replay(step) if self.network.ours else step
+        step = self.replays[logits]
         self.weights[i], self.velocity[i], right = step(self.weights[i], self.velocity[i], x, y)
         self.tally[i, 0] += right
         self.tally[i, 1] += len(y)

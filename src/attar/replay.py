@@ -1,5 +1,7 @@
 """Functions of tensors that a GPU replays, instead of being told one kernel after the other."""
 
+import functools
+import gc
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -36,20 +38,28 @@ class Recording:
         self.places = [leaf for leaf in leaves(own) if isinstance(leaf, Tensor)]
         kinds = [place.dtype for place in self.places]
         self.together = [[i for i, kind in enumerate(kinds) if kind == own] for own in set(kinds)]  # one kernel copies many of a kind
-        aside = torch.cuda.Stream()
+        aside, state = stream(torch.cuda.current_device(), 0), torch.cuda.get_rng_state()
         aside.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(aside):  # first as it is: compiles, and lets libraries make what they need
             function(*own)
         torch.cuda.current_stream().wait_stream(aside)
+        gc.collect()  # earlier recordings must not go in the middle of this one
         self.graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self.graph):
             self.outputs = function(*own)
+        torch.cuda.set_rng_state(state)  # a replay draws as the first call would
 
     def __call__(self, inputs: list[Tensor]) -> Any:
         for rows in self.together:
             torch._foreach_copy_([self.places[i] for i in rows], [inputs[i] for i in rows])
         self.graph.replay()
         return self.outputs
+
+
+@functools.cache
+def stream(device: int, i: int) -> torch.cuda.Stream:
+    """The i-th besides the usual one. Made once: libraries keep memory for each."""
+    return torch.cuda.Stream(device)
 
 
 def copied(x: Tensor) -> Tensor:

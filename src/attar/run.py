@@ -85,7 +85,7 @@ class Run:
 
     def fused(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """What surrounds networks, compiled where that lets many small kernels of a GPU be one; in float32."""
-        if self.device.type == "cpu" or self.rehearsal or "compiled" not in self.engines:
+        if self.device.type == "cpu" or "compiled" not in self.engines:
             return function
         return torch.compile(function, dynamic=False, fullgraph=True)
 
@@ -123,6 +123,11 @@ def keep_freed_memory() -> None:
     if mallopt is not None:
         mallopt(mmap_threshold, top)
         mallopt(trim_threshold, top)
+
+
+def current(device: torch.device) -> contextlib.AbstractContextManager:
+    """A GPU that is not the first is the one that streams, graphs and kernels mean inside the block."""
+    return torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext()
 
 
 @contextlib.contextmanager
