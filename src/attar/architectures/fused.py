@@ -1,7 +1,7 @@
 """A ConvNet's first block as one GPU kernel there, one back to the images and one to the weights.
 
-Its convolution has few inputs and many outputs: what it writes is a hundred times what it reads, and is read twice again by the
-normalisation and the pooling. Here nothing but the pooled maps is written, and on the way back the slopes in the patches.
+Its convolution has few inputs and many outputs: it writes forty times as many numbers as it reads, which normalisation and pooling
+read again, twice. Here nothing but the pooled maps is written, and on the way back the slopes in the patches.
 
 Let p be the 3×3 patches of an image and a = w·p a map. Its mean and variance, w·E p and w·Cov(p)·w, need no map. With r = (var + ε)^-½
 and s = gain · r it is normalised to s (a − mean) + shift; where that is positive, let g be the slope in it, elsewhere 0. The slope in a
