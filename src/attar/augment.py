@@ -218,6 +218,7 @@ class Crop(torch.autograd.Function):
 
 
 def moved(x: Groups, value: Tensor) -> Groups:
+    """Whole pixels down and right by −`value`."""
     h, w = x.shape[-2:]
     rows, inside_h = shifted(h, value[:, 0])
     columns, inside_w = shifted(w, value[:, 1])

@@ -113,6 +113,7 @@ class Gradients:
         return total.clone()  # a replay writes there again
 
     def summed(self, terms: Iterable[Tensor]) -> tuple[Tensor, tuple[Tensor | None, ...]]:
+        """The sum, and its gradient in each parameter, `None` where it has none."""
         total: Tensor | None = None
         slopes: list[Tensor | None] = [None] * len(self.params)
         for term in terms:

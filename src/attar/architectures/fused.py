@@ -45,6 +45,34 @@ def statistics(centre, covariance, w):
 
 @triton.jit
 @no_type_check
+def opened(
+    images,
+    weight,
+    gain,
+    shift,
+    eps,
+    tall: tl.constexpr,
+    wide: tl.constexpr,
+    inputs: tl.constexpr,
+    outputs: tl.constexpr,
+    K: tl.constexpr,
+    MANY: tl.constexpr,
+):
+    """This program's image, where its first patch lies; the weights; E p and Cov(p)·w; and of each map mean, r, s and shift − s mean."""
+    line: tl.constexpr = (wide + 2) * inputs
+    k, d, n = tl.arange(0, K), tl.arange(0, outputs), tl.program_id(0).to(tl.int64)
+    real = k < 9 * inputs
+    image = images + n * (tall + 2) * line + (k // (3 * inputs) * line + k % (3 * inputs))[None, :]
+    w = tl.load(weight + k[:, None] * outputs + d[None, :], mask=real[:, None], other=0.0)
+    centre, covariance = moments(image, real, tall, wide, inputs, K, MANY)
+    mean, variance, turned = statistics(centre, covariance, w)
+    inverse = 1 / tl.sqrt(variance + eps)
+    s = tl.load(gain + d) * inverse
+    return image, w, centre, turned, mean, inverse, s, tl.load(shift + d) - mean * s
+
+
+@triton.jit
+@no_type_check
 def forward(
     images,
     weight,
@@ -64,12 +92,7 @@ def forward(
     line: tl.constexpr = (wide + 2) * inputs
     k, d, j, n = tl.arange(0, K), tl.arange(0, outputs), tl.arange(0, SOME), tl.program_id(0).to(tl.int64)
     real = k < 9 * inputs
-    image = images + n * (tall + 2) * line + (k // (3 * inputs) * line + k % (3 * inputs))[None, :]
-    w = tl.load(weight + k[:, None] * outputs + d[None, :], mask=real[:, None], other=0.0)
-    centre, covariance = moments(image, real, tall, wide, inputs, K, MANY)
-    mean, variance, _ = statistics(centre, covariance, w)
-    s = tl.load(gain + d) / tl.sqrt(variance + eps)
-    t = tl.load(shift + d) - mean * s
+    image, w, _, _, _, _, s, t = opened(images, weight, gain, shift, eps, tall, wide, inputs, outputs, K, MANY)
     high: tl.constexpr = tall // 2
     broad: tl.constexpr = wide // 2
     out += n * high * broad * outputs
@@ -106,13 +129,7 @@ def backward(
     line: tl.constexpr = (wide + 2) * inputs
     k, d, j, n = tl.arange(0, K), tl.arange(0, outputs), tl.arange(0, SOME), tl.program_id(0).to(tl.int64)
     real = k < 9 * inputs
-    image = images + n * (tall + 2) * line + (k // (3 * inputs) * line + k % (3 * inputs))[None, :]
-    w = tl.load(weight + k[:, None] * outputs + d[None, :], mask=real[:, None], other=0.0)
-    centre, covariance = moments(image, real, tall, wide, inputs, K, MANY)
-    mean, variance, _ = statistics(centre, covariance, w)
-    inverse = 1 / tl.sqrt(variance + eps)
-    s = tl.load(gain + d) * inverse
-    t = tl.load(shift + d) - mean * s
+    image, w, _, _, mean, inverse, s, t = opened(images, weight, gain, shift, eps, tall, wide, inputs, outputs, K, MANY)
     high: tl.constexpr = tall // 2
     broad: tl.constexpr = wide // 2
     up += n * high * broad * outputs
@@ -176,13 +193,7 @@ def learning(
     line: tl.constexpr = (wide + 2) * inputs
     k, d, j, n = tl.arange(0, K), tl.arange(0, outputs), tl.arange(0, SOME), tl.program_id(0).to(tl.int64)
     real = k < 9 * inputs
-    image = images + n * (tall + 2) * line + (k // (3 * inputs) * line + k % (3 * inputs))[None, :]
-    w = tl.load(weight + k[:, None] * outputs + d[None, :], mask=real[:, None], other=0.0)
-    centre, covariance = moments(image, real, tall, wide, inputs, K, MANY)
-    mean, variance, turned = statistics(centre, covariance, w)
-    inverse = 1 / tl.sqrt(variance + eps)
-    s = tl.load(gain + d) * inverse
-    t = tl.load(shift + d) - mean * s
+    image, w, centre, turned, mean, inverse, s, t = opened(images, weight, gain, shift, eps, tall, wide, inputs, outputs, K, MANY)
     high: tl.constexpr = tall // 2
     broad: tl.constexpr = wide // 2
     up += n * high * broad * outputs
@@ -270,6 +281,7 @@ def kept(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 
 def back(ctx: Any, up: Tensor) -> tuple[Tensor | None, ...]:
+    """The slopes in what learns: images, or weights, gain and shift."""
     images, weight, gain, shift = ctx.saved_tensors
     up, c = up.to(images.dtype).contiguous(), images.shape[3]
     found: list[Tensor | None] = [None] * 4
