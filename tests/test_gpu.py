@@ -39,10 +39,11 @@ def test_same_seed_same_bits(method):
 
 @every
 def test_compiled_agrees_with_eager(method, unchecked):
-    """As a whole: where rounding turns a ReLU, a pixel moves by more."""
+    """By how far all pixels went: where rounding turns a ReLU, one moves by more."""
     task, method = toy().to(CUDA), dataclasses.replace(method, updates=2)
+    start = dataclasses.replace(method, lr=0.0)(task, 2, Run(Rng.of(0), device=CUDA)).images
     eager, compiled = (method(task, 2, Run(Rng.of(0), device=CUDA, compile=compile)).images for compile in ("off", "on"))
-    assert (eager - compiled).norm() < 0.01 * eager.norm()
+    assert (eager - compiled).norm() < 0.05 * (eager - start).norm()
 
 
 def test_recorded_functions_give_what_they_give_when_called():
