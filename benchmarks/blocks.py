@@ -1,0 +1,94 @@
+"""Where the time of a network goes on a CPU: each block of the ConvNet beside the ceiling of its products.
+
+    python benchmarks/blocks.py
+    python benchmarks/blocks.py --table                         # what is there, as Markdown
+
+One slice of images of 32 pixels, as many as pass a network at once. Each block alone, compiled, and its convolution alone: without
+a graph, and there and back to what entered. The products' time is theirs at the rate of a large matrix product; best of some turns.
+"""
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import torch
+import tyro
+from quality import HOME, commit, machine
+from speed import PRECISIONS, best, ceilings
+from torch import Tensor, nn
+from tyro.conf import arg
+
+from attar.architectures import ConvNet
+from attar.files import read_json, write_json
+from attar.rng import CPU, Rng
+from attar.run import SLICE, Precision, Run, full_precision, keep_freed_memory, threads
+
+OUT = HOME / "results" / "speed" / "blocks.json"
+TURNS = 40
+
+
+def images() -> int:
+    return SLICE["cpu"] * threads(CPU)
+
+
+def times(part: nn.Module, shape: torch.Size, precision: Precision) -> tuple[float, float]:
+    """Seconds without a graph, and there and back."""
+    engine = Run(Rng.of(0), precision=precision, compile="on").engine(lambda module, x: module(x), 0)
+    x = torch.randn(shape).contiguous(memory_format=torch.channels_last)
+    entered = x if shape[1] == 3 or precision == "fp32" else x.bfloat16()  # as the block before leaves it
+
+    @torch.no_grad()
+    def forward() -> Tensor:
+        return engine(part, entered)
+
+    slope = torch.randn_like(forward())
+
+    def there_and_back() -> None:
+        engine(part, entered.detach().requires_grad_()).backward(slope)
+
+    return timed(forward), timed(there_and_back)
+
+
+def timed(function: Callable[[], Any]) -> float:
+    best(function, "cpu", 3)  # the compiler is at work
+    return best(function, "cpu", TURNS)
+
+
+def measure() -> list[dict[str, Any]]:
+    network, found = ConvNet((3, 32, 32), 10).requires_grad_(False), []
+    for precision in PRECISIONS["cpu"]:
+        shape = torch.Size([images(), 3, 32, 32])
+        for number, block in enumerate(list(network.body)[:-1], start=1):
+            convolution: Any = block[0]
+            flop = 2 * convolution.weight.numel() * shape[0] * shape[2] * shape[3]
+            ceiling = flop / ceilings("cpu")[precision]
+            record = {"precision": precision, "block": number, "ceiling": ceiling}
+            found.append(record | {"convolution": times(convolution, shape, precision), "whole": times(block, shape, precision)})
+            shape = torch.Size([shape[0], convolution.out_channels, shape[2] // 2, shape[3] // 2])
+    return found
+
+
+def table() -> str:
+    """Milliseconds of each block, its convolution and its products, as Markdown."""
+    lines = [
+        "| precision | block | products | convolution | whole block | there and back, products | convolution | whole block |",
+        "|---" * 8 + "|",
+    ]
+    for record in read_json(OUT)["found"]:
+        seconds = [value for i in range(2) for value in ((1 + i) * record["ceiling"], record["convolution"][i], record["whole"][i])]
+        cells = " | ".join(f"{1000 * value:.2f}" for value in seconds)
+        lines.append(f"| {record['precision']} | {record['block']} | {cells} |")
+    return "\n".join(lines)
+
+
+def main(table_only: Annotated[bool, arg(name="table")] = False) -> None:
+    if table_only:
+        print(table())
+        return
+    keep_freed_memory()
+    torch.manual_seed(0)
+    with full_precision(unless=False):
+        write_json(OUT, {"found": measure(), "images": images(), "machine": machine(), "commit": commit()})
+
+
+if __name__ == "__main__":
+    tyro.cli(main)
