@@ -129,6 +129,12 @@ def test_a_network_with_dropout_keeps_the_promises_too(name, task, tmp_path):
         assert_same(whole, method(mixed, 2, run(folder=tmp_path)))
 
 
+def test_layers_are_seen_without_dropout(task):
+    family = Network(lambda: Dropping(task.shape, 3))
+    w, x = family.init(Rng.of(0)), task.images(torch.arange(5))
+    torch.testing.assert_close(family.layers(w, x)[-1], family.features(w, x))
+
+
 @every
 def test_global_generators_are_left_alone(name, task):
     state = torch.get_rng_state()

@@ -255,3 +255,15 @@ def test_gradcheck():
     one = torch.ones(2, 1, 1, dtype=torch.float64)
     for kernel in (gaussians, laplacian, inverse_multiquadric, negative_distance):
         assert torch.autograd.gradcheck(lambda x, kernel=kernel: kernel(squared_distances(x, r), one), s.requires_grad_())
+
+
+@every
+@pytest.mark.parametrize("size", [0.0, 1.0])
+def test_equal_points_are_not_apart(name, size):
+    """Whatever a bandwidth divides by, in float32: a class of one image, or networks that see nothing."""
+    point = size * torch.randn(2048, generator=torch.Generator().manual_seed(0))
+    for n, m in ((1, 1), (1, 8), (2, 3), (4, 64))[2 * (name == "moments") :]:
+        s = point.expand(2, n, -1).clone().requires_grad_()
+        distance = DISCREPANCIES[name](s, point.expand(2, m, -1), Rng.of(0))
+        (slope,) = torch.autograd.grad(distance.sum(), s)
+        assert distance.abs().max() < 0.2 and slope.norm(dim=2).max() < 2

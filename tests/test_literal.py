@@ -1,22 +1,33 @@
 """Attar's loops against the published ones, plainly written: the same random numbers, in float64, the same results."""
 
 import dataclasses
+import itertools
 from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
 
+from attar.augment import Augment, apply
+from attar.characteristic import Sampler
 from attar.discrepancies import Discrepancy
 from attar.fit import fit, fit_together
 from attar.matching import Matching
+from attar.methods.cafe import CAFE, Alignment
+from attar.methods.dance import DANCE
 from attar.methods.dm import DM
 from attar.methods.herding import herd
+from attar.methods.idm import IDM
 from attar.methods.k_center import farthest_first
 from attar.methods.m3d import M3D
+from attar.methods.ncfm import NCFM
+from attar.network import Weights
+from attar.pairs import Pairs
 from attar.protocol import PROTOCOLS
 from attar.rng import Rng
 from attar.run import Run
+from attar.stages import pretrained
+from attar.synthetic import Pixels
 from attar.task import Examples
 
 
@@ -45,6 +56,178 @@ def test_m3d_steps_once_for_all_classes(exact):
     method(grey, 2, Run(Rng.of(3), progress=lambda done, total, loss: losses[0].append(loss)))
     m3d(method, grey, 2, Rng.of(3), lambda done, total, loss: losses[1].append(loss))
     assert losses[0] == pytest.approx(losses[1], rel=1e-9)
+
+
+SEED = Rng.of(3)
+
+
+def losses(method, task, ipc):
+    found = []
+    method(task, ipc, Run(SEED, progress=lambda done, total, loss: found.append(loss)))
+    return found
+
+
+def grey(task):
+    """Far from where pixels are clamped."""
+    return dataclasses.replace(task, train=Examples(0.3 + 0.4 * task.train.x, task.train.y))
+
+
+def start(method, task, ipc):
+    return Pixels.start(task, ipc, Run(SEED), init=method.init, factor=method.factor, space=method.space)
+
+
+def module_of(task, w):
+    module = task.network.build()
+    module.load_state_dict(w.params)
+    return module
+
+
+def shown(method, task, syn, rng):
+    """For each class its real and its synthetic images, augmented alike."""
+    draw = Augment(method.augment, method.style).without_flip().draw(3, task.shape, rng.fold("augment"))
+    indices = task.indices(range(3), method.batch_real, rng.fold("real"))
+    for c in range(3):
+        real, made = (apply(x, draw.rows([c]))[0] for x in (task.images(indices[c : c + 1]), syn.of([c])))
+        yield real, made, torch.full((len(made),), c)
+
+
+def steps_once_a_class(method, task, ipc, lr, guide):
+    """Losses by the means of features and a judge's opinion, with a step of SGD for each class on the tensor that holds all."""
+    syn, found = start(method, task, ipc), []
+    opt = torch.optim.SGD(syn.parameters(), lr=lr, momentum=method.momentum)
+    for t in range(method.updates):
+        rng, total = SEED.fold("episode", t), 0.0
+        network, judge, weight = guide(rng)
+        for real, made, labels in shown(method, task, syn, rng.fold(0)):
+            loss = (network.body(made).mean(0) - network.body(real).mean(0)).square().sum() + weight * F.cross_entropy(judge(made), labels)
+            opt.zero_grad()
+            loss.backward()
+            opt.step()
+            total += loss.item()
+        found.append(total)
+    return found
+
+
+def between_ends(task, method):
+    """A network on the way from its start to its end, and the end."""
+    draw = Pairs(pretrained(task, Run(SEED), method.models, method.epochs), 1.0)
+
+    def guide(rng):
+        w, _, end = draw(rng.fold("network", 0))
+        return module_of(task, w), module_of(task, end), method.calibration
+
+    return guide
+
+
+def test_dance(exact):
+    method, task = DANCE(updates=4, lr=0.002, batch_real=6, models=2, epochs=1, calibration=0.7), grey(exact)
+    expected = steps_once_a_class(method, task, 2, 2 * method.lr, between_ends(task, method))
+    assert losses(method, task, 2) == pytest.approx(expected, rel=1e-9)
+
+
+def test_idm(exact):
+    """Networks join and learn as the images do, and judge by how much they know."""
+    settings = {"capacity": 4, "interval": 2, "learners": 2, "steps": 3, "batch_train": 8}
+    method, task = IDM(updates=6, lr=0.02, batch_real=6, calibration=0.01, **settings), grey(exact)
+    queue, places = [], itertools.cycle(range(4))
+
+    def join(rng):
+        module = module_of(task, task.network.init(rng))
+        opt = torch.optim.SGD(module.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4)
+        place = next(places)
+        queue[place : place + 1] = [[module, opt, 0, 0]]  # and how many images it has seen, and got right
+
+    def some(k, n, rng):
+        return torch.randperm(n, generator=rng.generator())[:k].tolist()
+
+    def guide(rng):
+        t = rng.path[-1]
+        if t > 0:
+            learn(SEED.fold("episode", t - 1))
+        if t % 2 == 0:
+            join(rng.fold("push"))
+        (i,) = some(1, len(queue), rng.fold("network", 0))
+        module, _, seen, right = queue[i]
+        return module, module, 0.01 * 100 * right / max(1, seen)
+
+    def learn(rng):
+        for i in some(2, len(queue), rng.fold("learners")):
+            module, opt, *_ = queue[i]
+            for t in range(3):
+                batch = some(8, len(task.train.y), rng.fold("train", i, t))
+                scores, labels = module(task.images(torch.tensor(batch))), task.train.y[batch]
+                queue[i][2] += 8
+                queue[i][3] += int((scores.argmax(1) == labels).sum())
+                opt.zero_grad()
+                F.cross_entropy(scores, labels).backward()
+                opt.step()
+
+    for i in range(3):
+        join(SEED.fold("start", i))
+    expected = steps_once_a_class(method, task, 2, method.lr, guide)
+    assert losses(method, task, 2) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("sampler", [True, False])
+def test_ncfm(exact, sampler):
+    """AdamW goes down and the sampler up the sum of all classes' losses."""
+    settings = {"models": 2, "epochs": 1, "calibration": 0.7, "frequencies": 32, "repeat": 4, "amplitude": 0.4, "sampler_lr": 0.1}
+    method, task = NCFM(updates=4, lr=0.01, batch_real=6, sampler=sampler, **settings), grey(exact)
+    syn, guide, expected = start(method, task, 2), between_ends(task, method), []
+    width = task.network.width(task.shape)
+    opt = torch.optim.AdamW(syn.parameters(), lr=0.01, betas=(0.9, 0.999), weight_decay=5e-4)
+    proposing = Sampler(width, SEED.fold("sampler"), lr=0.0)
+    climb = torch.optim.SGD(proposing.parameters(), lr=0.1, momentum=0.5, maximize=True)
+    for t in range(method.updates):
+        rng, loss = SEED.fold("episode", t), 0.0
+        network, judge, weight = guide(rng)
+        noise = torch.randn(8 if sampler else 32, width, generator=rng.fold(0, "discrepancy", 0).generator())
+        frequencies = proposing(noise) if sampler else noise
+        for real, made, labels in shown(method, task, syn, rng.fold(0)):
+            r, s = (torch.exp(1j * (F.normalize(network.body(x)) @ frequencies.T)).mean(0) for x in (real, made))
+            turned = 2 * (r.abs() * s.abs() - (r * s.conj()).real)
+            loss = (
+                loss
+                + 300 * (0.4 * (r.abs() - s.abs()).square() + 0.5 * turned).sqrt().mean()
+                + weight * F.cross_entropy(judge(made), labels)
+            )
+        opt.zero_grad()
+        climb.zero_grad()
+        loss.backward()
+        opt.step()
+        climb.step()
+        expected.append(loss.item())
+    assert losses(method, task, 2) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("augment", ["", "color_crop_cutout_flip_scale_rotate"], ids=["cafe", "cafe+dsa"])
+def test_cafe(exact, augment):
+    """One network learns from the images by plain SGD, augmented as they are, while their steps are halved."""
+    method = CAFE(updates=6, batch_real=6, window=2, most=3, inner=2.0, outer=0.0, query=4, batch_train=4, lr=0.05, augment=augment)
+    alignment, expected = Alignment.of(method, exact, 2, Run(SEED)), []
+    syn, dsa = alignment.syn, Augment(augment).without_flip()
+    opt = torch.optim.SGD(syn.parameters(), lr=0.05, momentum=0.5)
+    halving = torch.optim.lr_scheduler.MultiStepLR(opt, [4, 5], 0.5)  # 0.6, 0.8 and 0.9 of six updates
+    module = module_of(exact, exact.network.init(SEED.fold("episode", 0).fold("network")))
+    learn = torch.optim.SGD(module.parameters(), lr=0.01)
+    for t in range(method.updates):
+        rng = SEED.fold("episode", t)
+        for epoch in range(3 if t else 0):
+            stream = rng.fold("train").fold(epoch)
+            x, y = (part.detach() for part in syn())
+            for i, batch in enumerate(torch.randperm(6, generator=stream.generator()).split(4)):
+                draw = dsa.draw(len(batch), exact.shape, stream.fold(i), same_op=True)
+                images = apply(x[batch][:, None], draw)[:, 0] if augment else x[batch]
+                learn.zero_grad()
+                F.cross_entropy(module(images), y[batch]).backward()
+                learn.step()
+        loss = sum(alignment.terms(Weights({name: p.detach() for name, p in module.named_parameters()}, {}), rng))
+        opt.zero_grad()
+        loss.backward()
+        opt.step()
+        halving.step()
+        expected.append(loss.item())
+    assert losses(method, exact, 2) == pytest.approx(expected, rel=1e-9)
 
 
 @pytest.mark.parametrize("name", ["dm", "dc-mnist", "idc"])

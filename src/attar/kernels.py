@@ -15,6 +15,7 @@ Distances = Float[Tensor, "k n m"]
 Scale = Float[Tensor, "k 1 1"]
 
 COVARIANCE = 50.0  # DSDM's weight of the covariances, over the dimension
+EQUAL = 1e-4  # of the mean squared norm: what is nearer counts as one point, since rounding leaves no more of it
 
 
 def mean_distance(s: Sample, r: Other) -> Float[Tensor, " k"]:
@@ -45,13 +46,14 @@ def moments_distance(s: Sample, r: Other) -> Float[Tensor, " k"]:
 
 def polynomial_mmd(s: Sample, r: Other, scale: float | None = None, power: int = 2) -> Float[Tensor, " k"]:
     """Kernel (⟨x, y⟩ / scale + 1)^power; by default `scale` is the mean squared norm of the pooled batch, not differentiated."""
-    unit = torch.cat([s, r], 1).detach().square().sum(2).mean(1)[:, None, None] if scale is None else scale
+    unit = squared_norm(torch.cat([s, r], 1).detach())[:, None, None] if scale is None else scale
     return mmd(lambda x, y: (products(x, y) / unit + 1).pow(power), s, r)
 
 
 def radial_mmd(kernel: Callable[[Distances, Scale], Distances], s: Sample, r: Other) -> Float[Tensor, " k"]:
     """A kernel of the squared distance and a bandwidth: the mean squared distance over the pooled batch, not differentiated (M3D)."""
-    bandwidth = mean_squared_distance(torch.cat([s, r], 1).detach())[:, None, None]
+    pooled = torch.cat([s, r], 1).detach()
+    bandwidth = mean_squared_distance(pooled).maximum(EQUAL * squared_norm(pooled))[:, None, None]
     return mmd(lambda x, y: kernel(squared_distances(x, y), bandwidth), s, r)
 
 
@@ -104,6 +106,11 @@ def products(x: Float[Tensor, "... n d"], y: Float[Tensor, "... m d"]) -> Float[
 def root(d2: Tensor) -> Tensor:
     """√d², with slope 0 where two points coincide."""
     return d2.clamp_min(torch.finfo(d2.dtype).tiny).sqrt()
+
+
+def squared_norm(z: Sample) -> Float[Tensor, " k"]:
+    """Mean of ‖z_i‖²; not quite 0, for what is divided by it."""
+    return z.square().sum(2).mean(1).clamp_min(EQUAL**2)
 
 
 def mean_squared_distance(z: Sample) -> Float[Tensor, " k"]:

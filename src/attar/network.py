@@ -54,7 +54,7 @@ class Network:
             self._templates[True, train] = copy.deepcopy(whole).train(train)
             self._templates[False, train] = copy.deepcopy(headless).train(train)
         if callable(getattr(type(whole), "layers", None)):
-            self._templates["layers"] = Layers(whole)
+            self._templates["layers"] = Layers(whole).eval()
 
     def __reduce__(self):
         return Network, (self.build, self.head, self.device)

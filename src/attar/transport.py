@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from attar.kernels import Other, Sample, products, squared_distances
+from attar.kernels import EQUAL, Other, Sample, products, squared_distances, squared_norm
 from attar.optimise import with_gradient
 
 DIRECTIONS = 256
@@ -39,7 +39,8 @@ def sinkhorn_divergence(s: Sample, r: Other, epsilon: float | None = None, round
     ε is by default a twentieth of the mean cost between the batches. Large, it gives ½‖Δ mean‖², small, ½ W₂².
     """
     cross = squared_distances(s, r) / 2
-    scale = cross.detach().mean((1, 2)) * BLUR if epsilon is None else torch.full_like(cross[:, 0, 0], epsilon)
+    least = EQUAL * squared_norm(torch.cat([s, r], 1).detach())
+    scale = cross.detach().mean((1, 2)).maximum(least) * BLUR if epsilon is None else torch.full_like(cross[:, 0, 0], epsilon)
     own = [entropic(squared_distances(x, x) / 2, scale, rounds) for x in (s, r)]
     return entropic(cross, scale, rounds) - (own[0] + own[1]) / 2
 
