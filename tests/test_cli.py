@@ -118,7 +118,7 @@ def test_list(what, word, monkeypatch, capsys):
             ["condense", "digits", "--method", "m3"],
             "unknown method 'm3', did you mean 'm3d'? known: cafe, dance, dm, ",
         ),
-        (["condense", "digits", "--ipc", "0"], "the budget must be at least 1 image per class, not 0"),
+        (["condense", "digits", "--ipc", "0"], "the budget must be a whole number of images per class, at least 1, not 0"),
         (["condense", "digits", "--method", "m3d", "--set", "lrr=1"], "unknown hyper-parameter of M3D 'lrr', did you mean 'lr'?"),
         (["condense", "digits", "--method", "m3d", "--set", "updates=many"], "updates must be of type int, not 'many'"),
         (["condense", "digits", "--method", "m3d", "--set", "seed=1"], "unknown hyper-parameter of M3D 'seed'"),
@@ -134,8 +134,14 @@ def test_list(what, word, monkeypatch, capsys):
         (["condense", "digits", "--method", "m3d", "--set", "momentum=1"], "momentum must be below 1, not 1.0"),
         (["condense", "digits", "--method", "m3d", "--set", "factor=20"], "factor 20 does not suit a side of 8 pixels"),
         (["condense", "digits", "--device", "mps"], "unknown device 'mps'; known: auto, cpu, cuda"),
+        (["condense", "digits", "--device", "cuda:999999999999"], "unknown device 'cuda:999999999999'"),
+        (["condense", "digits", "--method", "cafe", "--set", "momentum=1.5"], "momentum must be below 1, not 1.5"),
         (["compare", "digits", "--draws", "0"], "draws must be at least 1, not 0"),
+        (["compare", "digits", "--ipc", "1", "0"], "ipc must be at least 1, not 0"),
+        (["compare", "digits", "--methods", "--ipc", "1"], "at least one method and one budget"),
         (["evaluate"], "name the folder of at least one run"),
+        (["evaluate", "--data", "digits"], "evaluation needs at least one set"),
+        (["report", "--data", "digits"], "name the folder of at least one run"),
         (["report", "nowhere"], "nowhere holds no condensed set"),
         (["compare", "digits", "--methods", "m3d", "rndom"], "unknown method 'rndom', did you mean 'random'?"),
         (["compare", "digits", "--protocol", "quik"], "unknown protocol 'quik', did you mean 'quick'?"),
@@ -143,7 +149,7 @@ def test_list(what, word, monkeypatch, capsys):
 )
 def test_bad_input_gets_one_sentence(here, words, sentence, monkeypatch, capsys):
     assert sentence in refused(monkeypatch, capsys, *words)
-    assert not list(here.rglob("*.safetensors"))
+    assert not [path for path in here.rglob("*") if path.is_file()] and not list(here.glob("runs/*"))
 
 
 def test_bad_arrays_get_one_sentence(here, monkeypatch, capsys):
@@ -233,9 +239,87 @@ def test_two_processes_do_not_share_a_folder(here, monkeypatch, capsys):
     words = ["condense", "digits", "--ipc", "1", *FAST, "--out", "a"]
     interrupted(monkeypatch, *words)
     capsys.readouterr()
+    left = contents(here / "a")
     with alone(here / "a"):
-        assert "another process is at work in a" in refused(monkeypatch, capsys, *words, "--resume")
+        for more in ("--resume", "--overwrite"):
+            assert "another process is at work in a" in refused(monkeypatch, capsys, *words, more)
+    assert contents(here / "a") == left
     assert attar_command(monkeypatch, *words, "--resume") == 0
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_what_is_refused_costs_nothing(here, monkeypatch, capsys):
+    assert attar_command(monkeypatch, "condense", "digits", "--ipc", "1", *FAST, "--out", "a") == 0
+    assert attar_command(monkeypatch, "evaluate", "a", "--protocol", "quick", "--seeds", "1") == 0
+    left = contents(here / "a")
+    capsys.readouterr()
+    for words, told in ((["--ipc", "1000"], "fewer than the 1000"), (["--ipc", "1", "--set", "augment=bogus"], "bogus")):
+        assert told in refused(monkeypatch, capsys, "condense", "digits", *FAST, *words, "--out", "a", "--overwrite")
+        assert contents(here / "a") == left
+        assert told in refused(monkeypatch, capsys, "condense", "digits", *FAST, *words, "--out", "b")
+        assert not (here / "b").exists()
+
+
+def test_what_differs_is_named(here, monkeypatch, capsys):
+    words = ["condense", "digits", "--ipc", "1", *FAST, "--out", "a"]
+    interrupted(monkeypatch, *words)
+    capsys.readouterr()
+    assert "a holds a run with updates = 12, not 13" in refused(monkeypatch, capsys, *words, "--set", "updates=13", "--resume")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("metrics.jsonl", b"5\n"), ("metrics.jsonl", b"\xff\n"), ("run.json", b'{"format": 1}'), (CHECKPOINT, None)],
+)
+def test_what_is_no_run_is_named(name, content, here, monkeypatch, capsys):
+    words = ["condense", "digits", "--ipc", "1", *FAST, "--out", "a"]
+    interrupted(monkeypatch, *words)
+    if content is None:
+        assert attar_command(monkeypatch, "condense", "digits", "--method", "random", "--ipc", "1", "--out", "b") == 0
+        content = (here / "b" / "condensed.safetensors").read_bytes()
+    (here / "a" / name).write_bytes(content)
+    capsys.readouterr()
+    assert f"a/{name} " in refused(monkeypatch, capsys, *words, "--resume")
+
+
+@pytest.mark.parametrize("content", ["{", '{"my": "rows"}'])
+def test_rows_that_cannot_be_joined_are_refused_before_anything_is_trained(content, here, monkeypatch, capsys):
+    words = ["--protocol", "quick", "--seeds", "1"]
+    assert attar_command(monkeypatch, "condense", "digits", "--method", "random", "--ipc", "1", "--out", "a") == 0
+    capsys.readouterr()
+    (here / "a" / "rows.json").write_text(content)
+    monkeypatch.setattr("attar.evaluation.execute", None)
+    monkeypatch.setattr("attar.comparison.condense", None)
+    assert "a/rows.json" in refused(monkeypatch, capsys, "evaluate", "a", *words)
+    assert "a/rows.json" in refused(monkeypatch, capsys, "compare", "digits", "--methods", "random", *words, "--out", "a")
+    (here / "mine").mkdir()
+    (here / "mine" / "report.html").write_text("my words")
+    assert "mine holds files that are no run's" in refused(monkeypatch, capsys, "compare", "digits", *words, "--out", "mine")
+
+
+def test_a_report_is_of_its_own_data(here, monkeypatch, capsys):
+    np.savez("mine.npz", x=np.random.default_rng(0).random((40, 8, 8)), y=np.arange(40) % 2)
+    assert attar_command(monkeypatch, "condense", "npz:mine.npz", "--method", "random", "--ipc", "1", "--out", "a") == 0
+    capsys.readouterr()
+    assert "the set's classes 0, 1 are not those of digits" in refused(monkeypatch, capsys, "report", "a", "--data", "digits")
+
+
+def test_a_network_that_cannot_be_kept_is_used_all_the_same(here, monkeypatch, caplog):
+    (here / "file").touch()
+    monkeypatch.setenv("ATTAR_CACHE", str(here / "file"))
+    assert attar_command(monkeypatch, "condense", "digits", "--method", "herding", "--set", "epochs=1", "--ipc", "1", "--out", "a") == 0
+    assert "a trained network cannot be kept" in caplog.text
+
+
+def test_who_reads_no_further_is_not_told(here):
+    command = [sys.executable, "-m", "attar.cli", "list", "recipes"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        assert not process.stderr.read() and process.wait() == 0
 
 
 def test_another_engine_asks(here, monkeypatch, capsys):

@@ -158,6 +158,15 @@ def test_every_protocol_learns_an_easy_task(name):
     assert row.accuracy > 80
 
 
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [({"device": "cuda:99"}, "torch finds no device"), ({"precision": "fp64"}, "unknown precision 'fp64'"), ({"ipc": 1.5}, "whole number")],
+)
+def test_what_python_cannot_ask_for(options, told, task, unchecked):
+    with pytest.raises(ValueError, match=told):
+        attar.condense(task, "random", **{"ipc": 1, **options})
+
+
 def test_refusals(task):
     made = CondensedSet.whole(task)
     with pytest.raises(ValueError, match="unknown protocol 'dn'"):

@@ -185,6 +185,8 @@ def test_errors(tmp_path):
     "code, told",
     [
         ("Net = unheard_of", "does not import: NameError: name 'unheard_of' is not defined"),
+        ("raise SystemExit('bye')", "does not import: SystemExit: bye"),
+        ("def Net(shape, classes): return 5", "Net of .*own.py gives no torch module, but int"),
         ("def Net(): pass", "Net of .*own.py cannot be called with \\(shape, classes\\): TypeError"),
         ("def Net(shape, classes): raise RuntimeError('no\\nway')", "cannot be called with \\(shape, classes\\): RuntimeError: no$"),
         (ONE.format(20, "classes"), "Net does not take images of shape \\(1, 8, 8\\): RuntimeError: "),

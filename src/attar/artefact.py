@@ -68,6 +68,8 @@ class CondensedSet:
     @classmethod
     def concat(cls, sets: Sequence["CondensedSet"]) -> "CondensedSet":
         """Shards of one run (by classes) as one set, in the order of labels. Raises `ValueError` where they do not fit."""
+        if not sets:
+            raise ValueError("there are no sets to join")
         first = sets[0]
         for other in sets[1:]:
             for name in ("classes", "mean", "std", "factor", "space"):
@@ -149,12 +151,12 @@ class CondensedSet:
         return folder
 
 
-def claim(folder: Path) -> None:
-    """Raises `ValueError` where the folder is none, or holds files but neither a set nor the beginning of a run."""
+def claim(folder: Path, marks: Sequence[str] = (MANIFEST, REQUEST)) -> None:
+    """Raises `ValueError` where the folder is none, or holds files but none of the `marks`: by default a set, or the beginning of a run."""
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is a file, not a folder")
     others = folder.exists() and any(not path.name.endswith((".lock", ".part")) for path in folder.iterdir())
-    if others and not any((folder / name).exists() for name in (MANIFEST, REQUEST)):
+    if others and not any(True for mark in marks for _ in folder.glob(mark)):
         raise ValueError(f"{folder} holds files that are no run's: name a new folder")
 
 

@@ -59,7 +59,8 @@ class Condense:
         if not method:
             method, recipe = chosen(task, self.ipc, recipe)
         settings = check(find(method), given)
-        folder = self.out or default_folder(f"{short(self.data)}-{method}-ipc{self.ipc}-seed{self.seed}", self.resume)
+        name = f"{short(self.data)}-{method}-ipc{self.ipc}-seed{self.seed}"
+        folder = (self.out or default_folder(name, self.resume)).expanduser()
         if self.dry_run:
             named: dict[str, Any] = {"recipe": recipe, "published": self.published}
             print(plan(task, method, self.ipc, seed=self.seed, **named, **self.engine.options(), **settings))
@@ -112,10 +113,12 @@ class Evaluate:
         from attar.evaluation import evaluate
         from attar.folders import sole_data
         from attar.progress import Progress
-        from attar.rows import ROWS, write_rows
+        from attar.rows import ROWS, read_rows, write_rows
         from attar.terminal import notes, show
 
         sets = [load(run) for run in self.runs]
+        for run in self.runs:
+            read_rows(run / ROWS)  # now, if they are damaged
         task = self.source.task(self.data or sole_data(sets))
         with Progress("evaluation") as progress:
             rows = evaluate(
@@ -128,12 +131,12 @@ class Evaluate:
                 progress=progress,
                 **self.engine.options(),
             )
+        show(rows, task.classes)
         for i, (run, made) in enumerate(zip(self.runs, sets, strict=True)):
             own = rows[i * self.seeds : (i + 1) * self.seeds]
             write_rows(run / ROWS, own)
             for note in notes(made, own, task):
                 print(f"note: {run}: {note}", file=sys.stderr)
-        show(rows, task.classes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,7 +170,7 @@ class Compare:
         from attar.rows import REPORT, ROWS, write_rows
         from attar.terminal import show
 
-        folder = self.out or default_folder(f"{short(self.data)}-{'-'.join(self.methods)}", resume=False)
+        folder = (self.out or default_folder(f"{short(self.data)}-{'-'.join(self.methods)}", resume=False)).expanduser()
         task = self.source.task(self.data)
         with resumable(folder), in_turn() as watch:
             _, rows = compare(
@@ -183,8 +186,8 @@ class Compare:
                 watch=watch,
                 **self.engine.options(),
             )
-        write_rows(folder / ROWS, rows)
         show(rows, task.classes)
+        write_rows(folder / ROWS, rows)
         print(f"report: {report([folder], task, folder / REPORT)}")
 
 
@@ -215,8 +218,9 @@ class Report:
         from attar.folders import artefacts, report, sole_data
         from attar.rows import REPORT
 
-        task = self.source.task(self.data or sole_data([load(folder) for folder in artefacts(self.runs)]))
-        print(report(self.runs, task, self.out or self.runs[0] / REPORT))
+        sets = [load(folder) for folder in artefacts(self.runs)]
+        task = self.source.task(self.data or sole_data(sets))
+        print(report(self.runs, task, (self.out or self.runs[0] / REPORT).expanduser()))
 
 
 @dataclass(frozen=True)
@@ -251,6 +255,9 @@ def main() -> None:
     command = tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="attar", description=sys.modules["attar"].__doc__)
     try:
         command()
+        sys.stdout.flush()
+    except BrokenPipeError:  # who reads has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (ValueError, OSError) as error:
         print(f"attar: {error}", file=sys.stderr)
         raise SystemExit(2) from None

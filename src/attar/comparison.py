@@ -4,12 +4,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from attar.artefact import MANIFEST, REQUEST, CondensedSet
+from attar.artefact import MANIFEST, REQUEST, CondensedSet, claim
 from attar.condensation import condense
 from attar.data import load_data
 from attar.evaluation import evaluate, named
 from attar.methods import find
-from attar.rows import Row
+from attar.rows import ROWS, Row, read_rows
 from attar.run import Progress, silent
 
 Watch = Callable[[str], Progress]
@@ -34,22 +34,28 @@ def compare(
 
     `whole` adds networks trained on all training images. With `out`, each set is kept in a folder of its own there; sets
     that lie there already are taken as they are, and unfinished ones are gone on with, `anyway` also on another engine, whose bits
-    differ. Every name is checked before the first run begins.
+    differ. Every name is checked before the first run begins. Raises `ValueError` for a folder of other files.
     `watch(what)` gives the progress of one part; `engine` is `device`, `precision` and `compile`.
     """
     for method in methods:
         find(method)
     named(protocol)
-    for name, value in (("draws", draws), ("seeds", seeds)):
+    if not methods or not ipc:
+        raise ValueError("a comparison needs at least one method and one budget")
+    for name, value in (("draws", draws), ("seeds", seeds), ("ipc", min(ipc))):
         if value < 1:
             raise ValueError(f"{name} must be at least 1, not {value}")
+    if out is not None:
+        out = Path(out)
+        claim(out, (ROWS, f"*/{MANIFEST}", f"*/{REQUEST}"))
+        read_rows(out / ROWS)  # now, if they are damaged
     task = load_data(data, network=network)
     sets = []
     for method in methods:
         for budget in ipc:
             for seed in range(draws):
                 name = f"{method}-ipc{budget}-seed{seed}"
-                folder = Path(out) / name if out is not None else None
+                folder = out / name if out is not None else None
                 begun = folder is not None and any((folder / file).exists() for file in (MANIFEST, REQUEST))
                 kept: dict[str, Any] = {"out": folder, "resume": begun, "anyway": anyway}
                 made = condense(task, method, budget, seed=seed, progress=watch(name), **kept, **engine)

@@ -4,11 +4,12 @@ import contextlib
 import dataclasses
 import json
 import platform
+import shutil
 import time
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from filelock import FileLock, Timeout
@@ -17,16 +18,19 @@ from attar.artefact import MANIFEST, REQUEST, CondensedSet, claim, load
 from attar.choice import chosen
 from attar.data import load_data
 from attar.files import read_json, sweep, write_json
+from attar.names import unknown
 from attar.optimise import CHECKPOINT, METRICS, metrics
 from attar.planning import Plan, forecast
 from attar.recipe import Resolved, known, resolve
 from attar.rng import Rng
 from attar.rows import REPORT, ROWS
-from attar.run import Compile, Precision, Progress, Run, current, default_precision, full_precision, silent
+from attar.run import Compile, Precision, Progress, Run, current, default_precision, device_of, full_precision, silent
 from attar.task import Task
 
 LOCK = ".lock"
 FORMAT = 1
+OWN = (MANIFEST, REQUEST, CHECKPOINT, METRICS, ROWS, REPORT)  # the manifest first: what is half gone must not look whole
+EARLIER = ".earlier.part"
 
 
 def condense(
@@ -61,20 +65,18 @@ def condense(
     task = load_data(data, network=network).to(run.device)
     method, resolved = decided(task, method, ipc, recipe, settings, published)
     request = describe(task, method, ipc, seed, resolved, run)
-    before = 0.0
-    if run.folder is not None:
-        if resume and (run.folder / MANIFEST).exists():
-            same(run.folder, request, anyway=True)
-            return load(run.folder)
-        before = begin(run.folder, request, resume, anyway, overwrite)
-    start = time.perf_counter()
-    with alone(run.folder), full_precision(unless=run.precision == "tf32"), current(run.device):
-        made = resolved.method(task, ipc, run)
-    seconds = before + time.perf_counter() - start + sum(run.cached_seconds)
-    made = signed(made, task, request, resolved, run, seconds)
-    if run.folder is not None:
-        made.save(run.folder)
-        (run.folder / CHECKPOINT).unlink(missing_ok=True)
+    if run.folder is not None and resume and (run.folder / MANIFEST).exists():
+        same(run.folder, request, anyway=True)
+        return load(run.folder)
+    with alone(run.folder), begun(run.folder, request, resume, anyway, overwrite) as before:
+        start = time.perf_counter()
+        with full_precision(unless=run.precision == "tf32"), current(run.device):
+            made = resolved.method(task, ipc, run)
+        seconds = before + time.perf_counter() - start + sum(run.cached_seconds)
+        made = signed(made, task, request, resolved, run, seconds)
+        if run.folder is not None:
+            made.save(run.folder)
+            (run.folder / CHECKPOINT).unlink(missing_ok=True)
     return made
 
 
@@ -119,8 +121,10 @@ def decided(
 
 
 def engine(device: str | torch.device, precision: Precision | None) -> tuple[torch.device, Precision]:
-    """The device, and the precision asked for or what its hardware is best at."""
-    device = torch.device(device)
+    """The device, and the precision asked for or what its hardware is best at. Raises `ValueError` where there is none such."""
+    device = device_of(device)
+    if precision not in (None, *get_args(Precision)):
+        raise ValueError(unknown("precision", str(precision), get_args(Precision)))
     return device, precision or default_precision(device)
 
 
@@ -163,31 +167,61 @@ def signed(made: CondensedSet, task: Task, request: dict[str, Any], resolved: Re
     return dataclasses.replace(made, provenance=provenance)
 
 
-def begin(folder: Path, request: dict[str, Any], resume: bool, anyway: bool, overwrite: bool) -> float:
-    """Make the run's folder, or find it as it was left; returns the seconds already spent. Never loses a result unasked."""
+@contextlib.contextmanager
+def begun(folder: Path | None, request: dict[str, Any], resume: bool, anyway: bool, overwrite: bool) -> Iterator[float]:
+    """The run's folder, made or found as it was left; gives the seconds already spent.
+
+    Never loses a result unasked; nor to a run that comes to nothing before its first checkpoint: then all is as it was.
+    """
+    if folder is None:
+        yield 0.0
+        return
     if resume:
         if not (folder / REQUEST).exists():
             raise ValueError(f"nothing to resume in {folder}: no {REQUEST}")
         same(folder, request, anyway)
-        return max((entry["seconds"] for entry in metrics(folder)), default=0.0)
+        yield max((entry["seconds"] for entry in metrics(folder)), default=0.0)
+        return
     if (folder / MANIFEST).exists() and not overwrite:
         raise ValueError(f"{folder} already holds a result: --overwrite replaces it, another --out keeps it")
     if (folder / REQUEST).exists() and not overwrite:
         raise ValueError(f"{folder} holds an unfinished run: --resume goes on with it, --overwrite starts anew")
-    claim(folder)
-    for name in (MANIFEST, CHECKPOINT, METRICS, ROWS, REPORT):  # the manifest first: what is half gone must not look whole
-        (folder / name).unlink(missing_ok=True)
-    write_json(folder / REQUEST, request)
-    (folder / METRICS).touch()
-    return 0.0
+    earlier = folder / EARLIER
+    move(folder, earlier)
+    try:
+        write_json(folder / REQUEST, request)
+        (folder / METRICS).touch()
+        yield 0.0
+    except (ValueError, OSError):
+        if not (folder / CHECKPOINT).exists():
+            for name in (REQUEST, METRICS):
+                (folder / name).unlink(missing_ok=True)
+            move(earlier, folder)
+        raise
+    finally:
+        shutil.rmtree(earlier, ignore_errors=True)
+
+
+def move(source: Path, target: Path) -> None:
+    """What a run leaves beside its images."""
+    target.mkdir(exist_ok=True)
+    for name in OWN:
+        if (source / name).exists():
+            (source / name).replace(target / name)
 
 
 @contextlib.contextmanager
 def alone(folder: Path | None) -> Iterator[None]:
-    """No other process condenses into the folder meanwhile, and what killed writes left is removed. Raises `ValueError` where one does."""
+    """No other process condenses into the folder meanwhile, and what killed writes left is removed.
+
+    Raises `ValueError` where one does, or the folder is none for a run. One that is made here and stays empty goes again.
+    """
     if folder is None:
         yield
         return
+    claim(folder)
+    made = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / LOCK, timeout=0)
     try:
         lock.acquire()
@@ -195,26 +229,34 @@ def alone(folder: Path | None) -> Iterator[None]:
         raise ValueError(f"another process is at work in {folder}: wait for it, or name another folder with --out") from None
     try:
         sweep(folder)
+        shutil.rmtree(folder / EARLIER, ignore_errors=True)
         yield
     finally:
         (folder / LOCK).unlink(missing_ok=True)
         lock.release()
+        if made and not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def same(folder: Path, request: dict[str, Any], anyway: bool) -> None:
     """Raises `ValueError` where the folder's run asked for something else, or ran on another engine."""
     earlier = read_json(folder / REQUEST)
-    if not isinstance(earlier, dict) or not isinstance(earlier.get("engine", {}), dict):
-        raise ValueError(f"{folder / REQUEST} was not written by attar")
-    if earlier.get("format") != FORMAT:
+    if isinstance(earlier, dict) and earlier.get("format") != FORMAT:
         raise ValueError(f"{folder / REQUEST} has format {earlier.get('format')}; this attar reads format {FORMAT}")
-    for key, value in json.loads(json.dumps(request)).items():
-        if earlier.get(key) == value or (key == "engine" and anyway):
-            continue
-        if key == "engine":
-            changed = ", ".join(f"{k} {earlier[key].get(k)} → {v}" for k, v in value.items() if earlier[key].get(k) != v)
-            raise OtherEngine(f"the engine changed since the run in {folder} began ({changed}): its bits will differ; --anyway goes on")
-        raise ValueError(f"{folder} holds a run with {key} = {earlier.get(key)}, not {value}")
+    if not isinstance(earlier, dict) or not all(isinstance(earlier.get(key), dict) for key in ("engine", "hyperparameters")):
+        raise ValueError(f"{folder / REQUEST} was not written by attar")
+    request = json.loads(json.dumps(request))
+    for key, was, now in differences(earlier | earlier["hyperparameters"], request | request["hyperparameters"]):
+        if not isinstance(now, dict):
+            raise ValueError(f"{folder} holds a run with {key} = {was}, not {now}")
+    changed = ", ".join(f"{key} {was} → {now}" for key, was, now in differences(earlier["engine"], request["engine"]))
+    if changed and not anyway:
+        raise OtherEngine(f"the engine changed since the run in {folder} began ({changed}): its bits will differ; --anyway goes on")
+
+
+def differences(earlier: dict[str, Any], now: dict[str, Any]) -> list[tuple[str, Any, Any]]:
+    """The keys whose values differ, with both values."""
+    return [(key, earlier.get(key), value) for key, value in now.items() if earlier.get(key) != value]
 
 
 class OtherEngine(ValueError):

@@ -18,7 +18,7 @@ from attar.names import unknown
 from attar.protocol import PROTOCOLS, Protocol
 from attar.rng import Rng
 from attar.rows import Row
-from attar.run import Compile, Precision, Progress, Run, default_precision, silent
+from attar.run import Compile, Precision, Progress, Run, default_precision, device_of, silent
 from attar.task import Task
 
 
@@ -43,7 +43,7 @@ def evaluate(
     instead of the exact floats, `soft` on a set's soft labels. Raises `ValueError` where a set is not of this data, or has
     no soft labels, or the protocol is unknown.
     """
-    device = torch.device(device)
+    device = device_of(device)
     task = load_data(data, network=network)
     family = task.network.to(device)
     protocol = named(protocol)
@@ -52,6 +52,8 @@ def evaluate(
         raise ValueError("evaluation needs at least one seed")
     given = [sets] if isinstance(sets, CondensedSet | str | Path) else sets
     loaded = [made if isinstance(made, CondensedSet) else load(made) for made in given]
+    if not loaded:
+        raise ValueError("evaluation needs at least one set")
     for made in loaded:
         fits(made, task)
         if soft and made.soft is None:
@@ -81,6 +83,7 @@ def named(protocol: str | Protocol) -> Protocol:
 
 
 def fits(made: CondensedSet, task: Task) -> None:
+    """Raises `ValueError` where the set is of other classes or shapes than the task."""
     if made.classes != task.classes:
         raise ValueError(f"the set's classes {first_few(made.classes)} are not those of {task.name}: {first_few(task.classes)}")
     if made.images.shape[1:] != task.shape:

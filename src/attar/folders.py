@@ -8,6 +8,7 @@ from pathlib import Path
 
 from attar.artefact import MANIFEST, CondensedSet, load
 from attar.data import DATASETS
+from attar.evaluation import fits
 from attar.optimise import metrics
 from attar.report import write_report
 from attar.rows import ROWS, read_rows
@@ -42,7 +43,9 @@ def resumable(folder: Path) -> Iterator[None]:
 
 
 def artefacts(folders: Sequence[Path]) -> list[Path]:
-    """The folders themselves, or for a comparison those within. Raises `ValueError` where a folder holds nothing finished."""
+    """The folders themselves, or for a comparison those within. Raises `ValueError` where there is none, or one holds nothing finished."""
+    if not folders:
+        raise ValueError("name the folder of at least one run")
     found = []
     for folder in folders:
         inside = [folder] if (folder / MANIFEST).exists() else sorted(path.parent for path in folder.glob(f"*/{MANIFEST}"))
@@ -67,10 +70,13 @@ def sole_data(sets: Sequence[CondensedSet]) -> str:
 def report(folders: Sequence[Path], task: Task, out: Path) -> Path:
     """The page about the sets of these folders, with the rows and losses that lie there; returns `out`.
 
-    Raises `ValueError` where a folder holds nothing finished, or something damaged.
+    Raises `ValueError` where a folder holds nothing finished, something damaged, or a set that is not of this data.
     """
     found = artefacts(folders)
-    rows = [row for folder in dict.fromkeys([*folders, *found]) if (folder / ROWS).exists() for row in read_rows(folder / ROWS)]
+    sets = [load(folder) for folder in found]
+    for made in sets:
+        fits(made, task)
+    rows = [row for folder in dict.fromkeys([*folders, *found]) for row in read_rows(folder / ROWS)]
     unique = len({folder.name for folder in found}) == len(found)
     losses = {folder.name if unique else str(folder): [(entry["update"], entry["loss"]) for entry in metrics(folder)] for folder in found}
-    return write_report(out, [load(folder) for folder in found], rows, task, losses)
+    return write_report(out, sets, rows, task, losses)

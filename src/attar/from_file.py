@@ -34,17 +34,20 @@ class FromFile:
             sys.modules[key] = module = importlib.util.module_from_spec(spec)
             try:
                 spec.loader.exec_module(module)
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 del sys.modules[key]
                 raise ValueError(f"{self.path} does not import: {in_a_line(error)}") from None
         if not hasattr(sys.modules[key], self.name):
             raise ValueError(f"{self.path} has no {self.name}")
         try:
-            return getattr(sys.modules[key], self.name)(self.shape, self.classes)
+            built = getattr(sys.modules[key], self.name)(self.shape, self.classes)
         except Exception as error:
             raise ValueError(f"{self.name} of {self.path} cannot be called with (shape, classes): {in_a_line(error)}") from None
+        if not isinstance(built, nn.Module):
+            raise ValueError(f"{self.name} of {self.path} gives no torch module, but {type(built).__name__}")
+        return built
 
 
-def in_a_line(error: Exception) -> str:
+def in_a_line(error: BaseException) -> str:
     """What a user's own code raised, in a line."""
     return f"{type(error).__name__}: {error}".partition("\n")[0]

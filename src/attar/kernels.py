@@ -29,7 +29,7 @@ def covariance_distance(s: Sample, r: Other) -> Float[Tensor, " k"]:
     Raises `ValueError` where a class has a single feature vector, which has no covariance.
     """
     if min(s.shape[1], r.shape[1]) < 2:
-        raise ValueError("covariances need at least two images of a class: raise ipc or factor, or choose another discrepancy")
+        raise ValueError("covariances need at least two images of a class: raise ipc, factor or batch_real, or choose another discrepancy")
     x, y = s - s.mean(1, keepdim=True), r - r.mean(1, keepdim=True)
     return overlap(x, x) - 2 * overlap(x, y) + overlap(y, y)
 

@@ -144,11 +144,14 @@ class Network:
         return functional_call(self._templates["layers"], inside, (x,))
 
     def layer_shapes(self, shape: tuple[int, ...]) -> list[tuple[int, ...]]:
-        """Of what `layers` gives for one image; empty where the module has no such method."""
+        """Of what `layers` gives for one image; empty where the module has no such method. Raises `ValueError` where it fails."""
         if "layers" not in self._templates:
             return []
-        with torch.device("meta"):
-            return [tuple(layer.shape[1:]) for layer in self._templates["layers"](torch.empty(1, *shape))]
+        try:
+            with torch.device("meta"):
+                return [tuple(layer.shape[1:]) for layer in self._templates["layers"](torch.empty(1, *shape))]
+        except Exception as error:
+            raise ValueError(f"the layers that {self.name} shows are none: {in_a_line(error)}") from None
 
     def logits(self, w: Weights, x: Float[Tensor, "n c h w"], *, train: bool = False) -> tuple[Float[Tensor, "n k"], dict[str, Tensor]]:
         """Class scores, and the buffers as this call leaves them."""

@@ -193,11 +193,14 @@ class Journal:
 def metrics(folder: Path) -> list[dict[str, Any]]:
     """What a run has written of each update: its number, loss, and seconds since the run began, pauses left out."""
     path = folder / METRICS
-    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
     try:
-        return [json.loads(line) for line in lines if line.endswith("\n")]  # a kill may have cut the last one
+        lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+        entries = [json.loads(line) for line in lines if line.endswith("\n")]  # a kill may have cut the last one
     except ValueError:
         raise ValueError(f"{path} is damaged: not JSON") from None
+    if not all(isinstance(entry, dict) and {"update", "loss", "seconds"} <= entry.keys() for entry in entries):
+        raise ValueError(f"{path} was not written by attar")
+    return entries
 
 
 def finite(learned: nn.Module, done: int) -> None:
@@ -232,6 +235,8 @@ def restore(folder: Path | None, learned: nn.Module, opt: torch.optim.Optimizer)
     if folder is None or not (folder / CHECKPOINT).exists():
         return 0, 0
     tensors, meta = read_tensors(folder / CHECKPOINT)
+    if not {"done", "episodes", "opt"} <= meta.keys():
+        raise ValueError(f"{folder / CHECKPOINT} is no checkpoint")
     entries: dict[int, dict[str, Any]] = {}
     for name, value in [*tensors.items(), *((f"opt.{k}", v) for k, v in meta["opt"].items())]:
         kind, index, *rest = name.split(".", 2)

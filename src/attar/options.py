@@ -1,6 +1,5 @@
 """Options that several commands share. No torch until they are used: `attar --help` is quick."""
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -39,12 +38,10 @@ class Engine:
 
     def options(self) -> dict[str, Any]:
         """What `attar.condense` and `attar.evaluate` take. Raises `ValueError` for a device that is unknown or not there."""
-        import torch
+        from attar.run import device_of
 
-        name = ("cuda" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device
-        if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
-            raise ValueError(f"unknown device {name!r}; known: auto, cpu, cuda")
-        device = torch.device(name)
-        if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-            raise ValueError(f"torch finds no device {name} on this machine")
-        return {"device": device, "precision": None if self.precision == "auto" else self.precision, "compile": self.compile}
+        return {
+            "device": device_of(self.device),
+            "precision": None if self.precision == "auto" else self.precision,
+            "compile": self.compile,
+        }

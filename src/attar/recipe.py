@@ -9,6 +9,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
+from numbers import Integral
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from attar.methods import Method, find, names
@@ -37,8 +38,8 @@ def resolve(method: str, data: str, ipc: int, settings: Mapping[str, Any], publi
     A budget between two of the recipe's takes the lower one's values. Raises `ValueError` for an unknown method or key, a
     value of the wrong type, or a budget below 1.
     """
-    if ipc < 1:
-        raise ValueError(f"the budget must be at least 1 image per class, not {ipc}")
+    if not isinstance(ipc, Integral) or ipc < 1:
+        raise ValueError(f"the budget must be a whole number of images per class, at least 1, not {ipc!r}")
     cls = find(method)
     recipe = read(method, data)
     values: dict[str, Any] = {}

@@ -137,7 +137,7 @@ def duration(seconds: float) -> str:
 def write_rows(path: Path, rows: Sequence[Row]) -> None:
     """Add rows to a file; a row of the same circumstances, method, draw and seed replaces its earlier self."""
     with only_writer(path):
-        kept = {identity(row): row for row in [*(read_rows(path) if path.exists() else []), *rows]}
+        kept = {identity(row): row for row in [*read_rows(path), *rows]}
         write_json(path, [asdict(row) for row in kept.values()])
 
 
@@ -146,7 +146,9 @@ def identity(row: Row) -> tuple:
 
 
 def read_rows(path: Path) -> list[Row]:
-    """Raises `ValueError` where the file is damaged, or not Attar's."""
+    """None where there is no file. Raises `ValueError` where it is damaged, or not Attar's."""
+    if not path.exists():
+        return []
     try:
         return [Row(**{**row, "per_class": tuple(row["per_class"])}) for row in read_json(path)]
     except (TypeError, KeyError):

@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import functools
 import logging
+import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -145,6 +146,17 @@ def full_precision(unless: bool) -> Iterator[None]:
     finally:
         torch.set_float32_matmul_precision(earlier[0])
         cudnn.allow_tf32, cudnn.deterministic = earlier[1:]
+
+
+def device_of(name: str | torch.device) -> torch.device:
+    """`auto`, `cpu`, `cuda` or `cuda:N`. Raises `ValueError` for one that is unknown or not there."""
+    name = ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else str(name)
+    if not re.fullmatch(r"cpu|cuda(:\d{1,2})?", name):
+        raise ValueError(f"unknown device {name!r}; known: auto, cpu, cuda")
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ValueError(f"torch finds no device {name} on this machine")
+    return device
 
 
 def default_precision(device: torch.device) -> Precision:

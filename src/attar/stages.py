@@ -103,7 +103,10 @@ def cached(task: Task, run: Run, protocol: Protocol, rng: Rng) -> Weights:
     w = fit(task.network, task.normalise(task.train.x.to(task.device)), task.train.y, protocol, rng, run, flip=task.flip, tick=tick)
     if task.network.key and not run.rehearsal:
         tensors = {f"{part}.{name}": t for part, group in w._asdict().items() for name, t in group.items()}
-        write_tensors(path, tensors, {"what": what, "seconds": time.perf_counter() - start})
+        try:
+            write_tensors(path, tensors, {"what": what, "seconds": time.perf_counter() - start})
+        except OSError as error:
+            logging.getLogger("attar").warning(f"a trained network cannot be kept for other runs (ATTAR_CACHE says where): {error}")
     return w
 
 

@@ -14,24 +14,28 @@ def once_per_class(lr: float, momentum: float, classes: int) -> tuple[float, flo
     Each class's gradient comes once; in the other steps its momentum alone moves it, so `classes` of them make
     lr (1 − μ^C)/(1 − μ) and μ^C (no dampening, no weight decay).
     """
+    return lr * (1 - below_one(momentum) ** classes) / (1 - momentum), momentum**classes
+
+
+def below_one(momentum: float) -> float:
     if not momentum < 1:
         raise ValueError(f"momentum must be below 1, not {momentum}")
-    return lr * (1 - momentum**classes) / (1 - momentum), momentum**classes
+    return momentum
 
 
 def sgd(parameters: Iterable[Tensor], lr: float, momentum: float) -> torch.optim.Optimizer:
     parameters = list(parameters)
-    return torch.optim.SGD(parameters, lr=lr, momentum=momentum, fused=in_one_kernel(parameters))
+    return torch.optim.SGD(parameters, lr=lr, momentum=below_one(momentum), fused=in_one_kernel(parameters))
 
 
 def adam(parameters: Iterable[Tensor], lr: float, momentum: float) -> torch.optim.Optimizer:
     parameters = list(parameters)
-    return torch.optim.Adam(parameters, lr=lr, betas=(momentum, 0.99), fused=in_one_kernel(parameters))
+    return torch.optim.Adam(parameters, lr=lr, betas=(below_one(momentum), 0.99), fused=in_one_kernel(parameters))
 
 
 def adamw(parameters: Iterable[Tensor], lr: float, momentum: float) -> torch.optim.Optimizer:
     parameters = list(parameters)
-    return torch.optim.AdamW(parameters, lr=lr, betas=(momentum, 0.999), weight_decay=5e-4, fused=in_one_kernel(parameters))
+    return torch.optim.AdamW(parameters, lr=lr, betas=(below_one(momentum), 0.999), weight_decay=5e-4, fused=in_one_kernel(parameters))
 
 
 def in_one_kernel(parameters: Sequence[Tensor]) -> bool | None:
