@@ -98,8 +98,9 @@ class Alignment:
     syn: Pixels
     augment: Augment
     means: Callable[..., Sequence[Tensor]]
-    scores: Callable[..., Tensor]
-    trained: Callable[..., tuple[Tensor, dict[str, Tensor]]]
+    judged: Callable[..., Tensor]
+    """Class scores in eval mode."""
+    scores: Callable[..., tuple[Tensor, dict[str, Tensor]]]
     """Class scores in training."""
 
     @classmethod
@@ -116,9 +117,9 @@ class Alignment:
         augment = Augment(settings.augment, settings.style)
         image = settings.updates * task.network.flop(task.shape) * len(syn.classes)
         means = run.engine(means_of(task.network), image * (settings.batch_real + 3 * syn.each))
-        scores = run.engine(task.network.scores, image * 3 * settings.query)
-        trained = run.engine(training(task.network), image * settings.window * TRAINING * syn.each)
-        return cls(settings, task, run, syn, augment if task.flip else augment.without_flip(), means, scores, trained)
+        judged = run.engine(task.network.scores, image * 3 * settings.query)
+        scores = run.engine(training(task.network), image * settings.window * TRAINING * syn.each)
+        return cls(settings, task, run, syn, augment if task.flip else augment.without_flip(), means, judged, scores)
 
     def terms(self, w: Weights, rng: Rng) -> Iterator[Float[Tensor, ""]]:
         """A term for each chunk of classes. The discrimination loss sees all classes at once; its slope in each class mean is known."""
@@ -145,7 +146,7 @@ class Alignment:
         indices, right = self.task.indices(range(len(self.task.classes)), self.settings.query, rng), 0
         for chunk in self.run.chunks(range(len(indices)), self.settings.query, graphs=False):
             x = self.task.images(indices[at_rows(chunk)]).flatten(0, 1)
-            found = sliced(partial(self.scores, w), x, self.run.slice_size(len(x))).argmax(1)
+            found = sliced(partial(self.judged, w), x, self.run.slice_size(len(x))).argmax(1)
             right += (found.unflatten(0, (len(chunk), -1)).cpu() == torch.tensor(chunk)[:, None]).sum().item()
         return right / indices.numel()
 
@@ -159,7 +160,7 @@ class Alignment:
             if self.augment.names:
                 draw = self.augment.draw(len(images), self.task.shape, rng.fold(i), same_op=True).to(x.device)
                 images = apply(images[:, None], draw)[:, 0]
-            pupil.teach(0, self.trained, images, y[batch])
+            pupil.teach(0, self.scores, images, y[batch])
 
     def _shown(self, chunk: Sequence[int], draw: Draw) -> Float[Tensor, "k n c h w"]:
         return apply(self.syn.of(chunk), draw.rows(chunk))
