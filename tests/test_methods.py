@@ -78,7 +78,7 @@ def test_cafe(exact, chunk, augment):
 def test_cafe_wants_a_network_that_shows_its_layers(task, layers):
     own = type("Own", (ConvNet,), {"layers": layers})
     other = dataclasses.replace(task, network=Network(lambda: own(task.shape, 3)))
-    with pytest.raises(ValueError, match=r"Own does not show its layers|the layers that Own shows are none: TypeError"):
+    with pytest.raises(ValueError, match=r"Own does not show its layers|the layers that Own shows are none: Type"):
         CAFE(updates=1)(other, 1, Run(Rng.of(0)))
 
 

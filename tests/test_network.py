@@ -47,6 +47,7 @@ def test_compiled_pooling_is_torchs_there_and_back(sides, unchecked):
 @pytest.mark.parametrize("channels, side, padding", [(1, 28, 3), (3, 28, 3), (1, 9, 1), (3, 8, 1)])
 @pytest.mark.parametrize("compiled", [False, True])
 def test_images_enter_as_the_literature_pads_them(channels, side, padding, compiled, unchecked):
+    torch.compiler.reset()  # what earlier tests compiled counts
     entry = ConvNet((channels, side, side), 10).double().body[0][0]
     x = torch.randn(2, channels, side, side, dtype=torch.float64, requires_grad=True)
     ours = torch.compile(entry, fullgraph=True, backend="aot_eager") if compiled else entry

@@ -72,7 +72,7 @@ def test_every_shipped_recipe_resolves_and_says_what_to_expect():
     "method, ipc, settings, sentence",
     [
         ("m3", 1, {}, r"unknown method 'm3', did you mean 'm3d'\? known: "),
-        ("m3d", 0, {}, "at least 1 image per class, not 0"),
+        ("m3d", 0, {}, "whole number of images per class, at least 1, not 0"),
         ("m3d", 1, {"update": 5}, r"unknown hyper-parameter of M3D 'update', did you mean 'updates'\?"),
         ("m3d", 1, {"updates": 0}, "updates must be a number of at least 1, not 0"),
         ("m3d", 1, {"lr": float("nan")}, "lr must be a number of at least 0"),
