@@ -91,6 +91,16 @@ def shown(method, task, syn, rng):
         yield real, made, torch.full((len(made),), c)
 
 
+def stepped(loss, *optimisers):
+    """What the loss was, before a step of each down, or up, its slope."""
+    for opt in optimisers:
+        opt.zero_grad()
+    loss.backward()
+    for opt in optimisers:
+        opt.step()
+    return loss.item()
+
+
 def steps_once_a_class(method, task, ipc, lr, guide):
     """Losses by the means of features and a judge's opinion, with a step of SGD for each class on the tensor that holds all."""
     syn, found = start(method, task, ipc), []
@@ -100,10 +110,7 @@ def steps_once_a_class(method, task, ipc, lr, guide):
         network, judge, weight = guide(rng)
         for real, made, labels in shown(method, task, syn, rng.fold(0)):
             loss = (network.body(made).mean(0) - network.body(real).mean(0)).square().sum() + weight * F.cross_entropy(judge(made), labels)
-            opt.zero_grad()
-            loss.backward()
-            opt.step()
-            total += loss.item()
+            total += stepped(loss, opt)
         found.append(total)
     return found
 
@@ -158,9 +165,7 @@ def test_idm(exact):
                 scores, labels = module(task.images(torch.tensor(batch))), task.train.y[batch]
                 queue[i][2] += 8
                 queue[i][3] += int((scores.argmax(1) == labels).sum())
-                opt.zero_grad()
-                F.cross_entropy(scores, labels).backward()
-                opt.step()
+                stepped(F.cross_entropy(scores, labels), opt)
 
     for i in range(3):
         join(SEED.fold("start", i))
@@ -191,12 +196,7 @@ def test_ncfm(exact, sampler):
                 + 300 * (0.4 * (r.abs() - s.abs()).square() + 0.5 * turned).sqrt().mean()
                 + weight * F.cross_entropy(judge(made), labels)
             )
-        opt.zero_grad()
-        climb.zero_grad()
-        loss.backward()
-        opt.step()
-        climb.step()
-        expected.append(loss.item())
+        expected.append(stepped(loss, opt, climb))
     assert losses(method, task, 2) == pytest.approx(expected, rel=1e-9)
 
 
@@ -218,15 +218,10 @@ def test_cafe(exact, augment):
             for i, batch in enumerate(torch.randperm(6, generator=stream.generator()).split(4)):
                 draw = dsa.draw(len(batch), exact.shape, stream.fold(i), same_op=True)
                 images = apply(x[batch][:, None], draw)[:, 0] if augment else x[batch]
-                learn.zero_grad()
-                F.cross_entropy(module(images), y[batch]).backward()
-                learn.step()
+                stepped(F.cross_entropy(module(images), y[batch]), learn)
         loss = sum(alignment.terms(Weights({name: p.detach() for name, p in module.named_parameters()}, {}), rng))
-        opt.zero_grad()
-        loss.backward()
-        opt.step()
+        expected.append(stepped(loss, opt))
         halving.step()
-        expected.append(loss.item())
     assert losses(method, exact, 2) == pytest.approx(expected, rel=1e-9)
 
 

@@ -156,7 +156,7 @@ def claim(folder: Path, marks: Sequence[str] = (MANIFEST, REQUEST)) -> None:
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is a file, not a folder")
     others = folder.exists() and any(not path.name.endswith((".lock", ".part")) for path in folder.iterdir())
-    if others and not any(True for mark in marks for _ in folder.glob(mark)):
+    if others and not any(found for mark in marks for found in folder.glob(mark)):
         raise ValueError(f"{folder} holds files that are no run's: name a new folder")
 
 

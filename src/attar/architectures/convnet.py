@@ -65,6 +65,7 @@ class First(nn.Sequential):
     """The first block; on a GPU in bfloat16 one kernel."""
 
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d h2 w2"]:
+        """The pooled maps."""
         if x.is_cuda and torch.is_autocast_enabled("cuda") and HAS_TRITON and fits(x, self[1]):
             entry: Any = self[0]
             norm: Any = self[1]
