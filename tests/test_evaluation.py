@@ -165,6 +165,9 @@ def test_every_protocol_learns_an_easy_task(name):
 def test_what_python_cannot_ask_for(options, told, task, unchecked):
     with pytest.raises(ValueError, match=told):
         attar.condense(task, "random", **{"ipc": 1, **options})
+    if "ipc" not in options:
+        with pytest.raises(ValueError, match=told):
+            attar.evaluate(CondensedSet.whole(task), task, **options)
 
 
 def test_refusals(task):

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from filelock import FileLock, Timeout
@@ -18,13 +18,12 @@ from attar.artefact import MANIFEST, REQUEST, CondensedSet, claim, load
 from attar.choice import chosen
 from attar.data import load_data
 from attar.files import read_json, sweep, write_json
-from attar.names import unknown
 from attar.optimise import CHECKPOINT, METRICS, metrics
 from attar.planning import Plan, forecast
 from attar.recipe import Resolved, known, resolve
 from attar.rng import Rng
 from attar.rows import REPORT, ROWS
-from attar.run import Compile, Precision, Progress, Run, current, default_precision, device_of, full_precision, silent
+from attar.run import Compile, Precision, Progress, Run, current, engine, full_precision, silent
 from attar.task import Task
 
 LOCK = ".lock"
@@ -118,14 +117,6 @@ def decided(
     resolved = resolve(method, source, ipc, settings, published)
     usual = source == task.name and task.network.name == "ConvNet"
     return method, resolved if usual else dataclasses.replace(resolved, expect={})
-
-
-def engine(device: str | torch.device, precision: Precision | None) -> tuple[torch.device, Precision]:
-    """The device, and the precision asked for or what its hardware is best at. Raises `ValueError` where there is none such."""
-    device = device_of(device)
-    if precision not in (None, *get_args(Precision)):
-        raise ValueError(unknown("precision", str(precision), get_args(Precision)))
-    return device, precision or default_precision(device)
 
 
 def describe(task: Task, method: str, ipc: int, seed: int, resolved: Resolved, run: Run) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from attar.names import unknown
 from attar.protocol import PROTOCOLS, Protocol
 from attar.rng import Rng
 from attar.rows import Row
-from attar.run import Compile, Precision, Progress, Run, default_precision, device_of, silent
+from attar.run import Compile, Precision, Progress, Run, engine, silent
 from attar.task import Task
 
 
@@ -41,9 +41,9 @@ def evaluate(
     Sets may be given by their folders, `data` as `attar.condense` takes it; `seeds` as a number or one by one. On a CPU
     the networks are spread over one-thread processes where that pays. `eight_bit` trains on what the 8-bit images hold
     instead of the exact floats, `soft` on a set's soft labels. Raises `ValueError` where a set is not of this data, or has
-    no soft labels, or the protocol is unknown.
+    no soft labels, or the protocol, device or precision is unknown.
     """
-    device = device_of(device)
+    device, precision = engine(device, precision)
     task = load_data(data, network=network)
     family = task.network.to(device)
     protocol = named(protocol)
@@ -62,7 +62,6 @@ def evaluate(
     # Decided once for all networks: what one compiles, the next finds in the cache.
     flop = work(loaded, task, protocol) * len(seeds)
     compile = "on" if Run(Rng.of(0), device=device, compile=compile).compiles(flop) else "off"
-    precision = precision or default_precision(device)
     kind = {"eight_bit": eight_bit, "soft": soft}
     with tempfile.TemporaryDirectory(prefix="attar-") as folder:
         staged = [stage(made, task, kind, Path(folder) / f"{i}.safetensors") for i, made in enumerate(loaded)]

@@ -10,11 +10,12 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
+from attar.names import unknown
 from attar.rng import CPU, Rng
 
 if TYPE_CHECKING:
@@ -157,6 +158,14 @@ def device_of(name: str | torch.device) -> torch.device:
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ValueError(f"torch finds no device {name} on this machine")
     return device
+
+
+def engine(device: str | torch.device, precision: Precision | None) -> tuple[torch.device, Precision]:
+    """The device, and the precision asked for or what its hardware is best at. Raises `ValueError` where there is none such."""
+    device = device_of(device)
+    if precision not in (None, *get_args(Precision)):
+        raise ValueError(unknown("precision", str(precision), get_args(Precision)))
+    return device, precision or default_precision(device)
 
 
 def default_precision(device: torch.device) -> Precision:
