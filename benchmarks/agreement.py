@@ -18,6 +18,7 @@ import torch
 import tyro
 from literal.training import train
 from quality import HOME, commit, machine
+from speed import precisions
 from tyro.conf import arg
 
 import attar
@@ -26,21 +27,20 @@ from attar.files import read_json, write_json
 from attar.progress import Progress
 from attar.protocol import PROTOCOLS
 from attar.rng import Rng
-from attar.run import Precision, full_precision
+from attar.run import full_precision
 from attar.task import Task
 
 RESULTS = HOME / "results" / "agreement"
-PRECISIONS: dict[str, tuple[Precision, ...]] = {"cpu": ("fp32", "bf16"), "cuda": ("fp32", "tf32", "bf16")}
 
 
 def parts(task: Task, networks: int, draws: int, device: str) -> Iterator[tuple[str, Any]]:
     """Each part's name and what measures it: accuracies in per cent."""
     few = attar.condense(task, "random", 1)
     yield "training, literal loop in fp32", lambda: [literally(task, few, seed, device) for seed in range(networks)]
-    for precision in PRECISIONS[device]:
+    for precision in precisions(device)[::-1]:
         engine = {"device": device, "precision": precision}
         yield f"training in {precision}", lambda engine=engine: accuracies(few, task, "dm", networks, engine)
-    for precision in PRECISIONS[device]:
+    for precision in precisions(device)[::-1]:
         engine = {"device": device, "precision": precision}
         yield f"m3d, condensation and training in {precision}", lambda engine=engine: condensed(task, draws, engine)
 

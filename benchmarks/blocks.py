@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import torch
 import tyro
 from quality import HOME, commit, machine
-from speed import PRECISIONS, best, ceilings
+from speed import best, ceilings, precisions
 from torch import Tensor, nn
 from tyro.conf import arg
 
@@ -55,7 +55,7 @@ def timed(function: Callable[[], Any]) -> float:
 
 def measure() -> list[dict[str, Any]]:
     network, found = ConvNet((3, 32, 32), 10).requires_grad_(False), []
-    for precision in PRECISIONS["cpu"]:
+    for precision in precisions("cpu"):
         shape = torch.Size([images(), 3, 32, 32])
         for number, block in enumerate(list(network.body)[:-1], start=1):
             convolution: Any = block[0]

@@ -45,11 +45,10 @@ from attar.planning import peak
 from attar.protocol import DSA, PROTOCOLS
 from attar.replay import Replay
 from attar.rng import Rng
-from attar.run import Precision, Run, full_precision, keep_freed_memory, sliced
+from attar.run import Precision, Run, default_precision, full_precision, keep_freed_memory, sliced
 from attar.task import Examples, Task
 
 RESULTS = HOME / "results" / "speed"
-PRECISIONS: dict[str, tuple[Precision, ...]] = {"cpu": ("bf16", "fp32"), "cuda": ("bf16", "tf32", "fp32")}
 Tick = Callable[..., None]
 IN_A_ROW = {"cpu": 1, "cuda": 20}  # updates in a turn: a GPU works on one while the host prepares the next; the literal loop waits for each
 EACH = 500  # real images a class
@@ -92,6 +91,13 @@ def task_of(side: int, classes: int, device: torch.device) -> Task:
 
 def flop(side: int) -> int:
     return network("convnet", (1 if side == 28 else 3, side, side), 10).flop((1 if side == 28 else 3, side, side))
+
+
+def precisions(device: str) -> tuple[Precision, ...]:
+    """Those in which the hardware multiplies."""
+    if device == "cuda":
+        return "bf16", "tf32", "fp32"
+    return ("bf16", "fp32") if default_precision(torch.device(device)) == "bf16" else ("fp32",)
 
 
 # What runs in a turn: `tick` is called after each turn's work, with how often it was done, and waits for the next turn.
@@ -330,7 +336,7 @@ class Side:
 def ceilings(device: str) -> dict[str, float]:
     """Operations a second of a matrix product in each precision, and bytes a second of a copy."""
     found = {}
-    for name in PRECISIONS[device]:
+    for name in precisions(device):
         n, dtype = 2048 if device == "cpu" else 8192, torch.bfloat16 if name == "bf16" else torch.float32
         a, b = (torch.randn(n, n, device=device).to(dtype) for _ in range(2))
         with full_precision(unless=name == "tf32"):
@@ -354,8 +360,8 @@ def best(function: Callable[[], Any], device: str, times: int = 5) -> float:
 
 def measure(path: Course, device: str, seconds: float) -> list[dict[str, Any]]:
     """A record for each precision; the literal loop is in fp32 and takes its turns with all."""
-    precisions: tuple[Precision, ...] = PRECISIONS[device] if path.flop else ("fp32",)
-    ours = [Side(path.ours, path, precision, device, path.networks) for precision in precisions]
+    run_in = precisions(device) if path.flop else ("fp32",)
+    ours = [Side(path.ours, path, precision, device, path.networks) for precision in run_in]
     literal = Side(path.literal, path, "fp32", device)
     sides = [*ours, literal]
     warm_up(sides)
@@ -367,7 +373,7 @@ def measure(path: Course, device: str, seconds: float) -> list[dict[str, Any]]:
     for side in sides:
         side.close()
     found = []
-    for precision, side in zip(precisions, ours, strict=True):
+    for precision, side in zip(run_in, ours, strict=True):
         pace = statistics.median(side.times)
         found.append(
             {
@@ -479,7 +485,6 @@ def picture(records: list[dict[str, Any]], out: Path) -> None:
 
 
 AXES = {"classes": 0, "px": 1, "IPC": 2}  # where a path's name has them
-AGAINST = ("bf16", "fp32")
 
 
 def sizes(path: str) -> tuple[str, tuple[int, int, int]]:
@@ -507,15 +512,17 @@ def series(records: list[dict[str, Any]], axis: str) -> dict[tuple[str, tuple[in
 
 def growth(out: Path = RESULTS / "cpu.json") -> str:
     """How many times as much an update takes from the first to the last of each series, as Markdown."""
-    lines = ["| update | from | to | work × | seconds ×, bf16, fp32 | memory ×, bf16, fp32 |", "|---" * 6 + "|"]
     records = recorded(out)
+    against = sorted({record["precision"] for record in records})
+    named = ", ".join(against)
+    lines = [f"| update | from | to | work × | seconds ×, {named} | memory ×, {named} |", "|---" * 6 + "|"]
     for axis in AXES:
         for (method, _), line in series(records, axis).items():
             small, large = min(line), max(line)
             first, last = line[small], line[large]
             fixed = [part for part in first["fp32"]["path"].split(", ")[1:] if axis not in part]
             work = last["fp32"]["flop"] / first["fp32"]["flop"]
-            ratios = [[last[p][what] / first[p][what] for p in AGAINST] for what in ("seconds", "memory")]
+            ratios = [[last[p][what] / first[p][what] for p in against] for what in ("seconds", "memory")]
             told = [", ".join(f"{ratio:.1f}" for ratio in pair) for pair in ratios]
             lines.append(f"| {', '.join([method, *fixed])} | {small} {axis} | {large} {axis} | {work:.1f} | {' | '.join(told)} |")
     return "\n".join(lines)
@@ -529,7 +536,7 @@ def growth_picture(records: list[dict[str, Any]], out: Path) -> None:
     figure, panels = pyplot().subplots(2, len(AXES), figsize=(10, 6), layout="constrained", sharey="row")
     for (axis, lines), (top, bottom) in zip(found.items(), panels.T, strict=True):
         for (method, _), line in lines.items():
-            for precision in AGAINST:
+            for precision in next(iter(line.values())):
                 own = [by[precision] for by in line.values()]
                 style = {"color": COLOURS[precision], "marker": "o" if method == "dm" else "s", "markersize": 4, "linewidth": 0.8}
                 top.plot(list(line), [r["seconds"] for r in own], label=f"{method}, {precision}", **style)

@@ -2,6 +2,7 @@
 
 import importlib.util
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -9,9 +10,11 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from attar.architectures import first_block_cpu
+
 HAS_TRITON = importlib.util.find_spec("triton") is not None  # where torch can use a GPU
 if HAS_TRITON:
-    from attar.architectures.fused import first_block
+    from attar.architectures import first_block_gpu
 
 
 def default_depth(side: int) -> int:
@@ -62,23 +65,28 @@ def after(width: int, norm: str) -> tuple[nn.Module, ...]:
 
 
 class First(nn.Sequential):
-    """The first block; on a GPU in bfloat16 one kernel."""
+    """The first block; compiled for a CPU, and on a GPU in bfloat16, one kernel there and one back."""
 
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d h2 w2"]:
         """The pooled maps."""
-        if x.is_cuda and torch.is_autocast_enabled("cuda") and HAS_TRITON and fits(x, self[1]):
-            entry: Any = self[0]
-            norm: Any = self[1]
+        entry: Any = self[0]
+        norm: Any = self[1]
+        if isinstance(norm, nn.GroupNorm) and x.shape[2] % 2 == x.shape[3] % 2 == 0 and (kernel := kernel_for(x, norm.num_channels)):
             shift = norm.bias + 0 * entry.bias  # a bias that the normalisation takes out again
-            return first_block(x, entry.weight, norm.weight, shift, norm.eps, entry.border)
+            return kernel(x, entry.weight, norm.weight, shift, norm.eps, entry.border)
         for part in self:
             x = part(x)
         return x
 
 
-def fits(x: Tensor, norm: nn.Module) -> bool:
-    """Whether it is what the kernel does: each map by itself, even sides, and as many maps as are a power of two."""
-    return isinstance(norm, nn.GroupNorm) and norm.num_channels in (16, 32, 64, 128) and x.shape[2] % 2 == x.shape[3] % 2 == 0
+def kernel_for(x: Tensor, maps: int) -> Callable[..., Tensor] | None:
+    """What makes that many maps of such images, normalises each by itself and pools them, where there is a kernel for it."""
+    if x.is_cuda:
+        fits = HAS_TRITON and torch.is_autocast_enabled("cuda") and maps in (16, 32, 64, 128)
+        return first_block_gpu.first_block if fits else None
+    fits = torch.compiler.is_compiling() and x.dtype == torch.float32 and x.shape[1] in (1, 3)
+    some = first_block_cpu.width() if fits else 0
+    return first_block_cpu.first_block if some and maps % some == 0 else None
 
 
 class Entry(nn.Conv2d):
