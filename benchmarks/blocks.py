@@ -8,6 +8,7 @@ a graph, and there and back to what entered. The products' time is theirs at the
 """
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any
 
 import torch
@@ -22,7 +23,7 @@ from attar.files import read_json, write_json
 from attar.rng import CPU, Rng
 from attar.run import SLICE, Precision, Run, full_precision, keep_freed_memory, threads
 
-OUT = HOME / "results" / "speed" / "blocks.json"
+RESULTS = HOME / "results" / "speed"
 TURNS = 40
 
 
@@ -67,27 +68,29 @@ def measure() -> list[dict[str, Any]]:
     return found
 
 
-def table() -> str:
+def table(out: Path) -> str:
     """Milliseconds of each block, its convolution and its products, as Markdown."""
     lines = [
         "| precision | block | products | convolution | whole block | there and back, products | convolution | whole block |",
         "|---" * 8 + "|",
     ]
-    for record in read_json(OUT)["found"]:
+    for record in read_json(out)["found"]:
         seconds = [value for i in range(2) for value in ((1 + i) * record["ceiling"], record["convolution"][i], record["whole"][i])]
         cells = " | ".join(f"{1000 * value:.2f}" for value in seconds)
         lines.append(f"| {record['precision']} | {record['block']} | {cells} |")
     return "\n".join(lines)
 
 
-def main(table_only: Annotated[bool, arg(name="table")] = False) -> None:
+def main(name: str = "blocks", table_only: Annotated[bool, arg(name="table")] = False) -> None:
+    """`name`: of the file."""
+    out = RESULTS / f"{name}.json"
     if table_only:
-        print(table())
+        print(table(out))
         return
     keep_freed_memory()
     torch.manual_seed(0)
     with full_precision(unless=False):
-        write_json(OUT, {"found": measure(), "images": images(), "machine": machine(), "commit": commit()})
+        write_json(out, {"found": measure(), "images": images(), "machine": machine(), "commit": commit()})
 
 
 if __name__ == "__main__":
