@@ -71,7 +71,7 @@ class First(nn.Sequential):
         """The pooled maps."""
         entry: Any = self[0]
         norm: Any = self[1]
-        if isinstance(norm, nn.GroupNorm) and x.shape[2] % 2 == x.shape[3] % 2 == 0 and (kernel := kernel_for(x, norm.num_channels)):
+        if kernel := kernel_for(x, entry, norm):
             shift = norm.bias + 0 * entry.bias  # a bias that the normalisation takes out again
             return kernel(x, entry.weight, norm.weight, shift, norm.eps, entry.border)
         for part in self:
@@ -79,14 +79,18 @@ class First(nn.Sequential):
         return x
 
 
-def kernel_for(x: Tensor, maps: int) -> Callable[..., Tensor] | None:
-    """What makes that many maps of such images, normalises each by itself and pools them, where there is a kernel for it."""
+def kernel_for(x: Tensor, entry: "Entry", norm: nn.Module) -> Callable[..., Tensor] | None:
+    """What convolves, normalises each map by itself and pools where there is a kernel for it."""
+    maps = entry.out_channels
+    if not isinstance(norm, nn.GroupNorm) or x.shape[2] % 2 or x.shape[3] % 2:
+        return None
     if x.is_cuda:
         fits = HAS_TRITON and torch.is_autocast_enabled("cuda") and maps in (16, 32, 64, 128)
         return first_block_gpu.first_block if fits else None
-    fits = torch.compiler.is_compiling() and x.dtype == torch.float32 and x.shape[1] in (1, 3)
-    some = first_block_cpu.width() if fits else 0
-    return first_block_cpu.first_block if some and maps % some == 0 else None
+    if x.device.type == "cpu" and torch.compiler.is_compiling() and x.dtype == entry.weight.dtype == torch.float32 and x.shape[1] in (1, 3):
+        some = first_block_cpu.maps_at_a_time()
+        return first_block_cpu.first_block if some and maps % some == 0 else None
+    return None
 
 
 class Entry(nn.Conv2d):

@@ -1,95 +1,109 @@
-"""A ConvNet's first block as one CPU kernel there and one back (`first_block.cpp`), which g++ compiles once for a machine."""
+"""A ConvNet's first block as one CPU kernel there and one back (`first_block.cpp`), which g++ compiles once for a kind of processor."""
 
 import ctypes
 import functools
 import hashlib
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from attar.files import beside
+from attar.files import beside, only_writer
 from attar.mapped import cache_folder
 from attar.run import say_once
 
 SOURCE = Path(__file__).with_name("first_block.cpp")
-WIDTHS = {"AVX2": 16, "AVX512": 32}  # maps at a time, with the vectors torch finds
-FLAGS = {"AVX2": ["-mavx2", "-mfma"], "AVX512": ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma", "-DWIDE"]}
+OPTIONS = ["-O3", "-std=c++17", "-fopenmp", "-shared", "-fPIC"]
+VECTORS = {"AVX2": ["-mavx2", "-mfma"], "AVX512": ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma", "-DLONG"]}
 
 
 @functools.cache
 def library() -> ctypes.CDLL | None:
-    """The kernels; `None` without vectors of eight numbers at least, without g++, or where it fails, which is said once."""
+    """The kernels; `None` without Linux, vectors of eight numbers at least, or g++, or where it fails, which is said once."""
     compiler, vectors = shutil.which("g++"), torch.backends.cpu.get_cpu_capability()
-    if compiler is None or vectors not in FLAGS:
+    if sys.platform != "linux" or compiler is None or vectors not in VECTORS:
         return None
     try:
-        return ctypes.CDLL(str(compiled(compiler, FLAGS[vectors])))
-    except (OSError, subprocess.CalledProcessError) as error:
-        told = [*(getattr(error, "stderr", None) or "").splitlines(), str(error)][0]
-        say_once(f"the first block of networks could not be compiled, so that they are slower: {told}")
+        return loaded([compiler, *OPTIONS, *VECTORS[vectors]])
+    except (OSError, RuntimeError, subprocess.CalledProcessError) as error:  # RuntimeError: no home for a cache
+        lines = [*(getattr(error, "stderr", None) or "").splitlines(), str(error)]
+        told = next((line for line in lines if "error" in line), lines[0])
+        say_once(f"the first block of networks could not be compiled or loaded, so that they are slower: {told}")
         return None
 
 
-def compiled(compiler: str, flags: list[str]) -> Path:
-    """Where the library lies, made where it is not there yet."""
-    version = subprocess.run([compiler, "-dumpfullversion"], capture_output=True, text=True, check=True).stdout
-    key = hashlib.blake2b(SOURCE.read_bytes() + " ".join([version, *flags]).encode(), digest_size=16).hexdigest()
+def loaded(command: list[str]) -> ctypes.CDLL:
+    """From the cache, once `command` has made it."""
+    version = output([command[0], "-dumpfullversion"])
+    key = hashlib.blake2b(SOURCE.read_bytes() + " ".join([version, *command]).encode(), digest_size=16).hexdigest()
     path = cache_folder() / "kernels" / f"{key}.so"
     if not path.exists():
-        with beside(path) as temporary:
-            command = [compiler, "-O3", "-std=c++17", "-fopenmp", "-shared", "-fPIC", *flags, str(SOURCE), "-o", str(temporary)]
-            subprocess.run(command, capture_output=True, text=True, check=True)
-    return path
+        with only_writer(path), beside(path) as temporary:
+            output([*command, str(SOURCE), "-o", str(temporary)])
+            ctypes.CDLL(str(temporary))  # what cannot be loaded is not kept
+    return ctypes.CDLL(str(path))
+
+
+def output(command: list[str]) -> str:
+    return subprocess.run(command, capture_output=True, text=True, errors="replace", check=True).stdout
 
 
 @torch.compiler.assume_constant_result
-def width() -> int:
-    """How many maps the kernels make at a time, 0 where there are none."""
-    return WIDTHS[torch.backends.cpu.get_cpu_capability()] if library() else 0
+def maps_at_a_time() -> int:
+    """How many the kernels make at once, and of which a multiple is what they can make; 0 where there are none."""
+    found = library()
+    return ctypes.c_int64.in_dll(found, "first_block_maps").value if found else 0
 
 
-def call(name: str, *given: Tensor | float | None, sizes: list[int], low: bool) -> None:
-    """The library's function, which takes where tensors lie, in the order of its declaration."""
-    places = [
-        ctypes.c_float(x) if isinstance(x, float) else ctypes.c_void_p(x.data_ptr() if isinstance(x, Tensor) else None) for x in given
-    ]
-    getattr(library(), name)(*places, (ctypes.c_int64 * len(sizes))(*sizes), ctypes.c_bool(low))
+def call(name: str, *given: Tensor | float | None, numbers: list[int], low: bool) -> None:
+    """The library's function, in the order of its declaration; `numbers` as `struct Sizes` has them, but for the threads."""
+    arguments = [ctypes.c_float(x) if isinstance(x, float) else ctypes.c_void_p(None if x is None else x.data_ptr()) for x in given]
+    threads = max(1, min(torch.get_num_threads(), numbers[0]))
+    getattr(library(), name)(*arguments, (ctypes.c_int64 * 7)(*numbers, threads), ctypes.c_bool(low))
 
 
 def sizes(x: Tensor, weight: Tensor, border: int) -> list[int]:
     return [*x.shape, border, len(weight)]
 
 
-@torch.library.custom_op("attar::first_block_cpu", mutates_args=(), device_types="cpu")
+# What torch keeps of a compiled network on disk has this file's shapes and sums in it, under the names of these functions.
+VERSION = hashlib.blake2b(SOURCE.read_bytes() + Path(__file__).read_bytes(), digest_size=8).hexdigest()
+
+
+@torch.library.custom_op(f"attar::first_block_{VERSION}", mutates_args=(), device_types="cpu")
 def pooled(x: Tensor, weight: Tensor, gain: Tensor, shift: Tensor, eps: float, border: int, low: bool) -> tuple[Tensor, Tensor]:
     """The pooled maps of images, channels last (n, h / 2, w / 2, d), and of each map mean and inverse deviation (n, 2, d)."""
-    given = [part.contiguous() for part in (x, weight, gain, shift)]
     out, moments = places(x, weight, gain, shift, eps, border, low)
-    call("first_block", *given, eps, out, moments, sizes=sizes(x, weight, border), low=low)
+    given = [part.contiguous() for part in (x, weight, gain, shift)]
+    call("first_block", *given, eps, out, moments, numbers=sizes(x, weight, border), low=low)
     return out, moments
 
 
 @pooled.register_fake
 def places(x: Tensor, weight: Tensor, gain: Tensor, shift: Tensor, eps: float, border: int, low: bool) -> tuple[Tensor, Tensor]:
-    n, _, tall, wide = x.shape
-    shape = n, (tall + 2 * border) // 2, (wide + 2 * border) // 2, len(weight)
-    return x.new_empty(shape, dtype=torch.bfloat16 if low else torch.float32), x.new_empty(n, 2, len(weight))
+    """Raises `ValueError` for what the kernels, which take but addresses, cannot work on."""
+    (n, c, tall, wide), d = x.shape, weight.shape[0]
+    fits = c in (1, 3) and tall % 2 == wide % 2 == 0 and d % maps_at_a_time() == 0
+    if not fits or weight.shape != (d, c, 3, 3) or any(part.dtype != torch.float32 for part in (x, weight, gain, shift)):
+        raise ValueError(f"the first block does not make {d} maps of images {tuple(x.shape)} in {x.dtype}, weights {tuple(weight.shape)}")
+    shape = n, (tall + 2 * border) // 2, (wide + 2 * border) // 2, d
+    return x.new_empty(shape, dtype=torch.bfloat16 if low else torch.float32), x.new_empty(n, 2, d)
 
 
-@torch.library.custom_op("attar::first_block_cpu_slopes", mutates_args=(), device_types="cpu")
+@torch.library.custom_op(f"attar::first_block_slopes_{VERSION}", mutates_args=(), device_types="cpu")
 def slopes(
     x: Tensor, weight: Tensor, gain: Tensor, shift: Tensor, moments: Tensor, up: Tensor, border: int, images: bool, weights: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Given those in the pooled maps, the slopes in images and what each image adds to those in weights (n, 3, 3, c, d), where asked,
     and in gain and shift (n, 2, d)."""
-    given = [part.contiguous() for part in (x, weight, gain, shift, moments, up)]
     found = shares(x, weight, gain, shift, moments, up, border, images, weights)
+    given = [part.contiguous() for part in (x, weight, gain, shift, moments, up)]
     asked = [part if part.numel() else None for part in found]
-    call("first_block_slopes", *given, *asked, sizes=sizes(x, weight, border), low=up.dtype == torch.bfloat16)
+    call("first_block_slopes", *given, *asked, numbers=sizes(x, weight, border), low=up.dtype == torch.bfloat16)
     return found
 
 
@@ -97,7 +111,7 @@ def slopes(
 def shares(
     x: Tensor, weight: Tensor, gain: Tensor, shift: Tensor, moments: Tensor, up: Tensor, border: int, images: bool, weights: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    n, c, d = len(x), x.shape[1], len(weight)
+    n, c, d = x.shape[0], x.shape[1], weight.shape[0]
     return x.new_empty(x.shape if images else 0), x.new_empty((n, 3, 3, c, d) if weights else 0), x.new_empty(n, 2, d)
 
 
@@ -121,7 +135,8 @@ pooled.register_autograd(back, setup_context=kept)
 def first_block(x: Tensor, weight: Tensor, gain: Tensor, shift: Tensor, eps: float, border: int) -> Tensor:
     """Convolution (3×3, padding 1 + `border`), instance normalisation, ReLU and 2×2 mean of `x`, computed in float32.
 
-    What comes out has channels last, in bfloat16 under autocast. The sides must be even. A bias of the convolution would be taken out
-    again by the normalisation.
+    What comes out has channels last, in bfloat16 under autocast. One or three channels, even sides, and a multiple of
+    `maps_at_a_time()` maps, or a `ValueError` is raised. A bias of the convolution would be taken out again by the normalisation.
     """
-    return pooled(x, weight, gain, shift, eps, border, torch.is_autocast_enabled("cpu"))[0].permute(0, 3, 1, 2)
+    low = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
+    return pooled(x, weight, gain, shift, eps, border, low)[0].permute(0, 3, 1, 2)
