@@ -2,6 +2,7 @@
 
     python benchmarks/blocks.py
     python benchmarks/blocks.py --table                         # what is there, as Markdown
+    python benchmarks/blocks.py --avx2                          # likewise, of a CPU without products in bf16
 
 One slice of images of 32 pixels, as many as pass a network at once. Each block alone, compiled, and its convolution alone: without
 a graph, and there and back to what entered. The products' time is theirs at the rate of a large matrix product; best of some turns.
@@ -68,7 +69,7 @@ def measure() -> list[dict[str, Any]]:
     return found
 
 
-def table(out: Path) -> str:
+def table(out: Path = RESULTS / "blocks.json") -> str:
     """Milliseconds of each block, its convolution and its products, as Markdown."""
     lines = [
         "| precision | block | products | convolution | whole block | there and back, products | convolution | whole block |",
@@ -81,11 +82,19 @@ def table(out: Path) -> str:
     return "\n".join(lines)
 
 
-def main(name: str = "blocks", table_only: Annotated[bool, arg(name="table")] = False) -> None:
+def avx2() -> str:
+    return table(RESULTS / "blocks-avx2.json")
+
+
+def main(
+    name: str = "blocks",
+    table_only: Annotated[bool, arg(name="table")] = False,
+    avx2_only: Annotated[bool, arg(name="avx2")] = False,
+) -> None:
     """`name`: of the file."""
     out = RESULTS / f"{name}.json"
-    if table_only:
-        print(table(out))
+    if table_only or avx2_only:
+        print(avx2() if avx2_only else table(out))
         return
     keep_freed_memory()
     torch.manual_seed(0)

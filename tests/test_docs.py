@@ -27,8 +27,11 @@ HOME = Path(__file__).parents[1]
         ("quality", "table", "README.md"),
         ("quality", "plans", "docs/speed.md"),
         ("speed", "table", "docs/speed.md"),
+        ("speed", "avx2", "docs/speed.md"),
         ("speed", "growth", "docs/speed.md"),
         ("speed", "cuda", "docs/speed.md"),
+        ("blocks", "table", "docs/speed.md"),
+        ("blocks", "avx2", "docs/speed.md"),
         ("slices", "table", "docs/speed.md"),
         ("search", "table", "docs/speed.md"),
         ("race", "table", "docs/speed.md"),
@@ -72,11 +75,12 @@ def gpu_paths(commands):
     return [path for command in commands.values() for path in paths if "--only" in command and fnmatch(path.name, command[-1])]
 
 
-def test_nothing_is_faster_than_the_machine(monkeypatch):
+@pytest.mark.parametrize("name", ["cpu", "cpu-avx2"])
+def test_nothing_is_faster_than_the_machine(name, monkeypatch):
     """A path above the ceiling has its work counted wrong."""
     monkeypatch.syspath_prepend(HOME / "benchmarks")
     speed = importlib.import_module("speed")
-    records = speed.read_json(speed.RESULTS / "cpu.json")["paths"]
+    records = speed.read_json(speed.RESULTS / f"{name}.json")["paths"]
     work = {path.name: path.flop for path in speed.paths()}
     assert all(record["flop"] == work[record["path"]] and speed.share(record, records) < 1 for record in records)
 
