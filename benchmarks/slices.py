@@ -2,29 +2,32 @@
 
     python benchmarks/slices.py
     python benchmarks/slices.py --table                         # what is there, as Markdown
+    python benchmarks/slices.py --avx2                          # likewise, of a CPU without products in bf16
 
-Rates of the compiled ConvNet in bf16 over 320 images of 32 pixels, in slices of each size, without a graph and with the gradient of
-the pixels; best of some turns. Each way of waiting has a process of its own, since threads learn it when they start.
+Rates of the compiled ConvNet, in bf16 where the hardware multiplies in it, over 320 images of 32 pixels, in slices of each size, without
+a graph and with the gradient of the pixels; best of some turns, as is the rate of a large product beside. Each way of waiting has a
+process of its own, since threads learn it when they start.
 """
 
 import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import torch
 import tyro
 from quality import HOME, commit, machine
-from speed import best, flop
+from speed import best, ceilings, flop
 from tyro.conf import arg
 
 from attar.files import read_json, write_json
 from attar.network import network
-from attar.rng import Rng
-from attar.run import Run, keep_freed_memory
+from attar.rng import CPU, Rng
+from attar.run import Run, default_precision, keep_freed_memory
 
-OUT = HOME / "results" / "speed" / "slices.json"
+RESULTS = HOME / "results" / "speed"
 IMAGES, SIZES = 320, (8, 16, 32, 40, 80, 160, 320)
 SPINS = {"sleep at once": "0", "spin briefly": "20000", "spin": "10000000000"}  # GOMP_SPINCOUNT
 
@@ -33,7 +36,7 @@ def rates(size: int) -> list[float]:
     """GFLOP/s without a graph and with the gradient of the pixels."""
     family = network("convnet", (3, 32, 32), 10)
     w, x = family.init(Rng.of(0)), torch.randn(IMAGES, 3, 32, 32)
-    engine = Run(Rng.of(0), precision="bf16", compile="on").engine(family.features, 0)
+    engine = Run(Rng.of(0), precision=default_precision(CPU), compile="on").engine(family.features, 0)
 
     @torch.no_grad()
     def forward() -> None:
@@ -51,9 +54,9 @@ def rates(size: int) -> list[float]:
     return found
 
 
-def table() -> str:
+def table(out: Path = RESULTS / "slices.json") -> str:
     """GFLOP/s without a graph, and with the gradient of the pixels, as Markdown."""
-    found = read_json(OUT)["found"]
+    found = read_json(out)["found"]
     lines = [f"| images at once | {' | '.join(found)} |", "|---" * (1 + len(found)) + "|"]
     for i, size in enumerate(SIZES):
         cells = [", ".join(f"{rate:.0f}" for rate in column[i]) for column in found.values()]
@@ -61,18 +64,30 @@ def table() -> str:
     return "\n".join(lines)
 
 
-def main(child: bool = False, table_only: Annotated[bool, arg(name="table")] = False) -> None:
-    if table_only:
-        print(table())
+def avx2() -> str:
+    return table(RESULTS / "slices-avx2.json")
+
+
+def main(
+    name: str = "slices",
+    child: bool = False,
+    table_only: Annotated[bool, arg(name="table")] = False,
+    avx2_only: Annotated[bool, arg(name="avx2")] = False,
+) -> None:
+    """`name`: of the file."""
+    out = RESULTS / f"{name}.json"
+    if table_only or avx2_only:
+        print(avx2() if avx2_only else table(out))
     elif child:
         keep_freed_memory()
         print(json.dumps([rates(size) for size in SIZES]))
     else:
-        found = {}
-        for name, spin in SPINS.items():
+        found, products = {}, []
+        for wait, spin in SPINS.items():
             command, environment = [sys.executable, __file__, "--child"], os.environ | {"GOMP_SPINCOUNT": spin}
-            found[name] = json.loads(subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout)
-        write_json(OUT, {"found": found, "machine": machine(), "commit": commit()})
+            found[wait] = json.loads(subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout)
+            products.append(ceilings("cpu")[default_precision(CPU)] / 1e9)
+        write_json(out, {"found": found, "product": max(products), "machine": machine(), "commit": commit()})
 
 
 if __name__ == "__main__":

@@ -33,6 +33,7 @@ HOME = Path(__file__).parents[1]
         ("blocks", "table", "docs/speed.md"),
         ("blocks", "avx2", "docs/speed.md"),
         ("slices", "table", "docs/speed.md"),
+        ("slices", "avx2", "docs/speed.md"),
         ("search", "table", "docs/speed.md"),
         ("race", "table", "docs/speed.md"),
         ("agreement", "table", "docs/numbers.md"),
