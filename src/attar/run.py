@@ -27,7 +27,7 @@ Progress = Callable[[int, int, float], None]
 EAGER_FLOPS = {"cpu": 5e10, "cuda": 1e13}  # a second of eager execution, conservatively; CPU: a thread
 WORTH_COMPILING = 60  # seconds of eager work
 # Images that pass a network at once, without and with a graph; CPU: a thread, what its caches hold from one layer to the next at 32 pixels.
-SLICE, GRAPH = {"cpu": 16, "cuda": 2560}, {"cpu": 25, "cuda": 1024}
+SLICE, GRAPH = {"cpu": 40, "cuda": 2560}, {"cpu": 40, "cuda": 1024}
 
 
 def silent(done: int, total: int, loss: float) -> None:
