@@ -9,6 +9,8 @@ map is then s g − s E g − s r² E[g (a − mean)] (a − mean), that in a pa
 p times it over all patches.
 """
 
+import hashlib
+from pathlib import Path
 from typing import Any, no_type_check
 
 import torch
@@ -232,7 +234,11 @@ BACK = {"MANY": 128, "SOME": 16, "num_warps": 4}
 LEARNING = {"MANY": 128, "SOME": 32, "num_warps": 8}
 
 
-@torch.library.custom_op("attar::first_block", mutates_args=())
+# What torch keeps of a compiled network on disk has this file's shapes and sums in it, under the names of these functions.
+VERSION = hashlib.blake2b(Path(__file__).read_bytes(), digest_size=8).hexdigest()
+
+
+@torch.library.custom_op(f"attar::first_block_{VERSION}", mutates_args=())
 def pooled(images: Tensor, weight: Tensor, gain: Tensor, shift: Tensor, eps: float) -> Tensor:
     """Of images with a border and channels last (n, h + 2, w + 2, c), and weights (3, 3, c, d): (n, h / 2, w / 2, d)."""
     out = places(images, weight)
@@ -246,7 +252,7 @@ def places(images: Tensor, weight: Tensor, *others: Any) -> Tensor:
     return images.new_empty(n, (tall - 2) // 2, (wide - 2) // 2, weight.shape[3])
 
 
-@torch.library.custom_op("attar::first_block_slopes", mutates_args=())
+@torch.library.custom_op(f"attar::first_block_slopes_{VERSION}", mutates_args=())
 def slopes(images: Tensor, weight: Tensor, gain: Tensor, shift: Tensor, up: Tensor, eps: float) -> Tensor:
     """Given those in its pooled maps, the slopes in each patch of an image, padded: (n, h, w, K)."""
     out = patches(images)
@@ -260,7 +266,7 @@ def patches(images: Tensor, *others: Any) -> Tensor:
     return images.new_empty(n, tall - 2, wide - 2, padded(inputs))
 
 
-@torch.library.custom_op("attar::first_block_learning", mutates_args=())
+@torch.library.custom_op(f"attar::first_block_learning_{VERSION}", mutates_args=())
 def learned(images: Tensor, weight: Tensor, gain: Tensor, shift: Tensor, up: Tensor, eps: float) -> tuple[Tensor, Tensor]:
     """Likewise what each image adds to the slopes in weights, padded (n, K, d), and in gain and shift (n, 2, d)."""
     weights, sides = shares(images, weight)
