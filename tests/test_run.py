@@ -6,7 +6,7 @@ from attar.methods.dm import DM
 from attar.methods.m3d import M3D
 from attar.network import network
 from attar.rng import Rng
-from attar.run import Run, at_rows, default_precision, eager_flops, evenly, full_precision, sliced, worth_compiling
+from attar.run import GRAPH, SLICE, Run, at_rows, default_precision, eager_flops, evenly, full_precision, sliced, worth_compiling
 from attar.stages import pretrained
 
 CPU = torch.device("cpu")
@@ -22,8 +22,9 @@ def test_chunks_and_shards():
 def test_graphs_and_slices_suit_the_device():
     cpu, gpu = (Run(Rng.of(0), device=torch.device(kind)) for kind in ("cpu", "cuda"))
     each = torch.get_num_threads()
-    assert [cpu.slice_size(n) for n in (2560, 7)] == [evenly(2560, 16 * each), 7] and gpu.slice_size(5120) == 2560
-    assert [len(list(run.chunks(range(10), 25 * each))) for run in (cpu, gpu)] == [10, len(range(0, 10, 1024 // (25 * each)))]
+    assert [cpu.slice_size(n) for n in (2560, 7)] == [evenly(2560, SLICE["cpu"] * each), 7] and gpu.slice_size(5120) == 2560
+    images = GRAPH["cpu"] * each  # a class
+    assert [len(list(run.chunks(range(10), images))) for run in (cpu, gpu)] == [10, -(-10 // (GRAPH["cuda"] // images))]
 
 
 def test_compiling_is_for_long_work():
