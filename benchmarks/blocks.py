@@ -1,8 +1,7 @@
 """Where the time of a network goes on a CPU: each block of the ConvNet beside the ceiling of its products.
 
     python benchmarks/blocks.py
-    python benchmarks/blocks.py --table                         # what is there, as Markdown
-    python benchmarks/blocks.py --avx2                          # likewise, of a CPU without products in bf16
+    python benchmarks/blocks.py --table                         # what is there, as Markdown; of another machine with --name
 
 One slice of images of 32 pixels, as many as pass a network at once. Each block alone, compiled, and its convolution alone: without
 a graph, and there and back to what entered. The products' time is theirs at the rate of a large matrix product; best of some turns.
@@ -63,8 +62,10 @@ def measure() -> list[dict[str, Any]]:
             convolution: Any = block[0]
             flop = 2 * convolution.weight.numel() * shape[0] * shape[2] * shape[3]
             ceiling = flop / ceilings("cpu")[precision]
-            record = {"precision": precision, "block": number, "ceiling": ceiling}
-            found.append(record | {"convolution": times(convolution, shape, precision), "whole": times(block, shape, precision)})
+            record = {"precision": precision, "ceiling": ceiling, "convolution": times(convolution, shape, precision)}
+            variants = {f"{number}, layer by layer": nn.Sequential(*block)} if number == 1 else {}
+            for name, variant in {**variants, str(number): block}.items():
+                found.append(record | {"block": name, "whole": times(variant, shape, precision)})
             shape = torch.Size([shape[0], convolution.out_channels, shape[2] // 2, shape[3] // 2])
     return found
 
@@ -82,19 +83,14 @@ def table(out: Path = RESULTS / "blocks.json") -> str:
     return "\n".join(lines)
 
 
-def avx2() -> str:
-    return table(RESULTS / "blocks-avx2.json")
-
-
 def main(
     name: str = "blocks",
     table_only: Annotated[bool, arg(name="table")] = False,
-    avx2_only: Annotated[bool, arg(name="avx2")] = False,
 ) -> None:
     """`name`: of the file."""
     out = RESULTS / f"{name}.json"
-    if table_only or avx2_only:
-        print(avx2() if avx2_only else table(out))
+    if table_only:
+        print(table(out))
         return
     keep_freed_memory()
     torch.manual_seed(0)

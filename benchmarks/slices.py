@@ -1,8 +1,7 @@
 """How many images should pass a network at once on a CPU, and how long its threads should wait for work before they sleep.
 
     python benchmarks/slices.py
-    python benchmarks/slices.py --table                         # what is there, as Markdown
-    python benchmarks/slices.py --avx2                          # likewise, of a CPU without products in bf16
+    python benchmarks/slices.py --table                         # what is there, as Markdown; of another machine with --name
 
 Rates of the compiled ConvNet, in bf16 where the hardware multiplies in it, over 320 images of 32 pixels, in slices of each size, without
 a graph and with the gradient of the pixels; best of some turns, as is the rate of a large product beside. Each way of waiting has a
@@ -64,20 +63,15 @@ def table(out: Path = RESULTS / "slices.json") -> str:
     return "\n".join(lines)
 
 
-def avx2() -> str:
-    return table(RESULTS / "slices-avx2.json")
-
-
 def main(
     name: str = "slices",
     child: bool = False,
     table_only: Annotated[bool, arg(name="table")] = False,
-    avx2_only: Annotated[bool, arg(name="avx2")] = False,
 ) -> None:
     """`name`: of the file."""
     out = RESULTS / f"{name}.json"
-    if table_only or avx2_only:
-        print(avx2() if avx2_only else table(out))
+    if table_only:
+        print(table(out))
     elif child:
         keep_freed_memory()
         print(json.dumps([rates(size) for size in SIZES]))

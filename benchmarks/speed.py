@@ -1,10 +1,8 @@
 """How near Attar's loops are to the machine's limits, and how far from the published loops.
 
     python benchmarks/speed.py [--only PATTERN] [--device cpu] [--seconds 20]
-    python benchmarks/speed.py --table            # what is there, as Markdown
+    python benchmarks/speed.py --table            # what is there, as Markdown; of another machine with --name
     python benchmarks/speed.py --growth           # how it grows with the data, as Markdown
-    python benchmarks/speed.py --avx2             # what was measured on a CPU without products in bf16
-    python benchmarks/speed.py --cuda             # and on a GPU
 
 Each path runs beside its literal version (benchmarks/literal): one process each, which take turns, so that neither disturbs
 the other and noise of the machine meets both. The machine's ceilings (a large matrix product, a large copy) are measured in
@@ -449,14 +447,6 @@ def table(out: Path = RESULTS / "cpu.json") -> str:
     return "\n".join(lines)
 
 
-def avx2() -> str:
-    return table(RESULTS / "cpu-avx2.json")
-
-
-def cuda() -> str:
-    return table(RESULTS / "cuda.json")
-
-
 def pyplot() -> Any:
     import matplotlib
 
@@ -570,15 +560,12 @@ def main(
     name: str = "",
     table_only: Annotated[bool, arg(name="table")] = False,
     growth_only: Annotated[bool, arg(name="growth")] = False,
-    avx2_only: Annotated[bool, arg(name="avx2")] = False,
-    cuda_only: Annotated[bool, arg(name="cuda")] = False,
 ) -> None:
     """`only`: a pattern of path names; `seconds`: of turns for each path; `name`: of the files, by default the device's."""
     out = RESULTS / f"{name or device}.json"
-    for asked, told in ((table_only, partial(table, out)), (growth_only, partial(growth, out)), (avx2_only, avx2), (cuda_only, cuda)):
-        if asked:
-            print(told())
-            return
+    if table_only or growth_only:
+        print(table(out) if table_only else growth(out))
+        return
     keep_freed_memory()
     done = {entry["path"] for entry in (read_json(out)["paths"] if out.exists() else [])}
     for path in paths():

@@ -81,16 +81,12 @@ class First(nn.Sequential):
 
 def kernel_for(x: Tensor, entry: "Entry", norm: nn.Module) -> Callable[..., Tensor] | None:
     """What convolves, normalises each map by itself and pools where there is a kernel for it."""
-    maps = entry.out_channels
-    if not isinstance(norm, nn.GroupNorm) or x.shape[2] % 2 or x.shape[3] % 2:
+    if not isinstance(norm, nn.GroupNorm):
         return None
-    if x.is_cuda:
-        fits = HAS_TRITON and torch.is_autocast_enabled("cuda") and maps in (16, 32, 64, 128)
+    if x.is_cuda and HAS_TRITON and torch.is_autocast_enabled("cuda"):
+        fits = entry.out_channels in (16, 32, 64, 128) and x.shape[2] % 2 == x.shape[3] % 2 == 0
         return first_block_gpu.first_block if fits else None
-    if x.device.type == "cpu" and torch.compiler.is_compiling() and x.dtype == entry.weight.dtype == torch.float32 and x.shape[1] in (1, 3):
-        some = first_block_cpu.maps_at_a_time()
-        return first_block_cpu.first_block if some and maps % some == 0 else None
-    return None
+    return first_block_cpu.first_block if torch.compiler.is_compiling() and first_block_cpu.fits(x, entry.weight) else None
 
 
 class Entry(nn.Conv2d):

@@ -59,6 +59,13 @@ def maps_at_a_time() -> int:
     return ctypes.c_int64.in_dll(found, "first_block_maps").value if found else 0
 
 
+def fits(x: Tensor, weight: Tensor) -> bool:
+    """Whether the kernels can make these maps of such images."""
+    (_, c, tall, wide), some = x.shape, maps_at_a_time()
+    plain = x.device.type == "cpu" and x.dtype == weight.dtype == torch.float32 and tall % 2 == wide % 2 == 0
+    return plain and c in (1, 3) and weight.shape[1:] == (c, 3, 3) and some > 0 and weight.shape[0] % some == 0
+
+
 def call(name: str, *given: Tensor | float | None, numbers: list[int], low: bool) -> None:
     """The library's function, in the order of its declaration; `numbers` as `struct Sizes` has them, but for the threads."""
     arguments = [ctypes.c_float(x) if isinstance(x, float) else ctypes.c_void_p(None if x is None else x.data_ptr()) for x in given]
@@ -86,10 +93,9 @@ def pooled(x: Tensor, weight: Tensor, gain: Tensor, shift: Tensor, eps: float, b
 @pooled.register_fake
 def places(x: Tensor, weight: Tensor, gain: Tensor, shift: Tensor, eps: float, border: int, low: bool) -> tuple[Tensor, Tensor]:
     """Raises `ValueError` for what the kernels, which take but addresses, cannot work on."""
-    (n, c, tall, wide), d = x.shape, weight.shape[0]
-    fits = c in (1, 3) and tall % 2 == wide % 2 == 0 and d % maps_at_a_time() == 0
-    if not fits or weight.shape != (d, c, 3, 3) or any(part.dtype != torch.float32 for part in (x, weight, gain, shift)):
-        raise ValueError(f"the first block does not make {d} maps of images {tuple(x.shape)} in {x.dtype}, weights {tuple(weight.shape)}")
+    if not fits(x, weight) or not gain.dtype == shift.dtype == torch.float32:
+        raise ValueError(f"the first block does not make maps by {tuple(weight.shape)} weights of images {tuple(x.shape)} in {x.dtype}")
+    (n, _, tall, wide), d = x.shape, weight.shape[0]
     shape = n, (tall + 2 * border) // 2, (wide + 2 * border) // 2, d
     return x.new_empty(shape, dtype=torch.bfloat16 if low else torch.float32), x.new_empty(n, 2, d)
 
@@ -100,7 +106,7 @@ def slopes(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Given those in the pooled maps, the slopes in images and what each image adds to those in weights (n, 3, 3, c, d), where asked,
     and in gain and shift (n, 2, d)."""
-    found = shares(x, weight, gain, shift, moments, up, border, images, weights)
+    found = shares(x, weight, images, weights)
     given = [part.contiguous() for part in (x, weight, gain, shift, moments, up)]
     asked = [part if part.numel() else None for part in found]
     call("first_block_slopes", *given, *asked, numbers=sizes(x, weight, border), low=up.dtype == torch.bfloat16)
@@ -108,9 +114,8 @@ def slopes(
 
 
 @slopes.register_fake
-def shares(
-    x: Tensor, weight: Tensor, gain: Tensor, shift: Tensor, moments: Tensor, up: Tensor, border: int, images: bool, weights: bool
-) -> tuple[Tensor, Tensor, Tensor]:
+def shares(x: Tensor, weight: Tensor, *others: Any) -> tuple[Tensor, Tensor, Tensor]:
+    images, weights = others[-2:]
     n, c, d = x.shape[0], x.shape[1], weight.shape[0]
     return x.new_empty(x.shape if images else 0), x.new_empty((n, 3, 3, c, d) if weights else 0), x.new_empty(n, 2, d)
 
