@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
-from functools import partial
+from functools import cache, partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Annotated, Any
@@ -88,6 +88,7 @@ def task_of(side: int, classes: int, device: torch.device) -> Task:
     return task.to(device)
 
 
+@cache
 def flop(side: int) -> int:
     return network("convnet", (1 if side == 28 else 3, side, side), 10).flop((1 if side == 28 else 3, side, side))
 
