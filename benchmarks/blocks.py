@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import torch
 import tyro
 from quality import HOME, commit, machine
-from speed import best, ceilings, precisions
+from speed import ceilings, precisions, rates
 from torch import Tensor, nn
 from tyro.conf import arg
 
@@ -50,8 +50,7 @@ def times(part: nn.Module, shape: torch.Size, precision: Precision) -> tuple[flo
 
 
 def timed(function: Callable[[], Any]) -> float:
-    best(function, "cpu", 3)  # the compiler is at work
-    return best(function, "cpu", TURNS)
+    return 1 / max(rates(function, 1, "cpu", TURNS))
 
 
 def measure() -> list[dict[str, Any]]:
@@ -61,7 +60,7 @@ def measure() -> list[dict[str, Any]]:
         for number, block in enumerate(list(network.body)[:-1], start=1):
             convolution: Any = block[0]
             flop = 2 * convolution.weight.numel() * shape[0] * shape[2] * shape[3]
-            ceiling = flop / ceilings("cpu")[precision]
+            ceiling = flop / max(ceilings("cpu")[precision])
             record = {"precision": precision, "ceiling": ceiling, "convolution": times(convolution, shape, precision)}
             variants = {f"{number}, layer by layer": nn.Sequential(*block)} if number == 1 else {}
             for name, variant in {**variants, str(number): block}.items():

@@ -333,29 +333,30 @@ class Side:
             process.join()
 
 
-def ceilings(device: str) -> dict[str, float]:
-    """Operations a second of a matrix product in each precision, and bytes a second of a copy."""
+def ceilings(device: str) -> dict[str, list[float]]:
+    """Operations a second of large matrix products in each precision, and bytes a second of large copies."""
     found = {}
     for name in precisions(device):
         n, dtype = 2048 if device == "cpu" else 8192, torch.bfloat16 if name == "bf16" else torch.float32
         a, b = (torch.randn(n, n, device=device).to(dtype) for _ in range(2))
         with full_precision(unless=name == "tf32"):
-            found[name] = 2 * n**3 / best(lambda a=a, b=b: a @ b, device)
+            found[name] = rates(lambda a=a, b=b: a @ b, 2 * n**3, device)
     source = torch.empty(2**28, dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
-    found["bytes"] = 2 * len(source) / best(lambda: target.copy_(source), device)
+    found["bytes"] = rates(lambda: target.copy_(source), 2 * len(source), device)
     return found
 
 
-def best(function: Callable[[], Any], device: str, times: int = 5) -> float:
-    seconds = []
-    for _ in range(times):
+def rates(function: Callable[[], Any], work: float, device: str, times: int = 5) -> list[float]:
+    """Work a second, of each time after a first, in which compilers may be at work."""
+    found = []
+    for _ in range(1 + times):
         start = time.perf_counter()
         function()
         if device == "cuda":
             torch.cuda.synchronize()
-        seconds.append(time.perf_counter() - start)
-    return min(seconds)
+        found.append(work / (time.perf_counter() - start))
+    return found[1:]
 
 
 def measure(path: Course, device: str, seconds: float) -> list[dict[str, Any]]:
@@ -364,10 +365,15 @@ def measure(path: Course, device: str, seconds: float) -> list[dict[str, Any]]:
     ours = [Side(path.ours, path, precision, device, path.networks) for precision in run_in]
     literal = Side(path.literal, path, "fp32", device)
     sides = [*ours, literal]
-    warm_up(sides)
-    with alone():
-        warm_up(sides)
+    if device == "cuda":  # there are processors enough for all to compile at once
         for side in sides:
+            side.begin()
+        for side in sides:
+            side.end()
+    with alone():
+        for side in sides:
+            side.begin()
+            side.end()
             side.times.clear()
         limits = take_turns(sides, seconds)
     for side in sides:
@@ -375,6 +381,8 @@ def measure(path: Course, device: str, seconds: float) -> list[dict[str, Any]]:
     found = []
     for precision, side in zip(run_in, ours, strict=True):
         pace = statistics.median(side.times)
+        beside = [statistics.harmonic_mean(limit[precision if path.flop else "bytes"]) for limit in limits]
+        shares = [(path.flop or path.bytes) / own / rate for own, rate in zip(side.times, beside, strict=True)]
         found.append(
             {
                 "path": path.name,
@@ -388,21 +396,11 @@ def measure(path: Course, device: str, seconds: float) -> list[dict[str, Any]]:
                 "flop per second": path.flop / pace,
                 "memory": side.memory,
                 "literal memory": literal.memory,
-                "ceilings": {name: max(limit[name] for limit in limits) for name in limits[0]},
+                "ceilings": {name: max(max(limit[name]) for limit in limits) for name in limits[0]},
+                "share beside": statistics.median(shares),
             }
         )
     return found
-
-
-def warm_up(sides: Sequence[Side]) -> None:
-    """A turn of each; on a GPU, beside which there are processors enough, all compile at once."""
-    at_once = sides if sides[0].device == "cuda" else ()
-    for side in at_once:
-        side.begin()
-    for side in sides:
-        if side not in at_once:
-            side.begin()
-        side.end()
 
 
 def alone() -> FileLock:
@@ -410,7 +408,7 @@ def alone() -> FileLock:
     return FileLock(Path(tempfile.gettempdir()) / "attar-benchmark.lock")
 
 
-def take_turns(sides: Sequence[Side], seconds: float) -> list[dict[str, float]]:
+def take_turns(sides: Sequence[Side], seconds: float) -> list[dict[str, list[float]]]:
     """Rounds of one turn of each, at least one, until `seconds` are over; the ceilings beside each."""
     limits, begun = [], time.perf_counter()
     while not limits or time.perf_counter() - begun < seconds:
@@ -441,7 +439,8 @@ def table(out: Path = RESULTS / "cpu.json") -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for r in records:
-        work = f"{r['flop per second'] / 1e9:.0f}" if r["flop"] else "", f"{100 * share(r, records):.0f} %"
+        beside = f", {100 * r['share beside']:.0f} %" if "share beside" in r else ""
+        work = f"{r['flop per second'] / 1e9:.0f}" if r["flop"] else "", f"{100 * share(r, records):.0f} %{beside}"
         memory = f"{r['memory'] / 2**30:.1f}, {r['literal memory'] / 2**30:.1f} GiB"
         cells = (r["path"], r["precision"], f"{r['seconds']:.3g} s", *work, f"{r['ratio']:.1f}", memory)
         lines.append(f"| {' | '.join(cells)} |")
