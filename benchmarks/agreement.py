@@ -1,12 +1,11 @@
 """How far rounding moves an accuracy: the literal loop against Attar's, and bf16 against fp32.
 
     python benchmarks/agreement.py --root DATA [--device cuda]
-    python benchmarks/agreement.py --table                      # what is there, as Markdown
+    python benchmarks/agreement.py --table                      # what is there, as Markdown; of another machine with --name
 
 Training: ten networks on the same ten real MNIST images, one a class, by the published loop (benchmarks/literal) and by
 `attar.evaluate`, with the same starts, orders and augmentations. Condensation: M3D at one image a class, condensed and judged in
-each precision of the device. Writes results/agreement/mnist.json (on a GPU mnist-cuda.json) after each part; what is there already is
-skipped.
+each precision of the device. Writes results/agreement/NAME.json after each part; what is there already is skipped.
 """
 
 import statistics
@@ -65,7 +64,7 @@ def condensed(task: Task, draws: int, engine: dict[str, Any]) -> list[float]:
     return accuracies(sets, task, "idc", 2, engine)
 
 
-def table(out: Path = RESULTS / "mnist.json") -> str:
+def table(out: Path = RESULTS / "cpu.json") -> str:
     """All parts as Markdown, with standard errors; differences are paired, from the first part of a kind."""
     found, lines, first = read_json(out)["found"], ["| what | accuracy | networks | difference |", "|---|---|---|---|"], {}
     for name, values in found.items():
@@ -85,9 +84,11 @@ def main(
     networks: int = 10,
     draws: int = 3,
     device: Literal["cpu", "cuda"] = "cpu",
+    name: str = "",
     table_only: Annotated[bool, arg(name="table")] = False,
 ) -> None:
-    out = RESULTS / ("mnist.json" if device == "cpu" else f"mnist-{device}.json")
+    """`name`: of the file, by default the device's."""
+    out = RESULTS / f"{name or device}.json"
     if table_only:
         print(table(out))
         return
