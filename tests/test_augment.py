@@ -6,8 +6,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from attar.augment import FUNCTIONS, Augment, Resample, affine, apply, covered, everywhere, rotate, scale
+from attar.augment import FUNCTIONS, Augment, apply, covered, everywhere, rotate, scale
 from attar.cutmix import Mix, edges
+from attar.resampling import Resample, affine
 from attar.rng import Rng
 
 CPU = torch.device("cpu")

@@ -12,17 +12,15 @@ from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
+from attar.resampling import Groups, affine
 from attar.rng import Rng
 from attar.run import at_rows, sent
 
 BRIGHTNESS, SATURATION, CONTRAST = 1.0, 2.0, 0.5
 CROP, CUTOUT, SCALE = 0.125, 0.5, 1.2
-
-Groups = Float[Tensor, "g n c h w"]
 
 
 class Step(NamedTuple):
@@ -261,80 +259,6 @@ def rotate(degrees: float, value: Float[Tensor, "g 1"]) -> Float[Tensor, "g 2 2"
     angle = (value[:, 0] - 0.5) * 2 * math.radians(degrees)
     cos, sin = angle.cos(), angle.sin()
     return torch.stack([torch.stack([cos, -sin], 1), torch.stack([sin, cos], 1)], 1)
-
-
-def affine(x: Groups, matrix: Float[Tensor, "#g 2 2"]) -> Groups:
-    """Bilinear sampling about the centre, zero outside. The images of a group share one grid, as its channels would."""
-    matrix = matrix.to(x.dtype)
-    if x.is_cuda:
-        return Resample.apply(x, matrix)
-    g, n, c, h, w = x.shape
-    theta = F.pad(matrix, (0, 1))
-    if len(theta) == 1:
-        theta = theta.expand(g, 2, 3)
-    grid = F.affine_grid(theta, [g, n * c, h, w], align_corners=False)
-    return F.grid_sample(x.reshape(g, n * c, h, w), grid, padding_mode="zeros", align_corners=False).view_as(x)
-
-
-class Resample(torch.autograd.Function):
-    """`affine`, with a transpose that gathers: a GPU adds up what torch's scatters in any order, and in other bits each time."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, matrix: Tensor) -> Tensor:
-        ctx.save_for_backward(matrix)
-        h, w = x.shape[-2:]
-        at = led(matrix, h, w, *grid(h, w, matrix))
-        rows, columns = near(*at, range(2))
-        return gathered(x, rows, columns, hat(rows - at[0]) * hat(columns - at[1]))
-
-    @staticmethod
-    def backward(ctx: Any, *up: Tensor) -> tuple[Tensor, None]:
-        """A pixel goes to all that lead to it: less than `reach` from where the inverse leads. A turn by 45 degrees sets it."""
-        (matrix,) = ctx.saved_tensors
-        h, w = up[0].shape[-2:]
-        reach, here = math.ceil(math.sqrt(2) * max(h, w) / min(h, w)), grid(h, w, matrix)
-        rows, columns = near(*led(inverse(matrix), h, w, *here), range(1 - reach, 1 + reach))
-        there = led(matrix, h, w, rows, columns)
-        return gathered(up[0], rows, columns, hat(there[0] - here[0]) * hat(there[1] - here[1])), None
-
-
-Points = Tensor  # rows or columns in pixels, for each pixel a few: what broadcasts to g, h, w, t
-
-
-def grid(h: int, w: int, like: Tensor) -> tuple[Points, Points]:
-    rows, columns = (torch.arange(side, device=like.device, dtype=like.dtype) for side in (h, w))
-    return rows[:, None, None], columns[:, None]
-
-
-def led(matrix: Float[Tensor, "#g 2 2"], h: int, w: int, rows: Points, columns: Points) -> tuple[Points, Points]:
-    """Where the matrix, x first and in halves of a side about the centre, leads from pixels."""
-    y, x = (rows + 0.5) * (2 / h) - 1, (columns + 0.5) * (2 / w) - 1
-    (a, b), (c, d) = (row.unbind(1) for row in matrix[..., None, None, None].unbind(1))
-    return ((c * x + d * y + 1) * h - 1) / 2, ((a * x + b * y + 1) * w - 1) / 2
-
-
-def inverse(matrix: Float[Tensor, "#g 2 2"]) -> Float[Tensor, "#g 2 2"]:
-    (a, b), (c, d) = (row.unbind(1) for row in matrix.unbind(1))
-    return torch.stack([torch.stack([d, -b], 1), torch.stack([-c, a], 1)], 1) / (a * d - b * c)[:, None, None]
-
-
-def near(rows: Points, columns: Points, steps: range) -> tuple[Points, Points]:
-    """The pixels about a point, so many steps from the one before it."""
-    step = torch.arange(steps.start, steps.stop, device=rows.device)
-    return rows.floor() + step.repeat_interleave(len(step)), columns.floor() + step.repeat(len(step))
-
-
-def hat(distance: Tensor) -> Tensor:
-    return (1 - distance.abs()).clamp_min(0)
-
-
-def gathered(x: Groups, rows: Points, columns: Points, weight: Points) -> Groups:
-    """Weighted sums of the pixels there, zero outside."""
-    h, w = x.shape[-2:]
-    inside = (rows >= 0) & (rows < h) & (columns >= 0) & (columns < w)
-    index = (rows.clamp(0, h - 1) * w + columns.clamp(0, w - 1)).long()
-    pixels = x.flatten(3).gather(3, index.flatten(1)[:, None, None].expand(*x.shape[:3], -1))
-    return (pixels.unflatten(3, index.shape[1:]) * (weight * inside)[:, None, None]).sum(-1)
 
 
 def mapped(op: str, x: Groups, value: Tensor) -> Groups:
