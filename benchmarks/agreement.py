@@ -17,7 +17,7 @@ import torch
 import tyro
 from literal.training import train
 from quality import HOME, commit, machine
-from speed import precisions
+from turns import precisions
 from tyro.conf import arg
 
 import attar

@@ -14,8 +14,8 @@ from typing import Annotated, Any
 import torch
 import tyro
 from quality import HOME, commit, machine
-from speed import ceilings, precisions, rates
 from torch import Tensor, nn
+from turns import ceilings, precisions, rates
 from tyro.conf import arg
 
 from attar.architectures import ConvNet

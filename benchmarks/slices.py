@@ -17,8 +17,9 @@ from typing import Annotated
 
 import torch
 import tyro
+from courses import flop
 from quality import HOME, commit, machine
-from speed import ceilings, flop, rates
+from turns import ceilings, rates
 from tyro.conf import arg
 
 from attar.files import read_json, write_json

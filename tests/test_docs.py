@@ -71,11 +71,11 @@ def test_what_a_gpu_is_to_measure_can_be_asked_for(monkeypatch):
         assert resolve(cell.method, cell.data, cell.ipc, settings, published=True).method
     commands = gpu.pieces(HOME)
     assert all(Path(command[0]).is_file() for name, command in commands.items() if name != "tests")
-    assert {path.name for path in gpu_paths(commands)} == {path.name for path in importlib.import_module("speed").paths()}
+    assert {path.name for path in gpu_paths(commands)} == {path.name for path in importlib.import_module("courses").paths()}
 
 
 def gpu_paths(commands):
-    paths = importlib.import_module("speed").paths()
+    paths = importlib.import_module("courses").paths()
     return [path for command in commands.values() for path in paths if "--only" in command and fnmatch(path.name, command[-1])]
 
 
@@ -92,14 +92,14 @@ def test_nothing_is_faster_than_the_machine(name, monkeypatch):
 @pytest.mark.parametrize("path", ["train", "literal_train"])
 def test_training_can_be_timed(path, monkeypatch):
     monkeypatch.syspath_prepend(HOME / "benchmarks")
-    speed = importlib.import_module("speed")
-    monkeypatch.setattr(speed, "STEPS", 1)
+    courses, stop = importlib.import_module("courses"), importlib.import_module("turns").Stop
+    monkeypatch.setattr(courses, "STEPS", 1)
 
     def tick():
-        raise speed.Stop
+        raise stop
 
-    with pytest.raises(speed.Stop):
-        speed.FUNCTIONS[path](ipc=1, networks=1, run=Run(Rng.of(0), compile="off"), tick=tick)
+    with pytest.raises(stop):
+        courses.FUNCTIONS[path](ipc=1, networks=1, run=Run(Rng.of(0), compile="off"), tick=tick)
 
 
 def test_what_is_taken_by_default_won_its_race(monkeypatch):
