@@ -33,9 +33,10 @@ def toy(
     *,
     name: str = "toy",
     seed: int = 0,
+    contrast: float = 0.25,
     architecture: str = "convnet",
 ) -> Task:
-    """Noisy bars: class c is bright in its own band of rows. Easy to learn, hard to select well from noise."""
+    """Noisy bars: class c is brighter, by `contrast`, in its own band of rows. Easy to learn, hard to select well from noise."""
     h, w = (side, side) if isinstance(side, int) else side
     generator = torch.Generator().manual_seed(seed)
 
@@ -44,7 +45,7 @@ def toy(
         images = 0.3 + 0.25 * torch.randn(len(labels), channels, h, w, generator=generator)
         for i, label in enumerate(labels.tolist()):
             top = label * h // len(counts)
-            images[i, :, top : top + max(1, h // len(counts))] += 0.25
+            images[i, :, top : top + max(1, h // len(counts))] += contrast
         order = torch.randperm(len(labels), generator=generator)
         return Examples((images.clamp(0, 1) * 255).to(torch.uint8)[order], labels[order])
 

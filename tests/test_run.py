@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -25,6 +28,11 @@ def test_graphs_and_slices_suit_the_device():
     assert [cpu.slice_size(n) for n in (2560, 7)] == [evenly(2560, SLICE["cpu"] * each), 7] and gpu.slice_size(5120) == 2560
     images = GRAPH["cpu"] * each  # a class
     assert [len(list(run.chunks(range(10), images))) for run in (cpu, gpu)] == [10, -(-10 // (GRAPH["cuda"] // images))]
+
+
+def test_the_compiler_is_imported_by_what_compiles():
+    code = "import sys, attar.condensation; assert 'torch._dynamo' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_compiling_is_for_long_work():

@@ -21,6 +21,7 @@ from attar.run import at_rows, sent
 
 BRIGHTNESS, SATURATION, CONTRAST = 1.0, 2.0, 0.5
 CROP, CUTOUT, SCALE = 0.125, 0.5, 1.2
+CACHED = 2**20  # numbers that a CPU's caches hold from one operation to the next
 
 
 class Step(NamedTuple):
@@ -126,7 +127,12 @@ class Choice:
 
 def apply(x: Groups, draw: Draw) -> Groups:
     """`x` as the drawn parameters transform it; differentiable in `x`. One group in the draw serves all groups of `x`."""
-    return everywhere(x, draw) if x.is_cuda else where_due(x, draw)
+    if x.is_cuda:
+        return everywhere(x, draw)
+    each = max(1, CACHED // max(1, x[0].numel()))
+    if len(x) <= each or len(draw.table) == 1:
+        return where_due(x, draw)
+    return torch.cat([where_due(part, Draw(draw.ops, own)) for part, own in zip(x.split(each), draw.table.split(each), strict=True)])
 
 
 def where_due(x: Groups, draw: Draw) -> Groups:

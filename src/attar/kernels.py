@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from attar.run import constant
+
 Sample = Float[Tensor, "k n d"]
 Other = Float[Tensor, "k m d"]
 Distances = Float[Tensor, "k n m"]
@@ -91,7 +93,7 @@ def squared_distances(x: Sample, y: Other) -> Distances:
     return (x.square().sum(2)[:, :, None] + y.square().sum(2)[:, None, :] - 2 * products(x, y)).clamp_min(0)
 
 
-@torch.compiler.assume_constant_result
+@constant
 def rounds() -> bool:
     return torch.get_float32_matmul_precision() != "highest"
 

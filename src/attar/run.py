@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 import torch
 from torch import Tensor
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 Precision = Literal["fp32", "tf32", "bf16"]
 Compile = Literal["auto", "on", "off"]
 Progress = Callable[[int, int, float], None]
+Function = TypeVar("Function", bound=Callable[..., Any])
 EAGER_FLOPS = {"cpu": 5e10, "cuda": 1e13}  # a second of eager execution, conservatively; CPU: a thread
 WORTH_COMPILING = 60  # seconds of eager work
 # Images that pass a network at once, without and with a graph; CPU: a thread, what its caches hold from one layer to the next at 32 pixels.
@@ -112,6 +113,14 @@ class Run:
             return out.float() if isinstance(out, Tensor) else tuple(part.float() if isinstance(part, Tensor) else part for part in out)
 
         return lowered
+
+
+def constant(function: Function) -> Function:
+    """Compiled code takes what `function` gives as a constant: `torch.compiler.assume_constant_result`, which would import the
+    compiler, and that takes as long as all of torch.
+    """
+    function._dynamo_marked_constant = True  # type: ignore[attr-defined]
+    return function
 
 
 @functools.cache

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from attar.files import beside, only_writer
 from attar.mapped import cache_folder
-from attar.run import say_once
+from attar.run import constant, say_once
 
 SOURCE = Path(__file__).with_name("first_block.cpp")
 OPTIONS = ["-O3", "-std=c++17", "-fopenmp", "-shared", "-fPIC"]
@@ -52,7 +52,7 @@ def output(command: list[str]) -> str:
     return subprocess.run(command, capture_output=True, text=True, errors="replace", check=True).stdout
 
 
-@torch.compiler.assume_constant_result
+@constant
 def maps_at_a_time() -> int:
     """How many the kernels make at once, and of which a multiple is what they can make; 0 where there are none."""
     found = library()
