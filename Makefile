@@ -19,9 +19,10 @@ lint: .venv/ready
 results: .venv/ready
 	$(BIN)/python benchmarks/quality.py --root $(DATA)
 
-# Every loop beside its literal version and the machine's ceilings; what results/speed holds is skipped. Hours on two quiet cores.
+# Every loop beside its literal version and the machine's ceilings; what results/speed/NAME.json holds is skipped. Hours on two quiet cores.
+NAME ?= mine
 bench: .venv/ready
-	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/speed.py --name $(NAME)
 
 .venv/ready: pyproject.toml
 	$(PYTHON) -m venv .venv

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 import torch
 import tyro
 from literal.training import train
-from quality import HOME, commit, machine
+from quality import HOME, commit, kept
 from turns import precisions
 from tyro.conf import arg
 
@@ -92,13 +92,12 @@ def main(
     if table_only:
         print(table(out))
         return
-    task = load_data("mnist", root=root)
-    record = read_json(out) if out.exists() else {"found": {}}
+    record, task = kept(out, {"found": {}}), load_data("mnist", root=root)
     for name, measure in parts(task, networks, draws, device):
         if name not in record["found"]:
             record["found"][name] = measure()
             print(name, record["found"][name], flush=True)
-            write_json(out, record | {"machine": machine(), "commit": commit()})
+            write_json(out, record | {"commit": commit()})
 
 
 if __name__ == "__main__":

@@ -163,6 +163,15 @@ def machine() -> dict[str, Any]:
     }
 
 
+def kept(out: Path, fresh: dict[str, Any]) -> dict[str, Any]:
+    """What `out` holds, or `fresh` and this machine; nothing is added to what another one measured."""
+    here = machine()
+    record = read_json(out) if out.exists() else {"machine": here} | fresh
+    if any(record["machine"][key] != here[key] for key in ("cpu", "cores", "threads", "gpu")):
+        raise SystemExit(f"{out} is of another machine, {record['machine']['gpu'] or record['machine']['cpu']}: name another with --name")
+    return record
+
+
 def cpuinfo() -> list[str]:
     path = Path("/proc/cpuinfo")
     return path.read_text().splitlines() if path.exists() else []

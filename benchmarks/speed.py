@@ -19,7 +19,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "20000")  # as the command line has it: 
 
 import tyro
 from courses import paths
-from quality import HOME, machine
+from quality import HOME, kept
 from turns import alone, measure
 from tyro.conf import arg
 
@@ -27,6 +27,7 @@ from attar.files import read_json, write_json
 from attar.run import keep_freed_memory
 
 RESULTS = HOME / "results" / "speed"
+FEW = 5  # turns that say how near a path comes to products of the same turn
 
 
 def share(entry: dict[str, Any], records: list[dict[str, Any]]) -> float:
@@ -49,7 +50,7 @@ def table(out: Path = RESULTS / "cpu.json") -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for r in records:
-        beside = f", {100 * r['share beside']:.0f} %" if "share beside" in r else ""
+        beside = f", {100 * r['share beside']:.0f} %" if "share beside" in r and r["turns"] >= FEW else ""
         work = f"{r['flop per second'] / 1e9:.0f}" if r["flop"] else "", f"{100 * share(r, records):.0f} %{beside}"
         memory = f"{r['memory'] / 2**30:.1f}, {r['literal memory'] / 2**30:.1f} GiB"
         cells = (r["path"], r["precision"], f"{r['seconds']:.3g} s", *work, f"{r['ratio']:.1f}", memory)
@@ -177,7 +178,7 @@ def main(
         print(table(out) if table_only else growth(out))
         return
     keep_freed_memory()
-    done = {entry["path"] for entry in (read_json(out)["paths"] if out.exists() else [])}
+    done = {entry["path"] for entry in kept(out, {"paths": []})["paths"]}
     for path in paths():
         if not fnmatch(path.name, only) or path.name in done:
             continue
@@ -186,10 +187,11 @@ def main(
             text = f"{entry['seconds']:.3g} s, {entry['ratio']:.2f} times the literal loop, {entry['flop per second'] / 1e9:.0f} GFLOP/s"
             print(f"{path.name}, {entry['precision']}: {text}", file=sys.stderr, flush=True)
         with alone():
-            record = read_json(out) if out.exists() else {"machine": machine(), "paths": []}
+            record = kept(out, {"paths": []})
             write_json(out, record | {"paths": record["paths"] + found})
     picture(recorded(out), out.with_suffix(".png"))
     growth_picture(recorded(out), out.with_name(f"{out.stem}-growth.png"))
+    print(table(out))
 
 
 if __name__ == "__main__":

@@ -44,11 +44,21 @@ def test_a_table_is_what_the_results_hold(script, table, page, monkeypatch):
     assert shown and shown[1].strip() == held
 
 
-@pytest.mark.parametrize("script, name", [("speed", "cuda"), ("speed", "cpu-avx2"), ("blocks", "blocks-avx2"), ("slices", "slices-avx2")])
-def test_so_is_that_of_another_machine(script, name, monkeypatch):
+@pytest.mark.parametrize(
+    "script, name, page",
+    [
+        ("speed", "cuda", "docs/speed.md"),
+        ("speed", "cpu-avx2", "docs/speed.md"),
+        ("blocks", "blocks-avx2", "docs/speed.md"),
+        ("slices", "slices-avx2", "docs/speed.md"),
+        ("agreement", "cpu-avx2", "docs/numbers.md"),
+    ],
+)
+def test_so_is_that_of_another_machine(script, name, page, monkeypatch):
     monkeypatch.syspath_prepend(HOME / "benchmarks")
-    held = importlib.import_module(script).table(HOME / f"results/speed/{name}.json")
-    assert f"benchmarks/{script}.py --name {name} --table -->\n{held}\n<!-- end -->" in (HOME / "docs/speed.md").read_text()
+    module = importlib.import_module(script)
+    held = module.table(module.RESULTS / f"{name}.json")
+    assert f"benchmarks/{script}.py --name {name} --table -->\n{held}\n<!-- end -->" in (HOME / page).read_text()
 
 
 def test_what_was_measured_is_what_is_shipped(monkeypatch):
@@ -87,6 +97,16 @@ def test_nothing_is_faster_than_the_machine(name, monkeypatch):
     records = speed.read_json(speed.RESULTS / f"{name}.json")["paths"]
     work = {path.name: path.flop for path in speed.paths()}
     assert all(record["flop"] == work[record["path"]] and speed.share(record, records) < 1 for record in records)
+
+
+def test_nothing_is_added_to_what_another_machine_measured(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(HOME / "benchmarks")
+    quality, out = importlib.import_module("quality"), tmp_path / "cpu.json"
+    quality.write_json(out, quality.kept(out, {"paths": []}))
+    assert quality.kept(out, {}) == {"machine": quality.machine(), "paths": []}
+    quality.write_json(out, {"machine": quality.machine() | {"cpu": "another"}, "paths": []})
+    with pytest.raises(SystemExit, match="another machine, another: name another with --name"):
+        quality.kept(out, {})
 
 
 @pytest.mark.parametrize("path", ["train", "literal_train"])
