@@ -20,7 +20,7 @@ results: .venv/ready
 	$(BIN)/python benchmarks/quality.py --root $(DATA)
 
 # Every loop beside its literal version and the machine's ceilings; what results/speed/NAME.json holds is skipped. Hours on two quiet cores.
-NAME ?= mine
+NAME = mine
 bench: .venv/ready
 	$(BIN)/python benchmarks/speed.py --name $(NAME)
 

@@ -1,6 +1,6 @@
 """How far rounding moves an accuracy: the literal loop against Attar's, and bf16 against fp32.
 
-    python benchmarks/agreement.py --root DATA [--device cuda]
+    python benchmarks/agreement.py --root DATA --name NAME [--device cuda]
     python benchmarks/agreement.py --table                      # what is there, as Markdown; of another machine with --name
 
 Training: ten networks on the same ten real MNIST images, one a class, by the published loop (benchmarks/literal) and by
@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 import torch
 import tyro
 from literal.training import train
-from quality import HOME, commit, kept
+from quality import HOME, commit, kept, usual_name
 from turns import precisions
 from tyro.conf import arg
 
@@ -87,16 +87,16 @@ def main(
     name: str = "",
     table_only: Annotated[bool, arg(name="table")] = False,
 ) -> None:
-    """`name`: of the file, by default the device's."""
-    out = RESULTS / f"{name or device}.json"
+    """`name`: of the file, by default `cpu` or the GPU's."""
+    out = RESULTS / f"{name or usual_name(device)}.json"
     if table_only:
         print(table(out))
         return
-    record, task = kept(out, {"found": {}}), load_data("mnist", root=root)
-    for name, measure in parts(task, networks, draws, device):
-        if name not in record["found"]:
-            record["found"][name] = measure()
-            print(name, record["found"][name], flush=True)
+    record, task = kept(out, device, {"found": {}}), load_data("mnist", root=root)
+    for part, measure in parts(task, networks, draws, device):
+        if part not in record["found"]:
+            record["found"][part] = measure()
+            print(part, record["found"][part], flush=True)
             write_json(out, record | {"commit": commit()})
 
 

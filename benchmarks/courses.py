@@ -1,7 +1,4 @@
-"""What the benchmark of speed runs: for each path Attar's loop and the literal one, on random images.
-
-Speed does not depend on what images show. `tick` is called after each turn's work, with how often it was done, and waits for the next.
-"""
+"""What the benchmark of speed runs: for each path Attar's loop and the literal one, on random images."""
 
 import dataclasses
 import math
@@ -23,7 +20,7 @@ from attar.replay import Replay
 from attar.run import Run, sliced
 from attar.task import Examples, Task
 
-Tick = Callable[..., None]
+Tick = Callable[..., None]  # called after each turn's work, with how often it was done; waits for the next turn
 IN_A_ROW = {"cpu": 1, "cuda": 20}  # updates in a turn: a GPU works on one while the host prepares the next; the literal loop waits for each
 EACH = 500  # real images a class
 
@@ -164,7 +161,7 @@ def literal_features(count: int, pixels: bool, run: Run, tick: Tick) -> None:
 
 
 def augment(run: Run, tick: Tick, by_class: bool = False) -> None:
-    """256 images of each of ten classes, a class at a time or all at once."""
+    """256 images of each of ten classes, by one call for all or one a class."""
     from literal.augmentation import augmented
 
     x, strategy, turn = torch.randn(10, 256, 3, 32, 32, device=run.device), Augment(DSA.strategy), 0

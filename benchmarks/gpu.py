@@ -56,13 +56,12 @@ CELLS = [
 
 def pieces(root: Path) -> dict[str, list[str]]:
     """The command of each; it is done once `results/gpu` holds a file of its name."""
-    gpu = torch.cuda.get_device_name().lower().replace(" ", "-") if torch.cuda.is_available() else "cuda"
-    speed = [str(SCRIPTS / "speed.py"), "--device", "cuda", "--name", gpu, "--seconds", "5", "--only"]
+    speed = [str(SCRIPTS / "speed.py"), "--device", "cuda", "--seconds", "5", "--only"]
     cell = [__file__, "--root", str(root), "--cell"]
     return {
         "tests": ["-m", "pytest", "-m", "gpu", "-n", "8", "-rf", "--tb=line", "tests/test_gpu.py"],
         **{f"speed-{i}": [*speed, pattern] for i, pattern in enumerate(COURSES)},
-        "agreement": [str(SCRIPTS / "agreement.py"), "--root", str(root), "--device", "cuda", "--name", gpu],
+        "agreement": [str(SCRIPTS / "agreement.py"), "--root", str(root), "--device", "cuda"],
         **{own.name: [*cell, own.name] for own in CELLS},
     }
 

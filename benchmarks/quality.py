@@ -155,6 +155,7 @@ def machine() -> dict[str, Any]:
     model = next((line.split(":")[1].strip() for line in cpuinfo() if line.startswith("model name")), platform.processor())
     return {
         "cpu": model,
+        "vectors": torch.backends.cpu.get_cpu_capability(),
         "cores": os.cpu_count(),
         "python": platform.python_version(),
         "torch": torch.__version__,
@@ -163,12 +164,19 @@ def machine() -> dict[str, Any]:
     }
 
 
-def kept(out: Path, fresh: dict[str, Any]) -> dict[str, Any]:
+def usual_name(device: str) -> str:
+    """Of a file of results: the GPU's, or `cpu`."""
+    return torch.cuda.get_device_name().lower().replace(" ", "-") if device == "cuda" else "cpu"
+
+
+def kept(out: Path, device: str, fresh: dict[str, Any]) -> dict[str, Any]:
     """What `out` holds, or `fresh` and this machine; nothing is added to what another one measured."""
     here = machine()
     record = read_json(out) if out.exists() else {"machine": here} | fresh
-    if any(record["machine"][key] != here[key] for key in ("cpu", "cores", "threads", "gpu")):
-        raise SystemExit(f"{out} is of another machine, {record['machine']['gpu'] or record['machine']['cpu']}: name another with --name")
+    for key in ("gpu", "torch") if device == "cuda" else ("cpu", "vectors", "cores", "threads", "torch"):
+        there = record["machine"].get(key)
+        if there != here[key]:
+            raise SystemExit(f"{out} was measured with {key} = {there}, here it is {here[key]}: name another file with --name")
     return record
 
 

@@ -1,12 +1,12 @@
 """How near Attar's loops are to the machine's limits, and how far from the published loops.
 
-    python benchmarks/speed.py [--only PATTERN] [--device cpu] [--seconds 20]
+    python benchmarks/speed.py --name NAME [--only PATTERN] [--device cpu] [--seconds 20]
     python benchmarks/speed.py --table            # what is there, as Markdown; of another machine with --name
     python benchmarks/speed.py --growth           # how it grows with the data, as Markdown
 
-Each path runs beside its literal version (benchmarks/literal): one process each, which take turns, so that neither disturbs
+Each path runs beside its literal version (benchmarks/literal), in processes of their own, which take turns, so that neither disturbs
 the other and noise of the machine meets both. The machine's ceilings (a large matrix product, a large copy) are measured in
-every turn too. What results/speed holds already is skipped. Images are random: speed does not depend on what they show.
+every turn too. What results/speed/NAME.json holds already is skipped. Images are random: speed does not depend on what they show.
 """
 
 import os
@@ -19,7 +19,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "20000")  # as the command line has it: 
 
 import tyro
 from courses import paths
-from quality import HOME, kept
+from quality import HOME, kept, usual_name
 from turns import alone, measure
 from tyro.conf import arg
 
@@ -33,7 +33,8 @@ FEW = 5  # turns that say how near a path comes to products of the same turn
 def share(entry: dict[str, Any], records: list[dict[str, Any]]) -> float:
     """Of the ceiling: the best matrix product, or where there is none to do the best copy, that was seen beside any path."""
     moved = {path.name: path.bytes for path in paths()}[entry["path"]] / entry["seconds"]
-    return (entry["flop per second"] or moved) / max(r["ceilings"][entry["precision"] if entry["flop"] else "bytes"] for r in records)
+    ceiling = entry["precision"] if entry["flop"] else "bytes"
+    return (entry["flop per second"] or moved) / max(r["ceilings"][ceiling] for r in records if bool(r["flop"]) == bool(entry["flop"]))
 
 
 def recorded(out: Path) -> list[dict[str, Any]]:
@@ -43,7 +44,7 @@ def recorded(out: Path) -> list[dict[str, Any]]:
 
 
 def table(out: Path = RESULTS / "cpu.json") -> str:
-    """All results of a file as Markdown; a turn of training is `STEPS` steps, of all others one update or call."""
+    """All results of a file as Markdown; a turn of training is 20 steps, of all others one update or call."""
     records = recorded(out)
     lines = [
         "| path | precision | a turn | GFLOP/s | of the ceiling | × literal | memory, literal's |",
@@ -172,13 +173,13 @@ def main(
     table_only: Annotated[bool, arg(name="table")] = False,
     growth_only: Annotated[bool, arg(name="growth")] = False,
 ) -> None:
-    """`only`: a pattern of path names; `seconds`: of turns for each path; `name`: of the files, by default the device's."""
-    out = RESULTS / f"{name or device}.json"
+    """`only`: a pattern of path names; `seconds`: of turns for each path; `name`: of the files, by default `cpu` or the GPU's."""
+    out = RESULTS / f"{name or usual_name(device)}.json"
     if table_only or growth_only:
         print(table(out) if table_only else growth(out))
         return
     keep_freed_memory()
-    done = {entry["path"] for entry in kept(out, {"paths": []})["paths"]}
+    done = {entry["path"] for entry in kept(out, device, {"paths": []})["paths"]}
     for path in paths():
         if not fnmatch(path.name, only) or path.name in done:
             continue
@@ -187,8 +188,10 @@ def main(
             text = f"{entry['seconds']:.3g} s, {entry['ratio']:.2f} times the literal loop, {entry['flop per second'] / 1e9:.0f} GFLOP/s"
             print(f"{path.name}, {entry['precision']}: {text}", file=sys.stderr, flush=True)
         with alone():
-            record = kept(out, {"paths": []})
+            record = kept(out, device, {"paths": []})
             write_json(out, record | {"paths": record["paths"] + found})
+    if not out.exists():
+        raise SystemExit(f"no path is called {only}: " + ", ".join(path.name for path in paths()))
     picture(recorded(out), out.with_suffix(".png"))
     growth_picture(recorded(out), out.with_name(f"{out.stem}-growth.png"))
     print(table(out))

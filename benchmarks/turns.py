@@ -74,12 +74,15 @@ class Side:
         for line in self.lines:
             line.send("go")
 
-    def end(self) -> float:
-        """Seconds of one turn for one network; several are at work at the same time."""
+    def end(self) -> None:
+        """Seconds of one turn are those for one network; several are at work at the same time."""
         told = [line.recv() for line in self.lines]
         self.memory = max(self.memory, sum(memory for _, memory in told))
         self.times.append(max(seconds for seconds, _ in told) / self.networks)
-        return self.times[-1]
+
+    def turn(self) -> None:
+        self.begin()
+        self.end()
 
     def close(self) -> None:
         for line, process in zip(self.lines, self.processes, strict=True):
@@ -96,21 +99,21 @@ def ceilings(device: str) -> dict[str, list[float]]:
         a, b = (torch.randn(n, n, device=device).to(dtype) for _ in range(2))
         with full_precision(unless=name == "tf32"):
             found[name] = rates(lambda a=a, b=b: a @ b, 2 * n**3, device)
-    source = torch.empty(2**28, dtype=torch.uint8, device=device)
+    source = torch.ones(2**28, dtype=torch.uint8, device=device)  # pages that nobody has written are one and the same
     target = torch.empty_like(source)
     found["bytes"] = rates(lambda: target.copy_(source), 2 * len(source), device)
     return found
 
 
-def rates(function: Callable[[], Any], work: float, device: str, times: int = 5) -> list[float]:
-    """Work a second, of each time after a first, in which compilers may be at work."""
+def rates(function: Callable[[], Any], amount: float, device: str, times: int = 5) -> list[float]:
+    """The amount a second, of each time after a first, in which compilers may be at work."""
     found = []
     for _ in range(1 + times):
         start = time.perf_counter()
         function()
         if device == "cuda":
             torch.cuda.synchronize()
-        found.append(work / (time.perf_counter() - start))
+        found.append(amount / (time.perf_counter() - start))
     return found[1:]
 
 
@@ -127,8 +130,7 @@ def measure(path: Course, device: str, seconds: float) -> list[dict[str, Any]]:
             side.end()
     with alone():
         for side in sides:
-            side.begin()
-            side.end()
+            side.turn()
             side.times.clear()
         limits = take_turns(sides, seconds)
     for side in sides:
@@ -169,6 +171,5 @@ def take_turns(sides: Sequence[Side], seconds: float) -> list[dict[str, list[flo
     while not limits or time.perf_counter() - begun < seconds:
         limits.append(ceilings(sides[0].device))
         for side in sides:
-            side.begin()
-            side.end()
+            side.turn()
     return limits

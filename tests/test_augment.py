@@ -173,6 +173,18 @@ def test_computed_everywhere_and_chosen_is_computed_where_due(style):
     torch.testing.assert_close(everywhere(x, draw), apply(x, draw), rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("drawn", [7, 1])
+def test_blocks_of_groups_are_augmented_as_all_of_them(drawn, monkeypatch):
+    """The last block is short; a draw of one group serves all."""
+    draw, results = Augment(VICO).draw(drawn, (3, 8, 8), Rng.of(5)), []
+    for blocks in (1, 3):
+        monkeypatch.setattr("attar.augment.CACHED", 7 // blocks * images(g=1).numel())
+        x = images(g=7).requires_grad_()
+        out = apply(x, draw)
+        results.append(torch.stack([out, torch.autograd.grad(out.square().sum(), x)[0]]))
+    assert torch.equal(*results)
+
+
 @pytest.mark.parametrize("h, w", [(8, 8), (7, 10)])
 @pytest.mark.parametrize("matrix", [scale(torch.rand(3, 2)), rotate(15.0, torch.rand(3, 1)), rotate(45.0, torch.rand(3, 1))])
 def test_resampling_that_gathers_both_ways_is_that_of_torch(h, w, matrix):

@@ -6,6 +6,7 @@ import re
 import sys
 from fnmatch import fnmatch
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -47,7 +48,7 @@ def test_a_table_is_what_the_results_hold(script, table, page, monkeypatch):
 @pytest.mark.parametrize(
     "script, name, page",
     [
-        ("speed", "cuda", "docs/speed.md"),
+        ("speed", "nvidia-h100-80gb-hbm3", "docs/speed.md"),
         ("speed", "cpu-avx2", "docs/speed.md"),
         ("blocks", "blocks-avx2", "docs/speed.md"),
         ("slices", "slices-avx2", "docs/speed.md"),
@@ -102,23 +103,41 @@ def test_nothing_is_faster_than_the_machine(name, monkeypatch):
 def test_nothing_is_added_to_what_another_machine_measured(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(HOME / "benchmarks")
     quality, out = importlib.import_module("quality"), tmp_path / "cpu.json"
-    quality.write_json(out, quality.kept(out, {"paths": []}))
-    assert quality.kept(out, {}) == {"machine": quality.machine(), "paths": []}
-    quality.write_json(out, {"machine": quality.machine() | {"cpu": "another"}, "paths": []})
-    with pytest.raises(SystemExit, match="another machine, another: name another with --name"):
-        quality.kept(out, {})
+    quality.write_json(out, quality.kept(out, "cpu", {"paths": []}))
+    assert quality.kept(out, "cpu", {}) == {"machine": quality.machine(), "paths": []}
+    quality.write_json(out, {"machine": quality.machine() | {"cores": 99}, "paths": []})
+    with pytest.raises(SystemExit, match=r"measured with cores = 99, here it is \d+: name another file with --name"):
+        quality.kept(out, "cpu", {})
+    assert quality.kept(out, "cuda", {})["paths"] == []  # whose speed is that of the GPU
+
+
+def test_a_turn_is_one_of_each_side_beside_the_ceilings(monkeypatch):
+    monkeypatch.syspath_prepend(HOME / "benchmarks")
+    turns, said = importlib.import_module("turns"), []
+    monkeypatch.setattr(turns, "ceilings", lambda device: said.append(device) or {"fp32": [1.0]})
+    sides = [SimpleNamespace(device="cpu", turn=lambda name=name: said.append(name)) for name in ("ours", "literal")]
+    assert turns.take_turns(sides, 0.0) == [{"fp32": [1.0]}] and said == ["cpu", "ours", "literal"]
+
+
+def test_few_turns_do_not_say_how_near_products_of_the_same_turn_are(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(HOME / "benchmarks")
+    speed = importlib.import_module("speed")
+    record = speed.read_json(speed.RESULTS / "cpu.json")["paths"][0] | {"share beside": 0.987}
+    for turns, told in ((speed.FEW - 1, False), (speed.FEW, True)):
+        speed.write_json(tmp_path / "few.json", {"paths": [record | {"turns": turns}]})
+        assert (", 99 % |" in speed.table(tmp_path / "few.json")) == told
 
 
 @pytest.mark.parametrize("path", ["train", "literal_train"])
 def test_training_can_be_timed(path, monkeypatch):
     monkeypatch.syspath_prepend(HOME / "benchmarks")
-    courses, stop = importlib.import_module("courses"), importlib.import_module("turns").Stop
+    courses = importlib.import_module("courses")
     monkeypatch.setattr(courses, "STEPS", 1)
 
     def tick():
-        raise stop
+        raise KeyboardInterrupt
 
-    with pytest.raises(stop):
+    with pytest.raises(KeyboardInterrupt):
         courses.FUNCTIONS[path](ipc=1, networks=1, run=Run(Rng.of(0), compile="off"), tick=tick)
 
 

@@ -129,7 +129,7 @@ def apply(x: Groups, draw: Draw) -> Groups:
     """`x` as the drawn parameters transform it; differentiable in `x`. One group in the draw serves all groups of `x`."""
     if x.is_cuda:
         return everywhere(x, draw)
-    each = max(1, CACHED // max(1, x[0].numel()))
+    each = max(1, CACHED // max(1, x.shape[1:].numel()))
     if len(x) <= each or len(draw.table) == 1:
         return where_due(x, draw)
     return torch.cat([where_due(part, Draw(draw.ops, own)) for part, own in zip(x.split(each), draw.table.split(each), strict=True)])
