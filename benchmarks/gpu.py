@@ -22,7 +22,7 @@ from attar.files import write_json
 
 RESULTS, SCRIPTS = HOME / "results" / "gpu", HOME / "benchmarks"
 TOLD = 4000  # characters of what a piece printed that are kept
-COURSES = (
+PATTERNS = (  # of the names of paths
     "features*",
     "train*",
     "dm, 10 classes, 32 px*",
@@ -60,7 +60,7 @@ def pieces(root: Path) -> dict[str, list[str]]:
     cell = [__file__, "--root", str(root), "--cell"]
     return {
         "tests": ["-m", "pytest", "-m", "gpu", "-n", "8", "-rf", "--tb=line", "tests/test_gpu.py"],
-        **{f"speed-{i}": [*speed, pattern] for i, pattern in enumerate(COURSES)},
+        **{f"speed-{i}": [*speed, pattern] for i, pattern in enumerate(PATTERNS)},
         "agreement": [str(SCRIPTS / "agreement.py"), "--root", str(root), "--device", "cuda"],
         **{own.name: [*cell, own.name] for own in CELLS},
     }

@@ -22,44 +22,33 @@ from attar.run import Run
 HOME = Path(__file__).parents[1]
 
 
-@pytest.mark.parametrize(
-    "script, table, page",
-    [
-        ("quality", "table", "README.md"),
-        ("quality", "plans", "docs/speed.md"),
-        ("speed", "table", "docs/speed.md"),
-        ("speed", "growth", "docs/speed.md"),
-        ("blocks", "table", "docs/speed.md"),
-        ("slices", "table", "docs/speed.md"),
-        ("search", "table", "docs/speed.md"),
-        ("race", "table", "docs/speed.md"),
-        ("agreement", "table", "docs/numbers.md"),
-        ("ipm", "table", "docs/discrepancies.md"),
-        ("peeking", "table", "docs/numbers.md"),
-    ],
-)
-def test_a_table_is_what_the_results_hold(script, table, page, monkeypatch):
-    monkeypatch.syspath_prepend(HOME / "benchmarks")
-    held = getattr(importlib.import_module(script), table)()
-    shown = re.search(rf"benchmarks/{script}.py --{table} -->\n(.*?)<!-- end -->", (HOME / page).read_text(), re.DOTALL)
-    assert shown and shown[1].strip() == held
+TABLES = [
+    ("quality", "--table", "README.md"),
+    ("quality", "--plans", "docs/speed.md"),
+    ("speed", "--table", "docs/speed.md"),
+    ("speed", "--growth", "docs/speed.md"),
+    ("speed", "--name cpu-avx2 --table", "docs/speed.md"),
+    ("speed", "--name nvidia-h100-80gb-hbm3 --table", "docs/speed.md"),
+    ("blocks", "--table", "docs/speed.md"),
+    ("blocks", "--name blocks-avx2 --table", "docs/speed.md"),
+    ("slices", "--table", "docs/speed.md"),
+    ("slices", "--name slices-avx2 --table", "docs/speed.md"),
+    ("search", "--table", "docs/speed.md"),
+    ("race", "--table", "docs/speed.md"),
+    ("agreement", "--table", "docs/numbers.md"),
+    ("agreement", "--name cpu-avx2 --table", "docs/numbers.md"),
+    ("ipm", "--table", "docs/discrepancies.md"),
+    ("peeking", "--table", "docs/numbers.md"),
+]
 
 
-@pytest.mark.parametrize(
-    "script, name, page",
-    [
-        ("speed", "nvidia-h100-80gb-hbm3", "docs/speed.md"),
-        ("speed", "cpu-avx2", "docs/speed.md"),
-        ("blocks", "blocks-avx2", "docs/speed.md"),
-        ("slices", "slices-avx2", "docs/speed.md"),
-        ("agreement", "cpu-avx2", "docs/numbers.md"),
-    ],
-)
-def test_so_is_that_of_another_machine(script, name, page, monkeypatch):
+@pytest.mark.parametrize("script, words, page", TABLES)
+def test_a_table_is_what_the_results_hold(script, words, page, monkeypatch):
     monkeypatch.syspath_prepend(HOME / "benchmarks")
     module = importlib.import_module(script)
-    held = module.table(module.RESULTS / f"{name}.json")
-    assert f"benchmarks/{script}.py --name {name} --table -->\n{held}\n<!-- end -->" in (HOME / page).read_text()
+    *named, table = words.removeprefix("--name ").split()
+    held = getattr(module, table.removeprefix("--"))(*(module.RESULTS / f"{name}.json" for name in named))
+    assert f"benchmarks/{script}.py {words} -->\n{held}\n<!-- end -->" in (HOME / page).read_text()
 
 
 def test_what_was_measured_is_what_is_shipped(monkeypatch):

@@ -31,8 +31,8 @@ def test_graphs_and_slices_suit_the_device():
 
 
 def test_importing_attar_imports_no_compiler():
-    code = "import sys, attar.condensation; assert 'torch._dynamo' not in sys.modules"
-    subprocess.run([sys.executable, "-c", code], check=True)
+    code = "import sys, attar.condensation; print('torch._dynamo' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout == "False\n"
 
 
 def test_compiling_is_for_long_work():

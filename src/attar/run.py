@@ -119,7 +119,7 @@ def constant(function: Function) -> Function:
     """Compiled code takes what `function` gives as a constant: `torch.compiler.assume_constant_result`, which imports the compiler
     where attar is imported. That takes as long as importing torch, and what neither compiles nor trains does without.
     """
-    function._dynamo_marked_constant = True  # type: ignore[attr-defined]
+    vars(function)["_dynamo_marked_constant"] = True
     return function
 
 
