@@ -21,13 +21,13 @@ from turns import precisions
 from tyro.conf import arg
 
 import attar
-from attar.data import load_data
+from attar.cli.progress import Progress
+from attar.data.load import load_data
+from attar.data.task import Task
+from attar.engine.precision import use_precision
 from attar.files import read_json, write_json
-from attar.progress import Progress
-from attar.protocol import PROTOCOLS
 from attar.rng import Rng
-from attar.run import full_precision
-from attar.task import Task
+from attar.training.protocol import PROTOCOLS
 
 RESULTS = HOME / "results" / "agreement"
 
@@ -47,7 +47,7 @@ def parts(task: Task, networks: int, draws: int, device: str) -> Iterator[tuple[
 def literally(task: Task, few: attar.CondensedSet, seed: int, device: str) -> float:
     task = task.to(torch.device(device))
     x, y = (part.to(device) for part in few.as_dataset().tensors)
-    with full_precision(unless=False):
+    with use_precision(unless=False):
         network = train(task, x, y, PROTOCOLS["dm"], Rng.of(seed).fold("evaluate"))
         with torch.no_grad():
             found = torch.cat([network(task.normalise(x)).argmax(1) for x in task.test.x.split(1000)])
@@ -66,7 +66,11 @@ def condensed(task: Task, draws: int, engine: dict[str, Any]) -> list[float]:
 
 def table(out: Path = RESULTS / "cpu.json") -> str:
     """All parts as Markdown, with standard errors; differences are paired, from the first part of a kind."""
-    found, lines, first = read_json(out)["found"], ["| what | accuracy | networks | difference |", "|---|---|---|---|"], {}
+    found, lines, first = (
+        read_json(out)["found"],
+        ["| what | accuracy | networks | difference |", "|---|---|---|---|"],
+        {},
+    )
     for name, values in found.items():
         base = first.setdefault(name.partition(" ")[0].strip(","), values)
         difference = "" if base is values else told([own - other for own, other in zip(values, base, strict=True)], "+")

@@ -18,10 +18,12 @@ from torch import Tensor, nn
 from turns import ceilings, precisions, rates
 from tyro.conf import arg
 
-from attar.architectures import ConvNet
+from attar.engine.device import keep_freed_memory, threads
+from attar.engine.precision import Precision, use_precision
+from attar.engine.run import SLICE, Run
 from attar.files import read_json, write_json
+from attar.networks.architectures import ConvNet
 from attar.rng import CPU, Rng
-from attar.run import SLICE, Precision, Run, full_precision, keep_freed_memory, threads
 
 RESULTS = HOME / "results" / "speed"
 TURNS = 40
@@ -76,7 +78,11 @@ def table(out: Path = RESULTS / "blocks.json") -> str:
         "|---" * 8 + "|",
     ]
     for record in read_json(out)["found"]:
-        seconds = [value for i in range(2) for value in ((1 + i) * record["ceiling"], record["convolution"][i], record["whole"][i])]
+        seconds = [
+            value
+            for i in range(2)
+            for value in ((1 + i) * record["ceiling"], record["convolution"][i], record["whole"][i])
+        ]
         cells = " | ".join(f"{1000 * value:.2f}" for value in seconds)
         lines.append(f"| {record['precision']} | {record['block']} | {cells} |")
     return "\n".join(lines)
@@ -93,7 +99,7 @@ def main(
         return
     keep_freed_memory()
     torch.manual_seed(0)
-    with full_precision(unless=False):
+    with use_precision(unless=False):
         write_json(out, {"found": measure(), "images": images(), "machine": machine(), "commit": commit()})
 
 

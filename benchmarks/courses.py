@@ -9,19 +9,25 @@ from typing import Any
 
 import torch
 
-from attar.augment import Augment, apply
-from attar.fit import TRAINING, fit_together
+from attar.augment.dsa import Augment, apply
+from attar.data.task import Examples, Task
+from attar.engine.cuda_graphs import Replay
+from attar.engine.run import Run
+from attar.engine.slices import map_slices
 from attar.methods import find
-from attar.methods.herding import herd
-from attar.methods.k_center import farthest_first
-from attar.network import Weights, network
-from attar.protocol import DSA, PROTOCOLS
-from attar.replay import Replay
-from attar.run import Run, sliced
-from attar.task import Examples, Task
+from attar.methods.selection.herding import herd
+from attar.methods.selection.k_center import farthest_first
+from attar.networks.network import Weights
+from attar.networks.by_name import network
+from attar.networks.network import TRAINING
+from attar.training.fit import fit_together
+from attar.training.protocol import DSA, PROTOCOLS
 
 Tick = Callable[..., None]  # called after each turn's work, with how often it was done; waits for the next turn
-IN_A_ROW = {"cpu": 1, "cuda": 20}  # updates in a turn: a GPU works on one while the host prepares the next; the literal loop waits for each
+IN_A_ROW = {
+    "cpu": 1,
+    "cuda": 20,
+}  # updates in a turn: a GPU works on one while the host prepares the next; the literal loop waits for each
 EACH = 500  # real images a class
 
 
@@ -56,7 +62,9 @@ def task_of(side: int, classes: int, device: torch.device) -> Task:
 
     shape = (channels, side, side)
     names = tuple(f"{c:03}" for c in range(classes))
-    task = Task("noise", part(EACH), part(2), names, (0.5,) * channels, (0.29,) * channels, network("convnet", shape, classes))
+    task = Task(
+        "noise", part(EACH), part(2), names, (0.5,) * channels, (0.29,) * channels, network("convnet", shape, classes)
+    )
     return task.to(device)
 
 
@@ -78,7 +86,9 @@ def condense(side: int, classes: int, method: str, ipc: int, run: Run, tick: Tic
 def literal_condense(side: int, classes: int, method: str, ipc: int, run: Run, tick: Tick) -> None:
     from literal import matching
 
-    getattr(matching, method)(find(method)(updates=10**6), task_of(side, classes, run.device), ipc, run.rng, lambda *_: tick())
+    getattr(matching, method)(
+        find(method)(updates=10**6), task_of(side, classes, run.device), ipc, run.rng, lambda *_: tick()
+    )
 
 
 STEPS = 20  # of training in a turn
@@ -130,7 +140,7 @@ def features(count: int, pixels: bool, run: Run, tick: Tick) -> None:
 
     @torch.no_grad()
     def plain(w: Weights, x: torch.Tensor) -> torch.Tensor:
-        return sliced(lambda part: engine(w, part), x, run.slice_size(count))
+        return map_slices(lambda part: engine(w, part), x, run.slice_size(count))
 
     replay = Replay(slope if pixels else plain)
     while True:
@@ -208,8 +218,16 @@ FUNCTIONS: dict[str, Callable[..., None]] = {
 
 def paths() -> list[Course]:
     found = [
-        Course("features, no gradient", "features", "literal_features", 2560 * flop(32), {"count": 2560, "pixels": False}),
-        Course("features, pixel gradient", "features", "literal_features", 2 * 100 * flop(32), {"count": 100, "pixels": True}),
+        Course(
+            "features, no gradient", "features", "literal_features", 2560 * flop(32), {"count": 2560, "pixels": False}
+        ),
+        Course(
+            "features, pixel gradient",
+            "features",
+            "literal_features",
+            2 * 100 * flop(32),
+            {"count": 100, "pixels": True},
+        ),
         Course("augmentation", "augment", "literal_augment", 0, {}, bytes=2 * 4 * 10 * 256 * 3 * 32 * 32),
     ]
     # the mean, the differences from it, their norms, and one product for each pick (k-center's first is the nearest to the mean)
@@ -219,8 +237,12 @@ def paths() -> list[Course]:
     for ipc in (1, 10, 50):
         images = 10 * ipc * LONG.epochs / LONG.updates(10 * ipc)  # of a step: the last of an epoch may be small
         work = int(STEPS * TRAINING * images * flop(32))
-        found.append(Course(f"train one network, IPC {ipc}", "train", "literal_train", work, {"ipc": ipc, "networks": 1}))
-        found.append(Course(f"train ten networks, IPC {ipc}", "train", "literal_train", work, {"ipc": ipc, "networks": 10}))
+        found.append(
+            Course(f"train one network, IPC {ipc}", "train", "literal_train", work, {"ipc": ipc, "networks": 1})
+        )
+        found.append(
+            Course(f"train ten networks, IPC {ipc}", "train", "literal_train", work, {"ipc": ipc, "networks": 10})
+        )
     for method in ("dm", "m3d"):
         fields = find(method)()
         for classes in (10, 100):

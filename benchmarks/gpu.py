@@ -84,7 +84,9 @@ def main(root: Path, minutes: float = 8.0, cell: str = "") -> None:
         try:
             with log.open("w") as file:
                 options = {"cwd": HOME, "stdout": file, "stderr": subprocess.STDOUT}
-                code = subprocess.run([sys.executable, *command], timeout=max(0.0, end - time.monotonic()), **options).returncode
+                code = subprocess.run(
+                    [sys.executable, *command], timeout=max(0.0, end - time.monotonic()), **options
+                ).returncode
         except subprocess.TimeoutExpired:
             print(f"{name} is not through, {log} says how far it came; call again", flush=True)
             return

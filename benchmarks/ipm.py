@@ -5,7 +5,7 @@
 
 Every discrepancy is matched on unlearned networks' features and on pixels, with everything else alike: real images to start from, Adam
 (whose steps do not depend on how large a discrepancy is), as many updates as fit into `seconds` at a pace measured first. Then the
-images of each class are held against as many real test images, in the pixels and in the features of a network trained on the whole set:
+images of each class are held against as many real test images, in the pixels and in the features of a network train_whole on the whole set:
 how far the means are apart, what became of the covariance, and whether a nearest neighbour tells the two samples apart.
 """
 
@@ -23,20 +23,27 @@ from search import mean, pace
 from tyro.conf import Positional, arg
 
 import attar
-from attar.artefact import CondensedSet
-from attar.data import load_data
-from attar.discrepancies import DISCREPANCIES
+from attar.cli.progress import Progress
+from attar.condensed.condensed_set import CondensedSet
+from attar.data.load import load_data
+from attar.data.task import Task
+from attar.distances.by_name import DISCREPANCIES
+from attar.distances.mmd import negative_distance, radial_mmd, squared_distances
+from attar.engine.run import Run
 from attar.files import read_json, write_json
-from attar.kernels import negative_distance, radial_mmd, squared_distances
-from attar.progress import Progress
-from attar.protocol import PROTOCOLS
 from attar.rng import Rng
-from attar.run import Run
-from attar.stages import trained
-from attar.task import Task
+from attar.training.pretrained import train_whole
+from attar.training.protocol import PROTOCOLS
 
 RESULTS = HOME / "results" / "ipm"
-LIKE: dict[str, Any] = {"factor": 1, "init": "real", "space": "unit", "augment": "color_crop_cutout", "style": "idc", "batch_real": 64}
+LIKE: dict[str, Any] = {
+    "factor": 1,
+    "init": "real",
+    "space": "unit",
+    "augment": "color_crop_cutout",
+    "style": "idc",
+    "batch_real": 64,
+}
 JUDGE = dataclasses.replace(PROTOCOLS["dm"], name="dm, 301 epochs", epochs=301)
 ADAM = {"optimiser": "adam", "lr": 0.02, "schedule": "cosine"}
 PERMUTATIONS = 200
@@ -96,7 +103,7 @@ def judged(made: CondensedSet, task: Task) -> dict[str, dict[str, float]]:
 
 
 def features(task: Task) -> Callable[[torch.Tensor], torch.Tensor]:
-    w = trained(task, Run(Rng.of(0), precision="bf16"), 2)
+    w = train_whole(task, Run(Rng.of(0), precision="bf16"), 2)
 
     @torch.no_grad()
     def space(x: torch.Tensor) -> torch.Tensor:
@@ -112,7 +119,14 @@ def table() -> str:
     for record in map(read_json, sorted(RESULTS.glob("*.json"))):
         for row in record["found"]:
             numbers = [f"{row['judged'][space][column]:.2g}" for space in ("pixels", "trained") for column in COLUMNS]
-            cells = (record["data"], row["discrepancy"], row["features"], f"{mean(row):.1f}", str(row["updates"]), *numbers)
+            cells = (
+                record["data"],
+                row["discrepancy"],
+                row["features"],
+                f"{mean(row):.1f}",
+                str(row["updates"]),
+                *numbers,
+            )
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -145,7 +159,12 @@ def main(
         with Progress(f"{name} {kind}") as progress:
             made = attar.condense(task, "dm", ipc, compile="on", progress=progress, **settings)
         rows = attar.evaluate(made, task, protocol=JUDGE, seeds=seeds)
-        row = {"discrepancy": name, "features": kind, "updates": settings["updates"], "seconds": made.provenance["seconds"]}
+        row = {
+            "discrepancy": name,
+            "features": kind,
+            "updates": settings["updates"],
+            "seconds": made.provenance["seconds"],
+        }
         record["found"].append(row | {"accuracies": [r.accuracy for r in rows], "judged": judged(made, task)})
         print(record["found"][-1], flush=True)
         write_json(out, record | {"machine": machine(), "commit": commit()})

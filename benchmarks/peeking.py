@@ -17,15 +17,16 @@ from quality import HOME, commit, machine
 from tyro.conf import Positional, arg
 
 import attar
-from attar.data import load_data
-from attar.evaluation import named
+from attar.data.load import load_data
+from attar.data.task import Task
+from attar.engine.precision import default_precision
+from attar.engine.run import Run
+from attar.evaluation.evaluate import protocol_by_name
 from attar.files import read_json, write_json
-from attar.fit import fit, predict
-from attar.network import Weights
-from attar.protocol import Protocol
+from attar.networks.network import Weights
 from attar.rng import Rng
-from attar.run import Run, default_precision
-from attar.task import Task
+from attar.training.fit import fit, predict
+from attar.training.protocol import Protocol
 
 RESULTS = HOME / "results" / "peeking"
 EVERY = 100  # epochs
@@ -84,7 +85,7 @@ def main(
         out = RESULTS / f"{folder.name}-{protocol}{'-soft' * soft}.json"
         if out.exists():
             continue
-        courses = [course(made, task, named(protocol), seed, soft) for seed in range(seeds)]
+        courses = [course(made, task, protocol_by_name(protocol), seed, soft) for seed in range(seeds)]
         print(out.stem, *courses, sep="\n", flush=True)
         condensation = {"condensation": made.provenance, "every": EVERY}
         write_json(out, about | {"courses": courses, **condensation, "machine": machine(), "commit": commit()})

@@ -28,11 +28,11 @@ import tyro
 from tyro.conf import arg
 
 import attar
-from attar.data import load_data
+from attar.cli.progress import Progress
+from attar.data.load import load_data
+from attar.evaluation.rows import COLUMNS, Row, summarise
 from attar.files import read_json, write_json
 from attar.methods import find
-from attar.progress import Progress
-from attar.rows import COLUMNS, Row, summarise
 
 HOME = Path(__file__).parents[1]
 RESULTS, RUNS = HOME / "results" / "quality", HOME / "runs" / "quality"
@@ -76,8 +76,26 @@ CELLS = [
     Cell("mnist", "idm", 1, ("dm",), "", seeds=4),
     Cell("mnist", "cafe", 1, ("dc-mnist",), "93.1 ± 0.3", seeds=4),
     Cell("mnist", "cafe", 1, ("dm",), "90.8 ± 0.5", seeds=4, settings=DSA | {"updates": 300}, suffix="+dsa"),
-    Cell("mnist", "cafe", 1, ("dc-mnist",), "93.1 ± 0.3", seeds=4, settings=WHOLE["mnist"] | {"updates": 250}, suffix="+whole"),
-    Cell("mnist", "cafe", 1, ("dm",), "90.8 ± 0.5", seeds=4, settings=DSA | WHOLE["mnist"] | {"updates": 250}, suffix="+dsa+whole"),
+    Cell(
+        "mnist",
+        "cafe",
+        1,
+        ("dc-mnist",),
+        "93.1 ± 0.3",
+        seeds=4,
+        settings=WHOLE["mnist"] | {"updates": 250},
+        suffix="+whole",
+    ),
+    Cell(
+        "mnist",
+        "cafe",
+        1,
+        ("dm",),
+        "90.8 ± 0.5",
+        seeds=4,
+        settings=DSA | WHOLE["mnist"] | {"updates": 250},
+        suffix="+dsa+whole",
+    ),
     Cell("mnist", "random", 1, ("dc-mnist", "dc"), "64.9 ± 3.5", draws=3, seeds=2),
     Cell("mnist", "herding", 1, ("dc-mnist", "dc"), "89.2 ± 1.6", settings=TRAINED),
     Cell("mnist", "k-center", 1, ("dc-mnist", "dc"), "89.3 ± 1.5", settings=TRAINED),
@@ -100,8 +118,26 @@ CELLS = [
     Cell("cifar10", "idm", 1, ("dm", "idc"), "45.6 ± 0.7", seeds=4),
     Cell("cifar10", "cafe", 1, ("cafe",), "30.3 ± 1.1", seeds=4),
     Cell("cifar10", "cafe", 1, ("dm",), "31.6 ± 0.8", seeds=4, settings=DSA, suffix="+dsa"),
-    Cell("cifar10", "cafe", 1, ("cafe",), "30.3 ± 1.1", seeds=4, settings=WHOLE["cifar10"] | {"updates": 300}, suffix="+whole"),
-    Cell("cifar10", "cafe", 1, ("dm",), "31.6 ± 0.8", seeds=4, settings=DSA | WHOLE["cifar10"] | {"updates": 300}, suffix="+dsa+whole"),
+    Cell(
+        "cifar10",
+        "cafe",
+        1,
+        ("cafe",),
+        "30.3 ± 1.1",
+        seeds=4,
+        settings=WHOLE["cifar10"] | {"updates": 300},
+        suffix="+whole",
+    ),
+    Cell(
+        "cifar10",
+        "cafe",
+        1,
+        ("dm",),
+        "31.6 ± 0.8",
+        seeds=4,
+        settings=DSA | WHOLE["cifar10"] | {"updates": 300},
+        suffix="+dsa+whole",
+    ),
     Cell("cifar10", "random", 1, ("dc",), "14.4 ± 2.0", draws=3, seeds=2),
     Cell("cifar10", "herding", 1, ("dc",), "21.5 ± 1.2", seeds=4, settings=TRAINED),
     Cell("cifar10", "k-center", 1, ("dc",), "21.5 ± 1.3", seeds=4, settings=TRAINED),
@@ -130,7 +166,9 @@ def measure(cell: Cell, root: Path, results: Path = RESULTS, device: str = "cpu"
     for protocol in cell.protocols:
         with Progress(f"{cell.name}, {protocol}") as progress:
             for soft in (False, True) if cell.soft else (False,):
-                rows += attar.evaluate(sets, task, protocol=protocol, seeds=cell.seeds, soft=soft, device=device, progress=progress)
+                rows += attar.evaluate(
+                    sets, task, protocol=protocol, seeds=cell.seeds, soft=soft, device=device, progress=progress
+                )
         record = {
             "cell": cell.name,
             "published": cell.published,
@@ -152,7 +190,9 @@ def fields(method: str) -> set[str]:
 
 
 def machine() -> dict[str, Any]:
-    model = next((line.split(":")[1].strip() for line in cpuinfo() if line.startswith("model name")), platform.processor())
+    model = next(
+        (line.split(":")[1].strip() for line in cpuinfo() if line.startswith("model name")), platform.processor()
+    )
     return {
         "cpu": model,
         "vectors": torch.backends.cpu.get_cpu_capability(),
@@ -176,7 +216,9 @@ def kept(out: Path, device: str, fresh: dict[str, Any]) -> dict[str, Any]:
     for key in ("gpu", "torch") if device == "cuda" else ("cpu", "vectors", "cores", "threads", "torch"):
         there = record["machine"].get(key)
         if there != here[key]:
-            raise SystemExit(f"{out} was measured with {key} = {there}, here it is {here[key]}: name another file with --name")
+            raise SystemExit(
+                f"{out} was measured with {key} = {there}, here it is {here[key]}: name another file with --name"
+            )
     return record
 
 
@@ -196,11 +238,16 @@ def commit() -> str:
 
 def table() -> str:
     """All results as Markdown, in the order of `CELLS`."""
-    lines = ["| data | IPC | method | protocol | accuracy | published | networks | condensed in |", "|---|---|---|---|---|---|---|---|"]
+    lines = [
+        "| data | IPC | method | protocol | accuracy | published | networks | condensed in |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
     for cell in CELLS:
         path = RESULTS / f"{cell.name}.json"
         for measured in read_json(path)["measured"] if path.exists() else []:
-            as_published = measured["protocol"] == cell.protocols[0] and cell.soft == ("soft labels" in measured["method"])
+            as_published = measured["protocol"] == cell.protocols[0] and cell.soft == (
+                "soft labels" in measured["method"]
+            )
             method = measured["method"].replace(cell.method, cell.method + cell.suffix, 1)
             row = {**measured, "method": method, "published": cell.published if as_published else ""}
             columns = ("data", "ipc", "method", "protocol", "accuracy", "published", "networks", "condensed in")
@@ -215,9 +262,14 @@ def plans() -> str:
         path = RESULTS / f"{cell.name}.json"
         record = read_json(path) if path.exists() else {}
         made = record.get("condensation", [{}])
-        if record.get("planned seconds") is None or ("models" in made[0]["hyperparameters"] and "cached_seconds" not in made[0]):
+        if record.get("planned seconds") is None or (
+            "models" in made[0]["hyperparameters"] and "cached_seconds" not in made[0]
+        ):
             continue
-        planned, taken = record["planned seconds"], statistics.fmean(own["seconds"] - own.get("cached_seconds", 0) for own in made)
+        planned, taken = (
+            record["planned seconds"],
+            statistics.fmean(own["seconds"] - own.get("cached_seconds", 0) for own in made),
+        )
         told = f"{planned:.0f} s | {taken:.0f} s | {planned / taken:.2f}"
         lines.append(f"| {cell.data} | {cell.ipc} | {cell.method}{cell.suffix} | {told} |")
     return "\n".join(lines)

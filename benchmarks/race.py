@@ -21,18 +21,20 @@ from speed import pyplot
 from tyro.conf import Positional, arg
 
 import attar
-from attar.data import load_data
+from attar.cli.progress import Progress
+from attar.data.load import load_data
+from attar.data.task import Task
 from attar.files import read_json, write_json
 from attar.methods import names
-from attar.progress import Progress
-from attar.rows import duration
-from attar.task import Task
+from attar.wording import duration
 
 RESULTS, WINNERS = HOME / "results" / "race", HOME / "src" / "attar" / "recipes" / "best.toml"
 NOISE = 0.5  # points between two runs with two networks each that mean nothing
 
 
-def entries(task: Task, method: str, ipc: int, budgets: tuple[float, ...], protocol: str, seeds: int) -> list[dict[str, Any]]:
+def entries(
+    task: Task, method: str, ipc: int, budgets: tuple[float, ...], protocol: str, seeds: int
+) -> list[dict[str, Any]]:
     """One run for each of the `budgets` in seconds, or one where the method takes no time to speak of."""
     found = []
     learned = "updates" in fields(method)
@@ -44,7 +46,14 @@ def entries(task: Task, method: str, ipc: int, budgets: tuple[float, ...], proto
         with Progress(f"{method}, {duration(seconds)}") as progress:
             made = attar.condense(task, method, ipc, seed=7, progress=progress, **settings)
         rows = attar.evaluate(made, task, protocol=protocol, seeds=seeds)
-        found.append({"method": method, "budget": seconds, "seconds": made.provenance["seconds"], "accuracies": [r.accuracy for r in rows]})
+        found.append(
+            {
+                "method": method,
+                "budget": seconds,
+                "seconds": made.provenance["seconds"],
+                "accuracies": [r.accuracy for r in rows],
+            }
+        )
         found[-1] |= {"hyperparameters": made.provenance["hyperparameters"], "machine": machine(), "commit": commit()}
         print(found[-1], flush=True)
     return found
@@ -55,7 +64,9 @@ def table() -> str:
     lines = ["| data | IPC | method | accuracy after so many seconds |", "|---|---|---|---|"]
     for path in sorted(RESULTS.glob("*.json")):
         record = read_json(path)
-        methods = {entry["method"]: [e for e in record["found"] if e["method"] == entry["method"]] for entry in record["found"]}
+        methods = {
+            entry["method"]: [e for e in record["found"] if e["method"] == entry["method"]] for entry in record["found"]
+        }
         for method, runs in sorted(methods.items(), key=lambda item: -max(map(mean, item[1]))):
             course = ", ".join(f"{mean(run):.1f} ({run['seconds']:.0f})" for run in runs)
             lines.append(f"| {record['data']} | {record['ipc']} | {method} | {course} |")
@@ -74,10 +85,14 @@ def winners() -> str:
         if best.keys() != set(names()):
             continue
         ranked = sorted(best.values(), key=mean, reverse=True)
-        near = [run for run in ranked if mean(run) >= mean(ranked[0]) - NOISE and run["seconds"] <= ranked[0]["seconds"] / 2]
+        near = [
+            run for run in ranked if mean(run) >= mean(ranked[0]) - NOISE and run["seconds"] <= ranked[0]["seconds"] / 2
+        ]
         first = min([ranked[0], *near], key=lambda run: run["seconds"])
         runner_up, *others = [run for run in ranked if run is not first]
-        quick = [run for run in others if run["budget"] and run["seconds"] < min(first["seconds"] / 2, runner_up["seconds"])]
+        quick = [
+            run for run in others if run["budget"] and run["seconds"] < min(first["seconds"] / 2, runner_up["seconds"])
+        ]
         beside = [f"next {told(runner_up)}", *(f"quicker {told(run)}" for run in quick[:1])]
         right, after = f"{mean(first):.1f} % accuracy on held-out images", duration(first["seconds"])
         reason = f"{right} after {after} in a race of {len(best)} methods ({', '.join(beside)})"
@@ -96,11 +111,20 @@ def picture(record: dict[str, Any], out: Path) -> None:
         course = [(max(1.0, entry["seconds"]), mean(entry)) for entry in record["found"] if entry["method"] == method]
         axes.plot(*zip(*course, strict=True), marker="o", markersize=4)
         end = (method, *course[-1])
-        near = [group for group in ends if abs(math.log10(group[0][1] / end[1])) < 0.1 and abs(group[0][2] - end[2]) < 1]
+        near = [
+            group for group in ends if abs(math.log10(group[0][1] / end[1])) < 0.1 and abs(group[0][2] - end[2]) < 1
+        ]
         near[0].append(end) if near else ends.append([end])
     for together in ends:
         names, xs, ys = zip(*together, strict=True)
-        axes.annotate(", ".join(names), (max(xs), statistics.fmean(ys)), (6, 0), textcoords="offset points", fontsize=8, va="center")
+        axes.annotate(
+            ", ".join(names),
+            (max(xs), statistics.fmean(ys)),
+            (6, 0),
+            textcoords="offset points",
+            fontsize=8,
+            va="center",
+        )
     axes.set(xscale="log", xlabel="seconds of condensation", ylabel="accuracy on held-out training images, %")
     axes.xaxis.set_major_formatter("{x:g}")
     axes.spines[["top", "right"]].set_visible(False)

@@ -20,11 +20,11 @@ from quality import HOME, commit, machine
 from tyro.conf import Positional, UseAppendAction, arg
 
 import attar
-from attar.data import load_data
+from attar.cli.progress import Progress
+from attar.data.load import load_data
+from attar.data.task import Examples, Task
 from attar.files import read_json, write_json
-from attar.progress import Progress
-from attar.recipe import parse
-from attar.task import Examples, Task
+from attar.runs.recipe import parse
 
 RESULTS = HOME / "results" / "search"
 WARM_UP, PACE, WINDOWS = 10, 5.0, 3  # updates, seconds, and how many times so many

@@ -22,10 +22,12 @@ from quality import HOME, commit, machine
 from turns import ceilings, rates
 from tyro.conf import arg
 
+from attar.engine.device import keep_freed_memory
+from attar.engine.precision import default_precision
+from attar.engine.run import Run
 from attar.files import read_json, write_json
-from attar.network import network
+from attar.networks.by_name import network
 from attar.rng import CPU, Rng
-from attar.run import Run, default_precision, keep_freed_memory
 
 RESULTS = HOME / "results" / "speed"
 IMAGES, SIZES = 320, (8, 16, 32, 40, 80, 160, 320)
@@ -79,7 +81,9 @@ def main(
         found, products = {}, []
         for wait, spin in SPINS.items():
             command, environment = [sys.executable, __file__, "--child"], os.environ | {"GOMP_SPINCOUNT": spin}
-            found[wait] = json.loads(subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout)
+            found[wait] = json.loads(
+                subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
+            )
             products.append(max(ceilings("cpu")[default_precision(CPU)]) / 1e9)
         write_json(out, {"found": found, "product": max(products), "machine": machine(), "commit": commit()})
 

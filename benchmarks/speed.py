@@ -15,7 +15,9 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Annotated, Any
 
-os.environ.setdefault("GOMP_SPINCOUNT", "20000")  # as the command line has it: who is not at turn must not spin for long
+os.environ.setdefault(
+    "GOMP_SPINCOUNT", "20000"
+)  # as the command line has it: who is not at turn must not spin for long
 
 import tyro
 from courses import paths
@@ -23,8 +25,8 @@ from quality import HOME, kept, usual_name
 from turns import alone, measure
 from tyro.conf import arg
 
+from attar.engine.device import keep_freed_memory
 from attar.files import read_json, write_json
-from attar.run import keep_freed_memory
 
 RESULTS = HOME / "results" / "speed"
 FEW = 5  # turns that say how near a path comes to products of the same turn
@@ -34,7 +36,9 @@ def share(entry: dict[str, Any], records: list[dict[str, Any]]) -> float:
     """Of the ceiling: the best matrix product, or where there is none to do the best copy, that was seen beside any path."""
     moved = {path.name: path.bytes for path in paths()}[entry["path"]] / entry["seconds"]
     ceiling = entry["precision"] if entry["flop"] else "bytes"
-    return (entry["flop per second"] or moved) / max(r["ceilings"][ceiling] for r in records if bool(r["flop"]) == bool(entry["flop"]))
+    return (entry["flop per second"] or moved) / max(
+        r["ceilings"][ceiling] for r in records if bool(r["flop"]) == bool(entry["flop"])
+    )
 
 
 def recorded(out: Path) -> list[dict[str, Any]]:
@@ -86,7 +90,12 @@ def picture(records: list[dict[str, Any]], out: Path) -> None:
     axes.invert_yaxis()
     axes.set_xlim(0, 110)
     axes.set_xlabel("per cent of a large matrix product\nbeside: times as fast as the literal loop")
-    axes.legend([pyplot().Rectangle((0, 0), 1, 1, color=COLOURS[p]) for p in precisions], precisions, loc="lower right", fontsize=8)
+    axes.legend(
+        [pyplot().Rectangle((0, 0), 1, 1, color=COLOURS[p]) for p in precisions],
+        precisions,
+        loc="lower right",
+        fontsize=8,
+    )
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(out, dpi=130)
 
@@ -101,7 +110,9 @@ def sizes(path: str) -> tuple[str, tuple[int, int, int]]:
     return method, (classes, side, ipc)
 
 
-def series(records: list[dict[str, Any]], axis: str) -> dict[tuple[str, tuple[int, ...]], dict[int, dict[str, dict[str, Any]]]]:
+def series(
+    records: list[dict[str, Any]], axis: str
+) -> dict[tuple[str, tuple[int, ...]], dict[int, dict[str, dict[str, Any]]]]:
     """Updates that differ in one size only: by method and the other sizes, then by that size, then by precision.
 
     Images of 28 pixels are grey and have no place in a series of sides.
@@ -131,7 +142,9 @@ def growth(out: Path = RESULTS / "cpu.json") -> str:
             work = last["fp32"]["flop"] / first["fp32"]["flop"]
             ratios = [[last[p][what] / first[p][what] for p in against] for what in ("seconds", "memory")]
             told = [", ".join(f"{ratio:.1f}" for ratio in pair) for pair in ratios]
-            lines.append(f"| {', '.join([method, *fixed])} | {small} {axis} | {large} {axis} | {work:.1f} | {' | '.join(told)} |")
+            lines.append(
+                f"| {', '.join([method, *fixed])} | {small} {axis} | {large} {axis} | {work:.1f} | {' | '.join(told)} |"
+            )
     return "\n".join(lines)
 
 
@@ -145,9 +158,20 @@ def growth_picture(records: list[dict[str, Any]], out: Path) -> None:
         for (method, _), line in lines.items():
             for precision in next(iter(line.values())):
                 own = [by[precision] for by in line.values()]
-                style = {"color": COLOURS[precision], "marker": "o" if method == "dm" else "s", "markersize": 4, "linewidth": 0.8}
+                style = {
+                    "color": COLOURS[precision],
+                    "marker": "o" if method == "dm" else "s",
+                    "markersize": 4,
+                    "linewidth": 0.8,
+                }
                 top.plot(list(line), [r["seconds"] for r in own], label=f"{method}, {precision}", **style)
-                top.plot(list(line), [own[0]["seconds"] * r["flop"] / own[0]["flop"] for r in own], ":", color="grey", linewidth=0.8)
+                top.plot(
+                    list(line),
+                    [own[0]["seconds"] * r["flop"] / own[0]["flop"] for r in own],
+                    ":",
+                    color="grey",
+                    linewidth=0.8,
+                )
                 bottom.plot(list(line), [r["memory"] / 2**30 for r in own], **style)
         top.set(xscale="log", yscale="log")
         bottom.set(xscale="log", xlabel={"classes": "classes", "px": "side, pixels", "IPC": "images a class"}[axis])

@@ -26,12 +26,12 @@ import tyro
 from quality import HOME, commit, machine
 from torch import Tensor
 
-from attar.data import load_data
+from attar.data.load import load_data
+from attar.data.task import Task
+from attar.engine.run import Run
 from attar.files import write_json
-from attar.methods.m3d import M3D
+from attar.methods.distribution.m3d import M3D
 from attar.rng import Rng
-from attar.run import Run
-from attar.task import Task
 
 CLASSES, TEST, DRAWN, REPEATS, UPDATES = 10, 1000, 64, 5, 12
 
@@ -74,7 +74,9 @@ def measure(folder: Path, kind: str) -> dict[str, Any]:
 def update(task: Task) -> float:
     """Of M3D at one image a class, with real images drawn afresh each time."""
     ends: list[float] = []
-    M3D(updates=UPDATES, batch_real=DRAWN)(task, 1, Run(Rng.of(0), progress=lambda *_: ends.append(time.perf_counter())))
+    M3D(updates=UPDATES, batch_real=DRAWN)(
+        task, 1, Run(Rng.of(0), progress=lambda *_: ends.append(time.perf_counter()))
+    )
     return median(end - start for start, end in pairwise(ends))
 
 
@@ -113,13 +115,19 @@ def memory() -> dict[str, int]:
 
 def child(folder: Path, kind: str, cache: Path) -> dict[str, Any]:
     command = [sys.executable, __file__, "--measured", str(folder), "--kind", kind]
-    done = subprocess.run(command, env=os.environ | {"ATTAR_CACHE": str(cache)}, check=True, stdout=subprocess.PIPE, text=True)
+    done = subprocess.run(
+        command, env=os.environ | {"ATTAR_CACHE": str(cache)}, check=True, stdout=subprocess.PIPE, text=True
+    )
     print(kind, done.stdout.strip(), flush=True)
     return json.loads(done.stdout)
 
 
 def main(
-    counts: tuple[int, ...] = (50_000, 500_000), side: int = 32, folder: Path | None = None, measured: Path | None = None, kind: str = ""
+    counts: tuple[int, ...] = (50_000, 500_000),
+    side: int = 32,
+    folder: Path | None = None,
+    measured: Path | None = None,
+    kind: str = "",
 ) -> None:
     """`measured` and `kind` are how this program calls itself."""
     torch.set_num_threads(1)
@@ -133,7 +141,11 @@ def main(
             make(data, count, side)
             runs = {name: child(data, name.split()[0], cache) for name in ("mapped first", "mapped again", "memory")}
             cells.append({"images": count, "shape": [3, side, side], "runs": runs})
-    about = {"sample": f"{DRAWN} images of each of {CLASSES} classes", "seconds": f"medians of {REPEATS} samples", "threads": 1}
+    about = {
+        "sample": f"{DRAWN} images of each of {CLASSES} classes",
+        "seconds": f"medians of {REPEATS} samples",
+        "threads": 1,
+    }
     record = {"about": about, "cells": cells, "machine": machine(), "commit": commit()}
     write_json(HOME / "results" / "speed" / "streaming.json", record)
 

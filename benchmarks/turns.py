@@ -14,9 +14,10 @@ from courses import FUNCTIONS, Course
 from filelock import FileLock
 from quality import commit
 
-from attar.planning import peak
+from attar.engine.precision import Precision, default_precision, use_precision
+from attar.engine.run import Run
 from attar.rng import Rng
-from attar.run import Precision, Run, default_precision, full_precision
+from attar.runs.plan import peak
 
 
 def precisions(device: str) -> tuple[Precision, ...]:
@@ -30,7 +31,9 @@ class Stop(Exception):
     pass
 
 
-def work(line: Connection, function: str, settings: dict[str, Any], precision: Precision, device: str, threads: int) -> None:
+def work(
+    line: Connection, function: str, settings: dict[str, Any], precision: Precision, device: str, threads: int
+) -> None:
     """Runs the path; after each turn says how long it took and the most memory so far, and waits."""
     torch.set_num_threads(threads)
     start = time.perf_counter()
@@ -46,8 +49,10 @@ def work(line: Connection, function: str, settings: dict[str, Any], precision: P
 
     line.recv()
     start = time.perf_counter()
-    run = Run(Rng.of(0), device=torch.device(device), precision=precision, compile="off" if "literal" in function else "on")
-    with full_precision(unless=precision == "tf32"):
+    run = Run(
+        Rng.of(0), device=torch.device(device), precision=precision, compile="off" if "literal" in function else "on"
+    )
+    with use_precision(unless=precision == "tf32"):
         try:
             FUNCTIONS[function](**settings, run=run, tick=tick)
         except Stop:
@@ -64,7 +69,8 @@ class Side:
         threads, self.networks = torch.get_num_threads() // processes, processes if device == "cpu" else networks
         pairs = [context.Pipe() for _ in range(processes)]
         self.processes = [
-            context.Process(target=work, args=(far, function, path.settings, precision, device, threads), daemon=True) for _, far in pairs
+            context.Process(target=work, args=(far, function, path.settings, precision, device, threads), daemon=True)
+            for _, far in pairs
         ]
         self.lines, self.times, self.memory = [near for near, _ in pairs], [], 0
         for process in self.processes:
@@ -97,7 +103,7 @@ def ceilings(device: str) -> dict[str, list[float]]:
     for name in precisions(device):
         n, dtype = 2048 if device == "cpu" else 8192, torch.bfloat16 if name == "bf16" else torch.float32
         a, b = (torch.randn(n, n, device=device).to(dtype) for _ in range(2))
-        with full_precision(unless=name == "tf32"):
+        with use_precision(unless=name == "tf32"):
             found[name] = rates(lambda a=a, b=b: a @ b, 2 * n**3, device)
     source = torch.ones(2**28, dtype=torch.uint8, device=device)  # pages that nobody has written are one and the same
     target = torch.empty_like(source)

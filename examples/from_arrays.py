@@ -5,12 +5,14 @@ from sklearn.datasets import load_digits
 from torch.utils.data import DataLoader
 
 import attar
-from attar.architectures import ConvNet
+from attar.networks.architectures import ConvNet
 
 digits = load_digits()
 names = [f"digit {label}" for label in digits.target]  # labels of any kind
 
-made = attar.condense(((digits.images / 16).astype("float32"), names), method="m3d", ipc=5, recipe="digits", updates=100)
+made = attar.condense(
+    ((digits.images / 16).astype("float32"), names), method="m3d", ipc=5, recipe="digits", updates=100
+)
 made.save("runs/example-arrays", overwrite=True)
 
 loaded = attar.load("runs/example-arrays")  # needs nothing but this folder

@@ -8,7 +8,9 @@ class Small(nn.Module):
 
     def __init__(self, shape: tuple[int, int, int], classes: int):
         super().__init__()
-        self.body = nn.Sequential(nn.Conv2d(shape[0], 32, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(4), nn.Flatten())
+        self.body = nn.Sequential(
+            nn.Conv2d(shape[0], 32, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(4), nn.Flatten()
+        )
         self.head = nn.Linear(32 * 16, classes)
 
     def forward(self, x):

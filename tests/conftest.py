@@ -9,8 +9,9 @@ import jaxtyping
 import pytest
 import torch
 
-from attar.network import network
-from attar.task import Examples, Task, unit
+from attar.data.task import Examples, Task
+from attar.data.normalisation import unit
+from attar.networks.by_name import network
 
 torch.set_num_threads(1)
 
@@ -18,7 +19,7 @@ torch.set_num_threads(1)
 @pytest.fixture(autouse=True)
 def every_boundary(monkeypatch):
     """Runs that last milliseconds resume from the middle too."""
-    monkeypatch.setattr("attar.optimise.BOUNDARY_EVERY", 0.0)
+    monkeypatch.setattr("attar.synthesis.loop.BOUNDARY_EVERY", 0.0)
 
 
 @pytest.fixture(autouse=True)

@@ -7,11 +7,12 @@ from conftest import toy
 from safetensors.torch import load_file, save_file
 
 import attar
-from attar.artefact import MANIFEST, TENSORS, CondensedSet, claim
+from attar.condensed.store import MANIFEST, TENSORS, claim
+from attar.condensed.condensed_set import CondensedSet
+from attar.engine.run import Run
 from attar.files import read_tensors, sweep, write_tensors
 from attar.rng import Rng
-from attar.run import Run
-from attar.synthetic import Pixels
+from attar.synthesis.pixels import Pixels
 
 
 @pytest.fixture
@@ -143,7 +144,9 @@ def test_selected_images_are_real_and_named():
     assert torch.equal(made.pictures(), task.train.x[indices.flatten()])
 
 
-@pytest.mark.parametrize(("left", "free"), [(".rows.json.lock", True), (".rows.json.12.part", True), (".git", False), ("photo.png", False)])
+@pytest.mark.parametrize(
+    ("left", "free"), [(".rows.json.lock", True), (".rows.json.12.part", True), (".git", False), ("photo.png", False)]
+)
 def test_locks_left_behind_do_not_claim_a_folder(left, free, tmp_path):
     (tmp_path / left).touch()
     with contextlib.nullcontext() if free else pytest.raises(ValueError, match="holds files that are no run's"):

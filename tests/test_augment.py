@@ -6,9 +6,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from attar.augment import FUNCTIONS, Augment, apply, covered, everywhere, rotate, scale
-from attar.cutmix import Mix, edges
-from attar.resampling import Resample, affine
+from attar.augment.affine import Resample, affine
+from attar.augment.cutmix import Mix, edges
+from attar.augment.dsa import FUNCTIONS, Augment, apply, covered, everywhere, rotate, scale
 from attar.rng import Rng
 
 CPU = torch.device("cpu")
@@ -145,7 +145,10 @@ def test_idc_always_colours_and_cuts_and_draws_one_geometric_operation():
     assert list(on) == ["flip", "brightness", "saturation", "contrast", "crop", "scale", "rotate", "cutout"]
     assert all(on[op].all() for op in ("flip", "brightness", "saturation", "contrast", "cutout"))
     assert (on["crop"].int() + on["scale"].int() + on["rotate"].int() == 1).all()
-    assert [s.op for s in Augment("color_crop_cutout", "idc").draw(5, (3, 8, 8), Rng.of(0)).steps][-2:] == ["crop", "cutout"]
+    assert [s.op for s in Augment("color_crop_cutout", "idc").draw(5, (3, 8, 8), Rng.of(0)).steps][-2:] == [
+        "crop",
+        "cutout",
+    ]
 
 
 def test_siamese_real_and_synthetic_see_the_same():
@@ -178,7 +181,7 @@ def test_blocks_of_groups_are_augmented_as_all_of_them(drawn, monkeypatch):
     """The last block is short; a draw of one group serves all."""
     draw, results = Augment(VICO).draw(drawn, (3, 8, 8), Rng.of(5)), []
     for blocks in (1, 3):
-        monkeypatch.setattr("attar.augment.CACHED", 7 // blocks * images(g=1).numel())
+        monkeypatch.setattr("attar.augment.dsa.CACHED", 7 // blocks * images(g=1).numel())
         x = images(g=7).requires_grad_()
         out = apply(x, draw)
         results.append(torch.stack([out, torch.autograd.grad(out.square().sum(), x)[0]]))
@@ -186,7 +189,9 @@ def test_blocks_of_groups_are_augmented_as_all_of_them(drawn, monkeypatch):
 
 
 @pytest.mark.parametrize("h, w", [(8, 8), (7, 10)])
-@pytest.mark.parametrize("matrix", [scale(torch.rand(3, 2)), rotate(15.0, torch.rand(3, 1)), rotate(45.0, torch.rand(3, 1))])
+@pytest.mark.parametrize(
+    "matrix", [scale(torch.rand(3, 2)), rotate(15.0, torch.rand(3, 1)), rotate(45.0, torch.rand(3, 1))]
+)
 def test_resampling_that_gathers_both_ways_is_that_of_torch(h, w, matrix):
     matrix, results = matrix.double(), []
     for function in (affine, Resample.apply):
@@ -205,7 +210,9 @@ def test_an_unknown_operation_is_refused():
 def test_affine_grids_do_not_depend_on_the_corner_convention():
     """For square images, as long as grid and sampling agree."""
     x, theta = images(g=1, n=1)[0], torch.tensor([[[0.9, 0.2, 0.0], [-0.1, 1.1, 0.0]]], dtype=torch.float64)
-    a, b = (F.grid_sample(x, F.affine_grid(theta, [1, 3, 8, 8], align_corners=f), align_corners=f) for f in (True, False))
+    a, b = (
+        F.grid_sample(x, F.affine_grid(theta, [1, 3, 8, 8], align_corners=f), align_corners=f) for f in (True, False)
+    )
     torch.testing.assert_close(a[..., 2:6, 2:6], b[..., 2:6, 2:6])
 
 

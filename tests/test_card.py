@@ -7,16 +7,32 @@ import numpy as np
 import pytest
 import torch
 
-from attar.artefact import CondensedSet
-from attar.card import card, class_folders, contact_sheet, write_card, write_pictures
+from attar.condensed.card import card, write_card
+from attar.condensed.pictures import class_folders, contact_sheet, write_pictures
+from attar.condensed.condensed_set import CondensedSet
 
-AWKWARD = ("zebra", "ant / bee", "", "train", "../up", "bullet train", "Ant", "ant", "con", "ant bee", "naïve été", "x" * 300)
+AWKWARD = (
+    "zebra",
+    "ant / bee",
+    "",
+    "train",
+    "../up",
+    "bullet train",
+    "Ant",
+    "ant",
+    "con",
+    "ant bee",
+    "naïve été",
+    "x" * 300,
+)
 
 
 def condensed(classes=("ant", "bee"), channels=1, ipc=3, factor=1, side=8, **provenance) -> CondensedSet:
     images = torch.rand(len(classes) * ipc, channels, side, side, generator=torch.Generator().manual_seed(0))
     labels = torch.arange(len(classes)).repeat_interleave(ipc)
-    return CondensedSet(images, labels, tuple(classes), (0.4,) * channels, (0.2,) * channels, factor, "unit", provenance)
+    return CondensedSet(
+        images, labels, tuple(classes), (0.4,) * channels, (0.2,) * channels, factor, "unit", provenance
+    )
 
 
 def image_folder(root):
@@ -57,7 +73,9 @@ def test_hugging_face_numbers_the_classes_alike(tmp_path, channels, whole):
     made = condensed(AWKWARD, channels=channels)
     write_pictures(made, tmp_path / "set")
     write_card(made, tmp_path / "set")
-    where = {"path": str(tmp_path / "set")} if whole else {"path": "imagefolder", "data_dir": str(tmp_path / "set/images")}
+    where = (
+        {"path": str(tmp_path / "set")} if whole else {"path": "imagefolder", "data_dir": str(tmp_path / "set/images")}
+    )
     loaded = datasets.load_dataset(**where, cache_dir=str(tmp_path / "cache"))
     assert list(loaded) == ["train"]
     same([(row["label"], row["image"]) for row in loaded["train"]], made)
@@ -101,7 +119,7 @@ def test_what_fails_half_way_leaves_the_older_images(tmp_path, monkeypatch):
     write_pictures(condensed(), tmp_path)
     before = {path: path.read_bytes() for path in (tmp_path / "images").rglob("*.png")}
     with monkeypatch.context() as patch:
-        patch.setattr("attar.card.picture", lambda pixels: 1 / 0)
+        patch.setattr("attar.condensed.pictures.picture", lambda pixels: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             write_pictures(condensed(("cat", "dog")), tmp_path)
     assert before == {path: path.read_bytes() for path in (tmp_path / "images").rglob("*.png")}
@@ -109,7 +127,9 @@ def test_what_fails_half_way_leaves_the_older_images(tmp_path, monkeypatch):
     assert sorted(path.name for path in (tmp_path / "images").iterdir()) == ["cat", "dog"]
 
 
-@pytest.mark.parametrize(("classes", "ipc", "side"), [(2, 1, 8), (10, 50, 8), (10, 10, 32), (100, 1, 32), (120, 2, 8), (2, 2, 300)])
+@pytest.mark.parametrize(
+    ("classes", "ipc", "side"), [(2, 1, 8), (10, 50, 8), (10, 10, 32), (100, 1, 32), (120, 2, 8), (2, 2, 300)]
+)
 def test_contact_sheet_is_of_a_size_to_look_at(classes, ipc, side):
     sheet = contact_sheet(condensed([f"class {i}" for i in range(classes)], ipc=ipc, side=side))
     assert 100 < sheet.width < 2400
@@ -127,7 +147,11 @@ def test_a_shard_without_some_classes_has_a_sheet_and_empty_folders(tmp_path):
     made = condensed(("a", "b", "c"))
     part = dataclasses.replace(made, images=made.images[:3], labels=made.labels[:3] + 1)
     write_pictures(part, tmp_path)
-    assert {path.name: len(list(path.iterdir())) for path in (tmp_path / "images").iterdir()} == {"a": 0, "b": 3, "c": 0}
+    assert {path.name: len(list(path.iterdir())) for path in (tmp_path / "images").iterdir()} == {
+        "a": 0,
+        "b": 3,
+        "c": 0,
+    }
 
 
 def test_the_training_code_of_the_card_runs(tmp_path, monkeypatch):
@@ -152,8 +176,19 @@ def test_the_header_is_what_hugging_face_reads(tmp_path):
 
 
 def test_the_card_says_what_is_known_and_nothing_else():
-    known = {"method": "m3d", "data": "digits", "seed": 7, "seconds": 3700, "fingerprint": "abc123", "versions": {"torch": "2.9"}}
-    text = card(condensed(factor=2, **known, engine={"device": "cpu"}, precision="fp32", hyperparameters={"lr": 0.5, "init": "mix"}))
+    known = {
+        "method": "m3d",
+        "data": "digits",
+        "seed": 7,
+        "seconds": 3700,
+        "fingerprint": "abc123",
+        "versions": {"torch": "2.9"},
+    }
+    text = card(
+        condensed(
+            factor=2, **known, engine={"device": "cpu"}, precision="fp32", hyperparameters={"lr": 0.5, "init": "mix"}
+        )
+    )
     for words in (
         "m3d",
         "digits",

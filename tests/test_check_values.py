@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from attar.data import load_data
-from attar.kernels import gaussians, mean_distance, radial_mmd
+from attar.data.load import load_data
+from attar.distances.mmd import gaussians, mean_distance, radial_mmd
+from attar.engine.slices import map_slices
 from attar.rng import Rng
-from attar.run import sliced
 
 CIFAR = Path(__file__).parents[2] / "shared" / "data" / "cifar10"
 
@@ -28,7 +28,7 @@ def features(tmp_path_factory):
     x = task.sample(range(10), 266, Rng.of(0))
     w = task.network.init(Rng.of(1))
     with torch.no_grad():
-        f = sliced(lambda part: task.network.features(w, part), x.flatten(0, 1), 200)
+        f = map_slices(lambda part: task.network.features(w, part), x.flatten(0, 1), 200)
     f = f.unflatten(0, (10, 266))
     return f[:, :256], f[:, 256:]
 

@@ -4,7 +4,7 @@ import pytest
 from conftest import toy
 
 import attar
-from attar.choice import chosen
+from attar.runs.default_method import chosen
 
 KNOWN = {"mnist": {"1": {"method": "dm", "why": "90 % after 5 s"}, "10": {"method": "idm", "why": "97 % after 9 s"}}}
 
@@ -12,10 +12,26 @@ KNOWN = {"mnist": {"1": {"method": "dm", "why": "90 % after 5 s"}, "10": {"metho
 @pytest.mark.parametrize(
     "name, channels, side, ipc, recipe, expected, told",
     [
-        ("mnist", 1, 28, 1, None, ("dm", "mnist"), "method dm, with its recipe for mnist: on mnist at 1 per class 90 % after 5 s"),
+        (
+            "mnist",
+            1,
+            28,
+            1,
+            None,
+            ("dm", "mnist"),
+            "method dm, with its recipe for mnist: on mnist at 1 per class 90 % after 5 s",
+        ),
         ("mnist", 1, 28, 60, None, ("idm", "mnist"), "on mnist at 10 per class"),
         ("mine", 1, 16, 7, None, ("dm", "mnist"), "on mnist at 1 per class"),
-        ("mine", 1, 8, 7, None, ("m3d", "digits"), "with its recipe for digits: methods were not compared on such data"),
+        (
+            "mine",
+            1,
+            8,
+            7,
+            None,
+            ("m3d", "digits"),
+            "with its recipe for digits: methods were not compared on such data",
+        ),
         ("fashion-mnist", 1, 28, 1, None, ("dm", "fashion-mnist"), "with its recipe for fashion-mnist: on mnist"),
         ("mine", 3, 16, 1, "mnist", ("dm", "mnist"), "on mnist at 1 per class"),
         ("mine", 3, 16, 1, None, ("m3d", "cifar10"), "not compared on such data"),
@@ -23,16 +39,19 @@ KNOWN = {"mnist": {"1": {"method": "dm", "why": "90 % after 5 s"}, "10": {"metho
     ],
 )
 def test_the_best_that_is_known(name, channels, side, ipc, recipe, expected, told, monkeypatch, caplog):
-    monkeypatch.setattr("attar.choice.winners", lambda: KNOWN)
+    monkeypatch.setattr("attar.runs.default_method.winners", lambda: KNOWN)
     assert chosen(toy(channels, side, name=name), ipc, recipe) == expected
     assert re.search(told, caplog.text)
 
 
 def test_condensing_without_a_method(monkeypatch, caplog):
-    monkeypatch.setattr("attar.choice.winners", lambda: {"digits": {"1": {"method": "random", "why": "quick"}}})
+    monkeypatch.setattr(
+        "attar.runs.default_method.winners", lambda: {"digits": {"1": {"method": "random", "why": "quick"}}}
+    )
     made = attar.condense(toy(name="mine"), ipc=2)
     assert (
-        made.provenance["method"] == "random" and "method random, with its recipe for digits: on digits at 1 per class quick" in caplog.text
+        made.provenance["method"] == "random"
+        and "method random, with its recipe for digits: on digits at 1 per class quick" in caplog.text
     )
     with pytest.raises(ValueError, match="unknown recipe 'mnits'"):
         attar.condense(toy(), ipc=2, recipe="mnits")

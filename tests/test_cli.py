@@ -13,13 +13,14 @@ import pytest
 import torch
 
 import attar
-from attar import cli
-from attar.condensation import alone
+from attar.cli import main as cli
+from attar.cli.folders import resumable
+from attar.cli.listing import LISTS
 from attar.files import read_tensors
-from attar.folders import resumable
-from attar.listing import LISTS
-from attar.optimise import CHECKPOINT, metrics
-from attar.protocol import PROTOCOLS
+from attar.runs.condense import alone
+from attar.synthesis.checkpoint import CHECKPOINT
+from attar.synthesis.journal import read_metrics
+from attar.training.protocol import PROTOCOLS
 
 FAST = ["--method", "m3d", "--set", "updates=12", "--set", "batch_real=8", "--set", "ipm=2"]
 
@@ -58,7 +59,15 @@ def test_condense_evaluate_report(here, monkeypatch, capsys):
     folder = here / "runs" / "digits-m3d-ipc2-seed0"
     assert "20 images, 5.3 kB (8 bit: 1.3 kB), in runs/digits-m3d-ipc2-seed0/" in capsys.readouterr().out
     names = {path.name for path in folder.iterdir()}
-    assert names == {"README.md", "condensed.safetensors", "contact.png", "images", "metrics.jsonl", "recipe.json", "run.json"}
+    assert names == {
+        "README.md",
+        "condensed.safetensors",
+        "contact.png",
+        "images",
+        "metrics.jsonl",
+        "recipe.json",
+        "run.json",
+    }
     assert len((folder / "metrics.jsonl").read_text().splitlines()) == 12
 
     assert attar_command(monkeypatch, "evaluate", folder, "--protocol", "quick", "--seeds", "2") == 0
@@ -90,7 +99,7 @@ def test_compare_reuses_what_is_there(here, monkeypatch, capsys):
         "quick",
     ]
     words += ["--network", "mlp", "--out", "all"]
-    monkeypatch.setattr("attar.methods.herding.Herding.features", "pixels")
+    monkeypatch.setattr("attar.methods.selection.herding.Herding.features", "pixels")
     assert attar_command(monkeypatch, *words) == 0
     assert "report: all/report.html" in capsys.readouterr().out
     stamp = (here / "all" / "random-ipc1-seed0" / "recipe.json").stat().st_mtime_ns
@@ -110,7 +119,14 @@ def test_recipes_are_listed_at_every_budget_that_has_values_of_its_own():
 
 
 @pytest.mark.parametrize(
-    "what, word", [("methods", "m3d"), ("datasets", "cifar10"), ("networks", "convnet"), ("protocols", "idc"), ("recipes", "m3d/mnist")]
+    "what, word",
+    [
+        ("methods", "m3d"),
+        ("datasets", "cifar10"),
+        ("networks", "convnet"),
+        ("protocols", "idc"),
+        ("recipes", "m3d/mnist"),
+    ],
 )
 def test_list(what, word, monkeypatch, capsys):
     assert attar_command(monkeypatch, "list", what) == 0
@@ -125,8 +141,14 @@ def test_list(what, word, monkeypatch, capsys):
             ["condense", "digits", "--method", "m3"],
             "unknown method 'm3', did you mean 'm3d'? known: cafe, dance, dm, ",
         ),
-        (["condense", "digits", "--ipc", "0"], "the budget must be a whole number of images per class, at least 1, not 0"),
-        (["condense", "digits", "--method", "m3d", "--set", "lrr=1"], "unknown hyper-parameter of M3D 'lrr', did you mean 'lr'?"),
+        (
+            ["condense", "digits", "--ipc", "0"],
+            "the budget must be a whole number of images per class, at least 1, not 0",
+        ),
+        (
+            ["condense", "digits", "--method", "m3d", "--set", "lrr=1"],
+            "unknown hyper-parameter of M3D 'lrr', did you mean 'lr'?",
+        ),
         (["condense", "digits", "--method", "m3d", "--set", "updates=many"], "updates must be of type int, not 'many'"),
         (["condense", "digits", "--method", "m3d", "--set", "seed=1"], "unknown hyper-parameter of M3D 'seed'"),
         (["condense", "digits", "--set", "updates"], "a setting is written key=value, not 'updates'"),
@@ -175,15 +197,22 @@ def test_data_of_ones_own_must_be_named_to_evaluate(here, monkeypatch, capsys):
     np.savez("mine.npz", x=rng.random((40, 8, 8)), y=np.arange(40) % 2)
     assert attar_command(monkeypatch, "condense", "npz:mine.npz", "--method", "random", "--ipc", "1", "--out", "a") == 0
     capsys.readouterr()
-    assert "what was condensed is mine, no known data set: say where it lies" in refused(monkeypatch, capsys, "evaluate", "a")
-    assert attar_command(monkeypatch, "evaluate", "a", "--data", "npz:mine.npz", "--protocol", "quick", "--seeds", "1") == 0
+    assert "what was condensed is mine, no known data set: say where it lies" in refused(
+        monkeypatch, capsys, "evaluate", "a"
+    )
+    assert (
+        attar_command(monkeypatch, "evaluate", "a", "--data", "npz:mine.npz", "--protocol", "quick", "--seeds", "1")
+        == 0
+    )
 
 
 def test_a_folder_of_ones_own_is_left_alone(here, monkeypatch, capsys):
     (here / "mine" / "images").mkdir(parents=True)
     (here / "mine" / "README.md").write_text("my words")
     for more in ([], ["--overwrite"]):
-        sentence = refused(monkeypatch, capsys, "condense", "digits", "--method", "random", "--ipc", "1", "--out", "mine", *more)
+        sentence = refused(
+            monkeypatch, capsys, "condense", "digits", "--method", "random", "--ipc", "1", "--out", "mine", *more
+        )
         assert "mine holds files that are no run's" in sentence
     assert (here / "mine" / "README.md").read_text() == "my words"
 
@@ -212,7 +241,9 @@ def test_a_full_disk_is_said_in_one_sentence(here, monkeypatch, capsys):
             device.write(b"x")
 
     monkeypatch.setattr("attar.files.save_file", full)
-    assert "No space left on device" in refused(monkeypatch, capsys, "condense", "digits", "--method", "random", "--ipc", "1", "--out", "a")
+    assert "No space left on device" in refused(
+        monkeypatch, capsys, "condense", "digits", "--method", "random", "--ipc", "1", "--out", "a"
+    )
     assert not (here / "a" / "recipe.json").exists()
 
 
@@ -224,7 +255,7 @@ def interrupted(monkeypatch, *words: str) -> None:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("attar.progress.Progress.__call__", stop)
+        patch.setattr("attar.cli.main.progress.Progress.__call__", stop)
         assert attar_command(patch, *words) == 130
 
 
@@ -263,7 +294,10 @@ def test_what_is_refused_costs_nothing(here, monkeypatch, capsys):
     assert attar_command(monkeypatch, "evaluate", "a", "--protocol", "quick", "--seeds", "1") == 0
     left = contents(here / "a")
     capsys.readouterr()
-    for words, told in ((["--ipc", "1000"], "fewer than the 1000"), (["--ipc", "1", "--set", "augment=bogus"], "bogus")):
+    for words, told in (
+        (["--ipc", "1000"], "fewer than the 1000"),
+        (["--ipc", "1", "--set", "augment=bogus"], "bogus"),
+    ):
         assert told in refused(monkeypatch, capsys, "condense", "digits", *FAST, *words, "--out", "a", "--overwrite")
         assert contents(here / "a") == left
         assert told in refused(monkeypatch, capsys, "condense", "digits", *FAST, *words, "--out", "b")
@@ -274,7 +308,9 @@ def test_what_differs_is_named(here, monkeypatch, capsys):
     words = ["condense", "digits", "--ipc", "1", *FAST, "--out", "a"]
     interrupted(monkeypatch, *words)
     capsys.readouterr()
-    assert "a holds a run with updates = 12, not 13" in refused(monkeypatch, capsys, *words, "--set", "updates=13", "--resume")
+    assert "a holds a run with updates = 12, not 13" in refused(
+        monkeypatch, capsys, *words, "--set", "updates=13", "--resume"
+    )
 
 
 @pytest.mark.parametrize(
@@ -298,26 +334,37 @@ def test_rows_that_cannot_be_joined_are_refused_before_anything_is_trained(conte
     assert attar_command(monkeypatch, "condense", "digits", "--method", "random", "--ipc", "1", "--out", "a") == 0
     capsys.readouterr()
     (here / "a" / "rows.json").write_text(content)
-    monkeypatch.setattr("attar.evaluation.execute", None)
-    monkeypatch.setattr("attar.comparison.condense", None)
+    monkeypatch.setattr("attar.evaluation.evaluate.execute", None)
+    monkeypatch.setattr("attar.runs.compare.condense", None)
     assert "a/rows.json" in refused(monkeypatch, capsys, "evaluate", "a", *words)
-    assert "a/rows.json" in refused(monkeypatch, capsys, "compare", "digits", "--methods", "random", *words, "--out", "a")
+    assert "a/rows.json" in refused(
+        monkeypatch, capsys, "compare", "digits", "--methods", "random", *words, "--out", "a"
+    )
     (here / "mine").mkdir()
     (here / "mine" / "report.html").write_text("my words")
-    assert "mine holds files that are no run's" in refused(monkeypatch, capsys, "compare", "digits", *words, "--out", "mine")
+    assert "mine holds files that are no run's" in refused(
+        monkeypatch, capsys, "compare", "digits", *words, "--out", "mine"
+    )
 
 
 def test_a_report_is_of_its_own_data(here, monkeypatch, capsys):
     np.savez("mine.npz", x=np.random.default_rng(0).random((40, 8, 8)), y=np.arange(40) % 2)
     assert attar_command(monkeypatch, "condense", "npz:mine.npz", "--method", "random", "--ipc", "1", "--out", "a") == 0
     capsys.readouterr()
-    assert "the set's classes 0, 1 are not those of digits" in refused(monkeypatch, capsys, "report", "a", "--data", "digits")
+    assert "the set's classes 0, 1 are not those of digits" in refused(
+        monkeypatch, capsys, "report", "a", "--data", "digits"
+    )
 
 
 def test_a_network_that_cannot_be_kept_is_used_all_the_same(here, monkeypatch, caplog):
     (here / "file").touch()
     monkeypatch.setenv("ATTAR_CACHE", str(here / "file"))
-    assert attar_command(monkeypatch, "condense", "digits", "--method", "herding", "--set", "epochs=1", "--ipc", "1", "--out", "a") == 0
+    assert (
+        attar_command(
+            monkeypatch, "condense", "digits", "--method", "herding", "--set", "epochs=1", "--ipc", "1", "--out", "a"
+        )
+        == 0
+    )
     assert "a trained network cannot be kept" in caplog.text
 
 
@@ -347,7 +394,20 @@ def test_another_engine_asks(here, monkeypatch, capsys):
 
 
 def test_compare_goes_on_elsewhere_where_asked(here, monkeypatch, capsys):
-    words = ["compare", "digits", "--methods", "m3d", "--ipc", "1", "--protocol", "quick", "--seeds", "1", "--out", "all"]
+    words = [
+        "compare",
+        "digits",
+        "--methods",
+        "m3d",
+        "--ipc",
+        "1",
+        "--protocol",
+        "quick",
+        "--seeds",
+        "1",
+        "--out",
+        "all",
+    ]
     words += ["--network", "mlp"]
     interrupted(monkeypatch, *words, "--precision", "bf16")
     capsys.readouterr()
@@ -375,9 +435,22 @@ def process(folder, *words, **options):
     code = (
         "import attar.cli, attar.optimise, signal; attar.optimise.CHECKPOINT_EVERY = 0.1; "
         "signal.signal(signal.SIGINT, signal.default_int_handler); "  # a shell's background jobs ignore it, and so do their children
-        "attar.cli.main()"
+        "attar.cli.main.main()"
     )
-    command = [sys.executable, "-c", code, "condense", "digits", "--method", "m3d", "--ipc", "1", "--out", str(folder), *words]
+    command = [
+        sys.executable,
+        "-c",
+        code,
+        "condense",
+        "digits",
+        "--method",
+        "m3d",
+        "--ipc",
+        "1",
+        "--out",
+        str(folder),
+        *words,
+    ]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, **options)
 
 
@@ -420,9 +493,11 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_bits(tmp_path):
     assert undisturbed.returncode == last.returncode == 0
     a, b = attar.load(whole), attar.load(parts)
     assert torch.equal(a.images, b.images)
-    losses = [[json.loads(line)["loss"] for line in (f / "metrics.jsonl").read_text().splitlines()] for f in (whole, parts)]
+    losses = [
+        [json.loads(line)["loss"] for line in (f / "metrics.jsonl").read_text().splitlines()] for f in (whole, parts)
+    ]
     assert losses[0] == losses[1] and len(losses[0]) == 90
-    seconds = [entry["seconds"] for entry in metrics(parts)]
+    seconds = [entry["seconds"] for entry in read_metrics(parts)]
     assert seconds == sorted(seconds) and b.provenance["seconds"] >= seconds[-1]
 
 

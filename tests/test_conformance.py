@@ -11,16 +11,17 @@ from conftest import toy
 from torch import nn
 
 import attar
-from attar.architectures import ConvNet
-from attar.artefact import CondensedSet
+from attar.condensed.condensed_set import CondensedSet
+from attar.data.task import Examples, Task
+from attar.data.normalisation import unit
+from attar.engine.run import Run
 from attar.files import read_tensors
 from attar.methods import find, names
-from attar.network import Network
-from attar.optimise import CHECKPOINT
-from attar.protocol import PROTOCOLS
+from attar.networks.architectures import ConvNet
+from attar.networks.network import Network
 from attar.rng import Rng
-from attar.run import Run
-from attar.task import Examples, Task, unit
+from attar.synthesis.checkpoint import CHECKPOINT
+from attar.training.protocol import PROTOCOLS
 
 SMALL = {"updates": 6, "batch_real": 8, "ipm": 2, "factor": 1, "epochs": 1}
 SMALL |= {
@@ -70,7 +71,9 @@ def stop_at(update: int):
 
 @learned
 def test_nothing_recompiles_once_networks_have_come_and_gone(name, task, unchecked, monkeypatch):
-    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="aot_eager"))  # as many graphs, sooner
+    monkeypatch.setattr(
+        torch, "compile", functools.partial(torch.compile, backend="aot_eager")
+    )  # as many graphs, sooner
     graphs = []
     count = torch._dynamo.utils.counters["stats"]
 
@@ -154,7 +157,10 @@ def test_resumed_equals_uninterrupted(name, task, tmp_path):
     with pytest.raises(Stop):
         small(name)(task, 2, run(folder=folder, progress=stop_at(5)))
     assert_same(whole, small(name)(task, 2, run(folder=folder)))
-    losses = [[json.loads(line)["loss"] for line in (f / "metrics.jsonl").read_text().splitlines()] for f in (tmp_path / "whole", folder)]
+    losses = [
+        [json.loads(line)["loss"] for line in (f / "metrics.jsonl").read_text().splitlines()]
+        for f in (tmp_path / "whole", folder)
+    ]
     assert losses[0] == losses[1] and len(losses[0]) == SMALL["updates"]
 
 
@@ -162,7 +168,9 @@ def test_resumed_equals_uninterrupted(name, task, tmp_path):
 def test_evaluating_on_the_way_changes_nothing(name, task):
     def look(done, total, loss):
         if done == 3:
-            attar.evaluate(CondensedSet.whole(task), task, protocol=dataclasses.replace(PROTOCOLS["quick"], steps=2), seeds=1)
+            attar.evaluate(
+                CondensedSet.whole(task), task, protocol=dataclasses.replace(PROTOCOLS["quick"], steps=2), seeds=1
+            )
 
     assert_same(small(name)(task, 2, run()), small(name)(task, 2, run(progress=look)))
 
@@ -275,7 +283,9 @@ def test_compiled_gradients_are_the_eager_ones(name, task, unchecked):
     torch.set_default_dtype(torch.float64)
     try:
         exact = exact.with_network("convnet")
-        eager, compiled = (small(name, updates=4, learners=4)(exact, 1, run(compile=compile)).images for compile in ("off", "on"))
+        eager, compiled = (
+            small(name, updates=4, learners=4)(exact, 1, run(compile=compile)).images for compile in ("off", "on")
+        )
     finally:
         torch.set_default_dtype(torch.float32)
     assert eager.dtype == torch.float64

@@ -18,11 +18,16 @@ from PIL import Image
 from torch.utils.data import Dataset, TensorDataset
 
 import attar
-from attar import archives, known, mapped, parquet
-from attar.arrays import images, moments, watched
-from attar.data import DATASETS, cache_folder, load_data
+from attar.data import known_sets as known
+from attar.data import on_disk as mapped
+from attar.data import parquet
+from attar.data import torchvision_files as archives
+from attar.data.check import check_images, moments, watch
+from attar.data.known_sets import DATASETS
+from attar.data.load import load_data
+from attar.data.task import Task
+from attar.files import cache_folder
 from attar.rng import Rng
-from attar.task import Task
 
 REAL = Path(__file__).parents[2] / "shared" / "data"
 IDX = [name.removesuffix(".gz") for name in archives.LAYOUTS["MNIST"].files]
@@ -55,7 +60,9 @@ def idx_bytes(values: np.ndarray) -> bytes:
     return bytes([0, 0, 8, values.ndim]) + np.array(values.shape, ">i4").tobytes() + values.astype(np.uint8).tobytes()
 
 
-def write_idx(folder: Path, monkeypatch=None, mean: float = 0.1307, side: int = 28, source: str = "MNIST") -> list[Path]:
+def write_idx(
+    folder: Path, monkeypatch=None, mean: float = 0.1307, side: int = 28, source: str = "MNIST"
+) -> list[Path]:
     """Four files of an MNIST; compressed, with their md5 for the official ones, where `monkeypatch` is given."""
     folder.mkdir(parents=True)
     arrays = noise(40, side, side, mean=mean), turns(40, 10), noise(20, side, side, mean=mean), turns(20, 10)
@@ -91,7 +98,12 @@ def write_parquet(path: Path, pixels, y, columns=("img", "label"), names=None, c
     cells = cells or [{"bytes": encoded(p), "path": None} for p in pixels]
     features = {columns[0]: {"_type": "Image"}, columns[1]: {"_type": "ClassLabel", "names": names}}
     kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-    table = pa.table({columns[0]: pa.array(cells, kind), columns[1]: pa.array([None if v is None else int(v) for v in y], pa.int64())})
+    table = pa.table(
+        {
+            columns[0]: pa.array(cells, kind),
+            columns[1]: pa.array([None if v is None else int(v) for v in y], pa.int64()),
+        }
+    )
     meta = {"huggingface": json.dumps({"info": {"features": features}})} if names else {}
     pq.write_table(table.replace_schema_metadata(meta), path, row_group_size=8)
     return path
@@ -100,8 +112,15 @@ def write_parquet(path: Path, pixels, y, columns=("img", "label"), names=None, c
 def write_cifar(folder: Path, name: str = "cifar10", **options) -> list[Path]:
     classes = 100 if name == "cifar100" else 10
     shape = DATASETS[name].shape
-    x = np.stack([noise(classes * 2, 32, 32, mean=m) for m in DATASETS[name].mean], 3) if shape[0] == 3 else noise(20, 28, 28, mean=0.13)
-    return [write_parquet(folder / f"{part}-00000-of-00001.parquet", x, turns(len(x), classes), **options) for part in ("train", "test")]
+    x = (
+        np.stack([noise(classes * 2, 32, 32, mean=m) for m in DATASETS[name].mean], 3)
+        if shape[0] == 3
+        else noise(20, 28, 28, mean=0.13)
+    )
+    return [
+        write_parquet(folder / f"{part}-00000-of-00001.parquet", x, turns(len(x), classes), **options)
+        for part in ("train", "test")
+    ]
 
 
 # --- the front door ---------------------------------------------------------------------------------------------------
@@ -123,7 +142,9 @@ def test_digits():
 
 
 def test_an_unknown_name_lists_the_known_and_the_nearest():
-    with pytest.raises(ValueError, match=r"unknown data set 'cifar'.*did you mean 'cifar10'\?.*digits, mnist.*npz:PATH"):
+    with pytest.raises(
+        ValueError, match=r"unknown data set 'cifar'.*did you mean 'cifar10'\?.*digits, mnist.*npz:PATH"
+    ):
         load_data("cifar")
 
 
@@ -190,7 +211,7 @@ def test_arrays_with_a_test_part():
 @pytest.mark.parametrize("shape", [(4, 8, 6), (4, 8, 6, 1), (4, 1, 8, 6), (4, 8, 6, 3), (4, 3, 8, 6)])
 def test_layouts_are_seen_from_the_shape(make, shape):
     x = noise(*shape)
-    read = images(make(x), "x")
+    read = check_images(make(x), "x")
     channels = 3 if 3 in shape else 1
     assert read.shape == (4, channels, 8, 6)
     expected = x.reshape(4, 1, 8, 6) if channels == 1 else (x if shape[1] == 3 else x.transpose(0, 3, 1, 2))
@@ -199,20 +220,24 @@ def test_layouts_are_seen_from_the_shape(make, shape):
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, bool, torch.float64, torch.bfloat16])
 def test_floats_become_float32(dtype):
-    x = torch.rand(4, 8, 8).to(dtype) if isinstance(dtype, torch.dtype) else np.random.default_rng(0).random((4, 8, 8)).astype(dtype)
-    read = images(x, "x")
+    x = (
+        torch.rand(4, 8, 8).to(dtype)
+        if isinstance(dtype, torch.dtype)
+        else np.random.default_rng(0).random((4, 8, 8)).astype(dtype)
+    )
+    read = check_images(x, "x")
     assert read.dtype == torch.float32 and read.min() >= 0 and read.max() <= 1
 
 
 @pytest.mark.parametrize("dtype", [np.int64, np.int32, np.uint16])
 def test_integers_become_bytes(dtype):
-    assert torch.equal(images(noise(4, 8, 8).astype(dtype), "x"), images(noise(4, 8, 8), "x"))
+    assert torch.equal(check_images(noise(4, 8, 8).astype(dtype), "x"), check_images(noise(4, 8, 8), "x"))
 
 
 def test_read_only_arrays_and_lists_are_copied():
     x = noise(4, 8, 8)
     x.flags.writeable = False
-    assert torch.equal(images(x, "x"), images(x.tolist(), "x"))
+    assert torch.equal(check_images(x, "x"), check_images(x.tolist(), "x"))
 
 
 def with_value(value: float, *, where=(2, 3, 4)) -> np.ndarray:
@@ -224,22 +249,22 @@ def with_value(value: float, *, where=(2, 3, 4)) -> np.ndarray:
 @pytest.mark.parametrize(
     ("x", "message"),
     [
-        (with_value(np.nan), "the training images hold 1 values that are NaN or infinite, the first in image 2"),
+        (with_value(np.nan), "the training check_images hold 1 values that are NaN or infinite, the first in image 2"),
         (with_value(-np.inf), "hold 1 values that are NaN or infinite"),
         (with_value(255), "from 0 to 255.*floats in \\[0, 1\\]: divide them by 255"),
         (with_value(-2.5), "from -2.5 to 0.*undo any normalisation"),
         (with_value(-1).astype(int), "from -1 to 0; expected bytes in 0..255"),
         (with_value(300).astype(int), "from 0 to 300; expected bytes in 0..255"),
-        (np.zeros((0, 8, 8)), "the training images are empty"),
-        ([], "the training images are empty"),
+        (np.zeros((0, 8, 8)), "the training check_images are empty"),
+        ([], "the training check_images are empty"),
         (np.zeros((4, 64)), "have the shape 4x64; expected \\(n, h, w\\)"),
         (np.zeros((4, 1, 1, 8, 8)), "have the shape 4x1x1x8x8"),
         (np.zeros((4, 8, 8, 4)), "4x8x8x4, and so no axis of 1 or 3 channels"),
         (np.zeros((4, 3, 8)), "4x3x8; a side needs at least 4 pixels"),
         (np.full((4, 8, 8), "a"), "are of type <U1; expected bytes"),
         (np.zeros((4, 8, 8), complex), "are of type complex128"),
-        ([np.zeros((8, 8)), np.zeros((8, 9))] * 2, "the training images differ in shape"),
-        (np.zeros((5, 8, 8)), "the training part has 5 images, but 4 labels"),
+        ([np.zeros((8, 8)), np.zeros((8, 9))] * 2, "the training check_images differ in shape"),
+        (np.zeros((5, 8, 8)), "the training part has 5 check_images, but 4 labels"),
     ],
 )
 def test_images_that_are_refused(x, message):
@@ -289,9 +314,9 @@ def test_labels_that_are_refused(y, message):
     [
         (noise(4, 8, 8), [0, 1, 7, 8], "the test labels hold '7', '8', which no training example has"),
         (noise(4, 8, 8), np.arange(10, 14), "hold '10', '11', '12', '13', which"),
-        (noise(4, 8, 9), turns(4), "the test images are 8x9 grey, but those for training are 8x8 grey"),
-        (noise(4, 8, 8, 3), turns(4), "the test images are 8x8 colour"),
-        (noise(4, 8, 8), turns(3), "the test part has 4 images, but 3 labels"),
+        (noise(4, 8, 9), turns(4), "the test check_images are 8x9 grey, but those for training are 8x8 grey"),
+        (noise(4, 8, 8, 3), turns(4), "the test check_images are 8x8 colour"),
+        (noise(4, 8, 8), turns(3), "the test part has 4 check_images, but 3 labels"),
     ],
 )
 def test_test_parts_that_do_not_fit(x, y, message):
@@ -335,9 +360,11 @@ def test_a_class_with_one_example_cannot_be_split():
 
 def test_moments_are_those_of_the_training_part_per_channel():
     x = noise(5000, 4, 4, 3)
-    mean, std = moments(images(x, "x"))
-    assert np.allclose(mean, (x / 255).mean((0, 1, 2)), atol=1e-12) and np.allclose(std, (x / 255).std((0, 1, 2)), atol=1e-12)
-    assert np.allclose(moments(images(x / 255, "x"))[0], mean, atol=1e-7)
+    mean, std = moments(check_images(x, "x"))
+    assert np.allclose(mean, (x / 255).mean((0, 1, 2)), atol=1e-12) and np.allclose(
+        std, (x / 255).std((0, 1, 2)), atol=1e-12
+    )
+    assert np.allclose(moments(check_images(x / 255, "x"))[0], mean, atol=1e-7)
     task = load_data((x[:200], turns(200), x[:10], turns(10)))
     assert (task.mean, task.std) == moments(task.train.x) and task.flip
 
@@ -377,9 +404,15 @@ def test_npz_without_a_test_part(tmp_path):
     ("arrays", "message"),
     [
         ({"x": noise(4, 8, 8)}, "mine.npz has the keys x; expected x and y"),
-        ({"x": noise(4, 8, 8), "y": turns(4), "x_test": noise(4, 8, 8)}, "keys x, y, x_test; expected .* both or none of x_test"),
-        ({"x": noise(4, 8, 8), "y": np.array(["a", "b"] * 2, object)}, r"mine.npz: y holds Python objects.*y.astype\(str\)"),
-        ({"x": np.full((4, 8, 8), 2.0), "y": turns(4)}, "mine.npz: the training images have values from 2 to 2"),
+        (
+            {"x": noise(4, 8, 8), "y": turns(4), "x_test": noise(4, 8, 8)},
+            "keys x, y, x_test; expected .* both or none of x_test",
+        ),
+        (
+            {"x": noise(4, 8, 8), "y": np.array(["a", "b"] * 2, object)},
+            r"mine.npz: y holds Python objects.*y.astype\(str\)",
+        ),
+        ({"x": np.full((4, 8, 8), 2.0), "y": turns(4)}, "mine.npz: the training check_images have values from 2 to 2"),
     ],
 )
 def test_npz_that_is_refused(tmp_path, arrays, message):
@@ -453,7 +486,7 @@ def test_npy_without_a_test_part_is_held_out_as_in_memory(tmp_path, monkeypatch)
 def test_npy_is_measured_once(tmp_path, monkeypatch):
     data = write_npy(tmp_path / "mine", noise(40, 8, 8), turns(40), noise(4, 8, 8), turns(4))
     first = load_data(data)
-    monkeypatch.setattr("attar.data.moments", lambda x: pytest.fail("measured again"))
+    monkeypatch.setattr("attar.data.load.moments", lambda x: pytest.fail("measured again"))
     second = load_data(data)
     assert (first.mean, first.std, first.fingerprint) == (second.mean, second.std, second.fingerprint)
     monkeypatch.undo()
@@ -468,16 +501,25 @@ def test_npy_is_measured_once(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ((noise(4, 8, 8),), r"mine holds x_train.npy; expected x_train.npy and y_train.npy, and both or none of x_test.npy"),
+        (
+            (noise(4, 8, 8),),
+            r"mine holds x_train.npy; expected x_train.npy and y_train.npy, and both or none of x_test.npy",
+        ),
         ((noise(4, 8, 8), turns(4), noise(4, 8, 8)), "mine holds x_train.npy, y_train.npy, x_test.npy; expected"),
         ((), "mine holds none of its arrays; expected"),
-        ((noise(4, 8, 8), np.array(["a", "b"] * 2, object)), r"y_train.npy holds Python objects.*y_train.astype\(str\)"),
-        ((with_value(np.nan), turns(4)), "mine: the training images hold 1 values that are NaN or infinite, the first in image 2"),
-        ((with_value(-2.5).astype(np.float32), turns(4)), "mine: the training images have values from -2.5 to 0"),
-        ((noise(5, 8, 8), turns(4)), "mine: the training part has 5 images, but 4 labels"),
+        (
+            (noise(4, 8, 8), np.array(["a", "b"] * 2, object)),
+            r"y_train.npy holds Python objects.*y_train.astype\(str\)",
+        ),
+        (
+            (with_value(np.nan), turns(4)),
+            "mine: the training check_images hold 1 values that are NaN or infinite, the first in image 2",
+        ),
+        ((with_value(-2.5).astype(np.float32), turns(4)), "mine: the training check_images have values from -2.5 to 0"),
+        ((noise(5, 8, 8), turns(4)), "mine: the training part has 5 check_images, but 4 labels"),
         ((noise(4, 8, 8), [5] * 4), "mine: the training labels are all '5'"),
-        ((np.zeros((0, 8, 8)), turns(4)), "mine: the training images are empty"),
-        ((noise(4, 8, 8), turns(4), noise(4, 8, 9), turns(4)), "mine: the test images are 8x9 grey"),
+        ((np.zeros((0, 8, 8)), turns(4)), "mine: the training check_images are empty"),
+        ((noise(4, 8, 8), turns(4), noise(4, 8, 9), turns(4)), "mine: the test check_images are 8x9 grey"),
     ],
 )
 def test_npy_that_is_refused(tmp_path, arrays, message):
@@ -549,7 +591,9 @@ def test_datasets_of_tensors_and_dictionaries():
         [{"img": a, "label": b} for a, b in zip(x.numpy(), y, strict=True)],
         list(zip(x, "abaaab", strict=True)),
     ):
-        task = load_data((data, Pictures(list(zip(x, y, strict=True))))) if isinstance(data, Dataset) else load_data(data)
+        task = (
+            load_data((data, Pictures(list(zip(x, y, strict=True))))) if isinstance(data, Dataset) else load_data(data)
+        )
         assert task.shape == (3, 8, 8) and len(task.classes) == 2
 
 
@@ -569,12 +613,15 @@ def test_names_that_do_not_fit_the_labels_are_left_alone():
 @pytest.mark.parametrize(
     ("items", "message"),
     [
-        ([], "the training images are empty"),
+        ([], "the training check_images are empty"),
         (
             [(np.zeros((8, 8)), 0), (np.zeros((8, 9)), 1)],
             "the training image 1 is 8x9 float64, but the first is 8x8 float64; all must have one size",
         ),
-        ([(Image.new("L", (8, 8)), 0), (Image.new("RGB", (8, 8)), 1)], "the training image 1 is 8x8x3 uint8, but the first is 8x8 uint8"),
+        (
+            [(Image.new("L", (8, 8)), 0), (Image.new("RGB", (8, 8)), 1)],
+            "the training image 1 is 8x8x3 uint8, but the first is 8x8 uint8",
+        ),
         ([(Image.new("RGBA", (8, 8)), 0)], "the training image 0 has the mode RGBA; convert it to L or RGB"),
         ([np.zeros((8, 8))], "the training item 0 is no pair"),
         ([{"picture": 1, "label": 0}], "the training item 0 is no pair"),
@@ -607,7 +654,7 @@ def test_decoding_holds_an_image_at_a_time_where_the_set_is_large(tmp_path, monk
 
 
 def test_a_bar_is_drawn_on_a_terminal_only(monkeypatch, capsys):
-    assert list(watched(range(3), 3, "decoding", False)) == [0, 1, 2]
+    assert list(watch(range(3), 3, "decoding", False)) == [0, 1, 2]
     assert capsys.readouterr() == ("", "")
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     load_data(pictures())
@@ -628,7 +675,10 @@ def test_mnist_wherever_its_files_lie(tmp_path, monkeypatch, inner, packed):
     task = load_data("mnist", root=str(root))
     assert task.shape == (1, 28, 28) and task.classes == tuple("0123456789") and task.split == "test set"
     assert (task.mean, task.std, task.flip) == ((0.1307,), (0.3081,), False)
-    assert np.array_equal(task.train.x[:, 0].numpy(), noise(40, 28, 28, mean=0.1307)) and task.test.y.tolist() == turns(20, 10).tolist()
+    assert (
+        np.array_equal(task.train.x[:, 0].numpy(), noise(40, 28, 28, mean=0.1307))
+        and task.test.y.tolist() == turns(20, 10).tolist()
+    )
     assert listing(root) == before
 
 
@@ -645,20 +695,26 @@ def test_the_default_root_is_in_the_cache(tmp_path):
 
 def test_files_of_another_set_are_refused(tmp_path):
     write_idx(tmp_path / "FashionMNIST/raw", mean=0.2861)
-    with pytest.raises(ValueError, match=r"FashionMNIST/raw does not hold MNIST: the mean of its images is 0.28\d\d, not 0.1307"):
+    with pytest.raises(
+        ValueError, match=r"FashionMNIST/raw does not hold MNIST: the mean of its check_images is 0.28\d\d, not 0.1307"
+    ):
         load_data("mnist", root=tmp_path / "FashionMNIST")
     write_idx(tmp_path / "MNIST/raw", side=20)
-    with pytest.raises(ValueError, match=r"its images have the shape \(1, 20, 20\), not \(1, 28, 28\)"):
+    with pytest.raises(ValueError, match=r"its check_images have the shape \(1, 20, 20\), not \(1, 28, 28\)"):
         load_data("mnist", root=tmp_path)
 
 
 def test_missing_files_are_named(tmp_path):
     files = write_idx(tmp_path / "MNIST/raw")
     files[0].unlink()
-    with pytest.raises(ValueError, match=r"no MNIST in .*train-images-idx3-ubyte\[.gz\].*MNIST/raw/.*train-\*.parquet.*--download.*--root"):
+    with pytest.raises(
+        ValueError,
+        match=r"no MNIST in .*train-check_images-idx3-ubyte\[.gz\].*MNIST/raw/.*train-\*.parquet.*--download.*--root",
+    ):
         load_data("mnist", root=tmp_path)
     with pytest.raises(
-        ValueError, match=r"no CIFAR-10 in .*cache/data: looked for cifar-10-python.tar.gz, data_batch_1.*cifar-10-batches-py/"
+        ValueError,
+        match=r"no CIFAR-10 in .*cache/data: looked for cifar-10-python.tar.gz, data_batch_1.*cifar-10-batches-py/",
     ):
         load_data("cifar10")
 
@@ -693,7 +749,10 @@ def test_svhn(tmp_path, monkeypatch):
 
     x = np.stack([noise(20, 32, 32, mean=m) for m in DATASETS["svhn"].mean], 3)
     for part in ("train", "test"):
-        savemat(tmp_path / f"{part}_32x32.mat", {"X": x.transpose(1, 2, 3, 0), "y": turns(20, 10)[:, None].astype(np.uint8) + 1})
+        savemat(
+            tmp_path / f"{part}_32x32.mat",
+            {"X": x.transpose(1, 2, 3, 0), "y": turns(20, 10)[:, None].astype(np.uint8) + 1},
+        )
     official(monkeypatch, "SVHN", sorted(tmp_path.glob("*.mat")))
     task = load_data("svhn", root=tmp_path)
     assert np.array_equal(task.train.x.numpy(), x.transpose(0, 3, 1, 2)) and not task.flip
@@ -722,7 +781,12 @@ def test_cifar_batches(tmp_path, monkeypatch, kind):
     with tarfile.open(archive, "w:gz") as tar:
         tar.add(folder, tv.base_folder)
     sums = {file: hashlib.md5((folder / file).read_bytes()).hexdigest() for file in ("train", "test", "meta")}
-    official(monkeypatch, "CIFAR100", sorted(folder.iterdir()), archive={tv.filename: hashlib.md5(archive.read_bytes()).hexdigest()})
+    official(
+        monkeypatch,
+        "CIFAR100",
+        sorted(folder.iterdir()),
+        archive={tv.filename: hashlib.md5(archive.read_bytes()).hexdigest()},
+    )
     monkeypatch.setattr(tv, "train_list", [["train", sums["train"]]])
     monkeypatch.setattr(tv, "test_list", [["test", sums["test"]]])
     monkeypatch.setattr(tv, "meta", tv.meta | {"md5": sums["meta"]})
@@ -738,12 +802,17 @@ def test_the_tables_are_those_of_torchvision():
     for source, layout in archives.LAYOUTS.items():
         theirs = getattr(datasets, source)
         if source == "SVHN":
-            assert {split[1]: split[2] for split in (theirs.split_list["train"], theirs.split_list["test"])} == layout.files
+            assert {
+                split[1]: split[2] for split in (theirs.split_list["train"], theirs.split_list["test"])
+            } == layout.files
         elif source.endswith("MNIST"):
             assert dict(theirs.resources) == layout.files
             assert layout.names in (None, tuple(theirs.classes))
         else:
-            assert dict([*theirs.train_list, *theirs.test_list, (theirs.meta["filename"], theirs.meta["md5"])]) == layout.files
+            assert (
+                dict([*theirs.train_list, *theirs.test_list, (theirs.meta["filename"], theirs.meta["md5"])])
+                == layout.files
+            )
             assert {theirs.filename: theirs.tgz_md5} == layout.archive and theirs.base_folder in layout.folders
 
 
@@ -789,7 +858,10 @@ def test_parquet_wherever_it_lies(tmp_path, place):
     before = listing(root)
     task = load_data("cifar10", root=root)
     assert task.shape == (3, 32, 32) and task.classes[3] == "kind 3" and task.train.y.tolist() == turns(20, 10).tolist()
-    assert np.array_equal(task.train.x[:, 0].numpy(), noise(20, 32, 32, mean=0.4914)) and task.std == DATASETS["cifar10"].std
+    assert (
+        np.array_equal(task.train.x[:, 0].numpy(), noise(20, 32, 32, mean=0.4914))
+        and task.std == DATASETS["cifar10"].std
+    )
     assert listing(root) == before
 
 
@@ -812,8 +884,10 @@ def test_parquet_larger_than_memory_gives_the_same_bits(tmp_path, monkeypatch):
 @pytest.mark.parametrize("room, moves", [(10**6, True), (10, False)])
 def test_images_from_a_file_move_to_a_device_that_holds_them(tmp_path, monkeypatch, room, moves):
     """Else a GPU would wait for the disk in every update."""
-    monkeypatch.setattr("attar.task.room", lambda device: room)
-    moved = load_data(write_npy(tmp_path / "mine", noise(40, 8, 6), turns(40), noise(6, 8, 6), turns(6))).to(torch.device("meta"))
+    monkeypatch.setattr("attar.data.task.room", lambda device: room)
+    moved = load_data(write_npy(tmp_path / "mine", noise(40, 8, 6), turns(40), noise(6, 8, 6), turns(6))).to(
+        torch.device("meta")
+    )
     assert moved.train.x.is_meta == moves and moved.train.y.is_meta and moved.test.x.is_meta
 
 
@@ -841,7 +915,9 @@ def test_parquet_that_is_damaged(tmp_path):
     write_parquet(train, [], [0, 1], columns=("picture", "label"), cells=[{"bytes": good, "path": None}] * 2)
     refused(f"{train.name} has the columns picture, label; expected image or img, and label")
     for cell, message in [(good[:60], "is damaged"), (b"nonsense", "is damaged"), (None, "is not in the file")]:
-        write_parquet(train, [], [0, 1], cells=[{"bytes": good, "path": None}, {"bytes": cell, "path": "elsewhere.png"}])
+        write_parquet(
+            train, [], [0, 1], cells=[{"bytes": good, "path": None}, {"bytes": cell, "path": "elsewhere.png"}]
+        )
         refused(f"{train.name}: the image of row 1 {message}")
     write_parquet(train, [], [0, None], cells=[{"bytes": good, "path": None}] * 2)
     refused(f"{train.name}: row 1 has no label")
@@ -875,7 +951,11 @@ def test_what_is_decoded_once_is_cached(tmp_path, decodings):
     files = write_idx(tmp_path / "root/MNIST/raw")
     first, second = (load_data("mnist", root=tmp_path / "root") for _ in range(2))
     assert decodings == ["MNIST"] and first.fingerprint == second.fingerprint and first.classes == second.classes
-    assert second.on_disk and torch.equal(first.test.x, second.test.x) and first.normalise(second.train.x[:1]).isfinite().all()
+    assert (
+        second.on_disk
+        and torch.equal(first.test.x, second.test.x)
+        and first.normalise(second.train.x[:1]).isfinite().all()
+    )
     files[0].touch()
     load_data("mnist", root=tmp_path / "root")
     assert decodings == ["MNIST"] * 2

@@ -12,12 +12,12 @@ import pytest
 import torch
 from conftest import toy
 
-from attar.choice import winners
+from attar.engine.run import Run
 from attar.methods import names
-from attar.protocol import PROTOCOLS
-from attar.recipe import resolve
 from attar.rng import Rng
-from attar.run import Run
+from attar.runs.default_method import winners
+from attar.runs.recipe import resolve
+from attar.training.protocol import PROTOCOLS
 
 HOME = Path(__file__).parents[1]
 
@@ -71,12 +71,19 @@ def test_what_a_gpu_is_to_measure_can_be_asked_for(monkeypatch):
         assert resolve(cell.method, cell.data, cell.ipc, settings, published=True).method
     commands = gpu.pieces(HOME)
     assert all(Path(command[0]).is_file() for name, command in commands.items() if name != "tests")
-    assert {path.name for path in gpu_paths(commands)} == {path.name for path in importlib.import_module("courses").paths()}
+    assert {path.name for path in gpu_paths(commands)} == {
+        path.name for path in importlib.import_module("courses").paths()
+    }
 
 
 def gpu_paths(commands):
     paths = importlib.import_module("courses").paths()
-    return [path for command in commands.values() for path in paths if "--only" in command and fnmatch(path.name, command[-1])]
+    return [
+        path
+        for command in commands.values()
+        for path in paths
+        if "--only" in command and fnmatch(path.name, command[-1])
+    ]
 
 
 @pytest.mark.parametrize("name", ["cpu", "cpu-avx2"])
@@ -138,7 +145,11 @@ def test_what_is_taken_by_default_won_its_race(monkeypatch):
         record = race.read_json(path)
         for entry in record["found"]:
             own = entry["hyperparameters"]
-            settings = {"updates": own["updates"]} if "updates" in own else {key: own[key] for key in race.TRAINED if key in own}
+            settings = (
+                {"updates": own["updates"]}
+                if "updates" in own
+                else {key: own[key] for key in race.TRAINED if key in own}
+            )
             today = resolve(entry["method"], record["data"], record["ipc"], settings).hyperparameters
             assert {key: value for key, value in own.items() if key in today}.items() <= today.items(), entry["method"]
     assert race.WINNERS.read_text() == race.winners()
@@ -189,7 +200,7 @@ def test_every_protocol_is_explained(name):
 
 
 def test_example_network(task):
-    from attar.network import network
+    from attar.networks.by_name import network
 
     family = network(f"{HOME}/examples/own_network.py:Small", task.shape, 3)
     assert family.features(family.init(Rng.of(0)), task.normalise(task.train.x[:2])).shape == (2, 512)

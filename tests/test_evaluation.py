@@ -10,16 +10,16 @@ import torch.nn.functional as F
 from conftest import toy
 
 import attar
-from attar.architectures import ConvNet
-from attar.artefact import CondensedSet
-from attar.augment import Augment, apply
-from attar.evaluation import variant
+from attar.augment.dsa import Augment, apply
+from attar.condensed.condensed_set import CondensedSet
+from attar.engine.run import Run
+from attar.evaluation.evaluate import variant
+from attar.evaluation.rows import Row, read_rows, summarise, write_rows
 from attar.files import only_writer, write_json
-from attar.fit import Batch, fit
-from attar.protocol import PROTOCOLS, Protocol
+from attar.networks.architectures import ConvNet
 from attar.rng import Rng
-from attar.rows import Row, read_rows, summarise, write_rows
-from attar.run import Run
+from attar.training.fit import Batch, fit
+from attar.training.protocol import PROTOCOLS, Protocol
 
 QUICK = dataclasses.replace(PROTOCOLS["quick"], steps=8)
 CPU = {"device": "cpu", "precision": "fp32"}
@@ -101,7 +101,7 @@ def test_a_task_may_be_judged_by_another_network(task):
 
 def apart(monkeypatch):
     """From here on networks are trained in two processes."""
-    monkeypatch.setattr("attar.jobs.WORTH_PROCESSES", 0)
+    monkeypatch.setattr("attar.evaluation.processes.WORTH_PROCESSES", 0)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
 
 
@@ -109,7 +109,9 @@ def test_processes_and_this_process_agree(task, monkeypatch):
     here = attar.evaluate(CondensedSet.whole(task), task, protocol=QUICK, seeds=2, **CPU)
     apart(monkeypatch)
     ticks = []
-    there = attar.evaluate(CondensedSet.whole(task), task, protocol=QUICK, seeds=2, progress=lambda d, t, _: ticks.append((d, t)), **CPU)
+    there = attar.evaluate(
+        CondensedSet.whole(task), task, protocol=QUICK, seeds=2, progress=lambda d, t, _: ticks.append((d, t)), **CPU
+    )
     assert [row.accuracy for row in here] == [row.accuracy for row in there]
     assert all(total == 16 for _, total in ticks)
 
@@ -127,12 +129,15 @@ def failed(job, ticker):
 
 @pytest.mark.parametrize(
     "end, error, sentence",
-    [(killed, OSError, "lack of memory: OMP_NUM_THREADS=1 .* trains 1 at a time"), (failed, ValueError, "the second network failed")],
+    [
+        (killed, OSError, "lack of memory: OMP_NUM_THREADS=1 .* trains 1 at a time"),
+        (failed, ValueError, "the second network failed"),
+    ],
     ids=["killed", "failed"],
 )
 def test_a_process_that_ends_badly_ends_the_others(end, error, sentence, task, monkeypatch):
     apart(monkeypatch)
-    monkeypatch.setattr("attar.jobs.train_and_test", end)
+    monkeypatch.setattr("attar.evaluation.processes.train_and_test", end)
     start = time.monotonic()
     with pytest.raises(error, match=sentence):
         attar.evaluate(CondensedSet.whole(task), task, protocol=QUICK, seeds=2, **CPU)
@@ -144,7 +149,9 @@ def test_dc_gives_each_image_its_own_operation_and_dsa_one_to_the_batch(style, k
     x = torch.zeros(60, 1, 9, 9)
     x[:, :, 2, 4] = 1
     protocol = Protocol("one step", "", 1, 60, "half", Augment("flip_scale_turn", style))
-    (out,) = Batch.of(x[None], torch.zeros(1, 60, dtype=torch.long), protocol, protocol.augment, [Rng.of(0)]).shown(apply)
+    (out,) = Batch.of(x[None], torch.zeros(1, 60, dtype=torch.long), protocol, protocol.augment, [Rng.of(0)]).shown(
+        apply
+    )
     flipped = (out == x).flatten(1).all(1)
     turned = (out[:, :, :, 4].sum((1, 2)) < 0.95) & ~flipped
     assert sum(bool(kind.any()) for kind in (flipped, turned, ~flipped & ~turned)) == kinds
@@ -160,7 +167,11 @@ def test_every_protocol_learns_an_easy_task(name):
 
 @pytest.mark.parametrize(
     ("options", "told"),
-    [({"device": "cuda:99"}, "torch finds no device"), ({"precision": "fp64"}, "unknown precision 'fp64'"), ({"ipc": 1.5}, "whole number")],
+    [
+        ({"device": "cuda:99"}, "torch finds no device"),
+        ({"precision": "fp64"}, "unknown precision 'fp64'"),
+        ({"ipc": 1.5}, "whole number"),
+    ],
 )
 def test_what_python_cannot_ask_for(options, told, task, unchecked):
     with pytest.raises(ValueError, match=told):
@@ -183,7 +194,25 @@ def test_refusals(task):
 
 
 def row(**changes) -> Row:
-    base = Row("mnist", "m3d", 1, 0, "a", "dm", "ConvNet", 0, 90.0, (90.0, 90.0), 1001, 31_400, False, "bf16", "test set", 100.0, 5.0)
+    base = Row(
+        "mnist",
+        "m3d",
+        1,
+        0,
+        "a",
+        "dm",
+        "ConvNet",
+        0,
+        90.0,
+        (90.0, 90.0),
+        1001,
+        31_400,
+        False,
+        "bf16",
+        "test set",
+        100.0,
+        5.0,
+    )
     return dataclasses.replace(base, **changes)
 
 
@@ -203,7 +232,11 @@ def test_arithmetic_on_rows():
 
 
 def test_sets_made_differently_are_never_averaged_and_nothing_counts_twice():
-    assert [len(s.rows) for s in summarise([row(), row(), row(seed=1), row(variant="b"), row(precision="fp32")])] == [2, 1, 1]
+    assert [len(s.rows) for s in summarise([row(), row(), row(seed=1), row(variant="b"), row(precision="fp32")])] == [
+        2,
+        1,
+        1,
+    ]
 
 
 def test_sets_differ_by_settings_network_data_and_precision(task):
@@ -230,7 +263,11 @@ def test_rows_are_kept_and_replaced(tmp_path):
     path = tmp_path / "rows.json"
     write_rows(path, [row(), row(seed=1)])
     write_rows(path, [row(accuracy=91.0), row(protocol="idc")])
-    assert [(r.protocol, r.seed, r.accuracy) for r in read_rows(path)] == [("dm", 0, 91.0), ("dm", 1, 90.0), ("idc", 0, 90.0)]
+    assert [(r.protocol, r.seed, r.accuracy) for r in read_rows(path)] == [
+        ("dm", 0, 91.0),
+        ("dm", 1, 90.0),
+        ("idc", 0, 90.0),
+    ]
     path.write_text("[{}]")
     with pytest.raises(ValueError, match="does not hold rows"):
         read_rows(path)

@@ -9,11 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from attar.architectures import ConvNet, first_block_cpu
-from attar.architectures.convnet import HAS_TRITON
-from attar.network import network
+from attar.engine.kernels import first_block_cpu
+from attar.engine.run import Run
+from attar.networks.architectures import ConvNet
+from attar.networks.architectures.convnet import HAS_TRITON
+from attar.networks.by_name import network
 from attar.rng import Rng
-from attar.run import Run
 
 COMPARE = """
 import torch, torch.nn.functional as F
@@ -44,7 +45,9 @@ def test_a_gpus_kernels_are_convolution_normalisation_relu_and_pooling_and_their
 
 @pytest.mark.parametrize("learns", [(True, True, True, True), (True, False, False, False), (False, True, True, True)])
 @pytest.mark.parametrize("threads", [1, 2])
-def test_a_cpus_kernels_are_convolution_normalisation_relu_and_pooling_and_their_slope(vectors, sizes, learns, threads, monkeypatch):
+def test_a_cpus_kernels_are_convolution_normalisation_relu_and_pooling_and_their_slope(
+    vectors, sizes, learns, threads, monkeypatch
+):
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     given = [part.requires_grad_(asked) for part, asked in zip(leaves(sizes), learns, strict=True)]
     exact = [part.detach().double().requires_grad_(part.requires_grad) for part in given]
@@ -53,14 +56,20 @@ def test_a_cpus_kernels_are_convolution_normalisation_relu_and_pooling_and_their
     torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-6)
     up = torch.randn_like(found, memory_format=torch.contiguous_format)
     wanted = torch.autograd.grad(expected, [part for part in exact if part.requires_grad], up.double())
-    for pair in zip(torch.autograd.grad(found, [part for part in given if part.requires_grad], up), wanted, strict=True):
+    for pair in zip(
+        torch.autograd.grad(found, [part for part in given if part.requires_grad], up), wanted, strict=True
+    ):
         torch.testing.assert_close(pair[0].double(), pair[1], rtol=1e-4, atol=1e-4)
 
 
-needs_kernels = pytest.mark.skipif(not first_block_cpu.maps_at_a_time(), reason="needs Linux, g++, and a processor with AVX2")
+needs_kernels = pytest.mark.skipif(
+    not first_block_cpu.maps_at_a_time(), reason="needs Linux, g++, and a processor with AVX2"
+)
 
 
-@pytest.fixture(params=[pytest.param(False, marks=needs_kernels), pytest.param(True, marks=needs_kernels)], ids=["own", "long"])
+@pytest.fixture(
+    params=[pytest.param(False, marks=needs_kernels), pytest.param(True, marks=needs_kernels)], ids=["own", "long"]
+)
 def vectors(request, monkeypatch):
     """Those of the machine, and those of sixteen numbers: where it has shorter ones the compiler makes two of each."""
     if request.param:
@@ -97,7 +106,9 @@ def test_it_gives_bfloat16_to_what_follows_and_takes_slopes_in_it(vectors, sizes
         lowered = first_block_cpu.first_block(*given, EPS, sizes[-1])
     assert torch.equal(lowered, exact.bfloat16())
     up = torch.randn_like(exact).bfloat16()
-    for pair in zip(torch.autograd.grad(lowered, given, up), torch.autograd.grad(exact, given, up.float()), strict=True):
+    for pair in zip(
+        torch.autograd.grad(lowered, given, up), torch.autograd.grad(exact, given, up.float()), strict=True
+    ):
         assert torch.equal(*pair)
 
 
@@ -113,7 +124,9 @@ def test_a_nan_stays_in_its_image_and_is_seen(bits, vectors):
         assert out[[0, 2]].isfinite().all()
 
 
-@pytest.mark.parametrize("inputs, maps, side, dtype", [(3, 32, 7, None), (2, 32, 8, None), (3, 24, 8, None), (3, 32, 8, torch.float64)])
+@pytest.mark.parametrize(
+    "inputs, maps, side, dtype", [(3, 32, 7, None), (2, 32, 8, None), (3, 24, 8, None), (3, 32, 8, torch.float64)]
+)
 def test_what_it_cannot_work_on_is_refused(inputs, maps, side, dtype, vectors):
     x, weight, *others = leaves((inputs, side, side, maps, 0))
     with pytest.raises(ValueError, match="does not make"):
@@ -125,12 +138,19 @@ def test_what_it_cannot_work_on_is_refused(inputs, maps, side, dtype, vectors):
 @needs_kernels
 @pytest.mark.parametrize(
     "fields, dtype, calls",
-    [({}, torch.float32, 1), ({"norm": "batch"}, torch.float32, 0), ({"width": 24}, torch.float32, 0), ({}, torch.float64, 0)],
+    [
+        ({}, torch.float32, 1),
+        ({"norm": "batch"}, torch.float32, 0),
+        ({"width": 24}, torch.float32, 0),
+        ({}, torch.float64, 0),
+    ],
 )
 @pytest.mark.parametrize("shape", [(3, 8, 8), (1, 28, 28), (3, 9, 8)])
 def test_compiled_networks_have_it_where_it_fits(shape, fields, dtype, calls, unchecked, monkeypatch):
     made, call = [], first_block_cpu.call
-    monkeypatch.setattr(first_block_cpu, "call", lambda name, *given, **others: (made.append(name), call(name, *given, **others)))
+    monkeypatch.setattr(
+        first_block_cpu, "call", lambda name, *given, **others: (made.append(name), call(name, *given, **others))
+    )
     torch.compiler.reset()
     module, x = ConvNet(shape, 10, **fields).eval().to(dtype), torch.randn(2, *shape, dtype=dtype, requires_grad=True)
     compiled = torch.compile(module, fullgraph=True, backend="aot_eager")
@@ -148,7 +168,9 @@ def test_a_compiled_networks_slopes_are_as_near_as_its_precision(precision, unch
     learned = [x, *(w.params[f"body.0.{name}"].requires_grad_() for name in ("0.weight", "1.weight", "1.bias"))]
     up = torch.randn(5, family.width((3, 8, 8)), generator=Rng.of(2).generator())
     engine = Run(Rng.of(0), precision=precision, compile="on").engine(family.features, 0)
-    found, exact = ([out.detach(), *torch.autograd.grad(out, learned, up)] for out in (engine(w, x), family.features(w, x)))
+    found, exact = (
+        [out.detach(), *torch.autograd.grad(out, learned, up)] for out in (engine(w, x), family.features(w, x))
+    )
     assert all((a - b).norm() < bound * b.norm() for a, b in zip(found, exact, strict=True))
 
 

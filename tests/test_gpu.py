@@ -10,11 +10,12 @@ from test_conformance import LEARNED, small
 from test_run import turned
 
 import attar
-from attar.network import network
-from attar.protocol import PROTOCOLS
-from attar.replay import Replay
+from attar.engine.cuda_graphs import Replay
+from attar.engine.precision import use_precision
+from attar.engine.run import Run
+from attar.networks.by_name import network
 from attar.rng import Rng
-from attar.run import Run, full_precision
+from attar.training.protocol import PROTOCOLS
 
 CUDA = torch.device("cuda")
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an accelerator")]
@@ -23,7 +24,7 @@ METHODS = {name: small(name, updates=12) for name in LEARNED}
 
 @pytest.fixture(autouse=True)
 def as_condense_has_it():
-    with full_precision(unless=False):
+    with use_precision(unless=False):
         yield
 
 
@@ -42,7 +43,9 @@ def test_compiled_agrees_with_eager(method, unchecked):
     """By how far all pixels went: where rounding turns a ReLU, one moves by more."""
     task, method = toy().to(CUDA), dataclasses.replace(method, updates=2)
     start = dataclasses.replace(method, lr=0.0)(task, 2, Run(Rng.of(0), device=CUDA)).images
-    eager, compiled = (method(task, 2, Run(Rng.of(0), device=CUDA, compile=compile)).images for compile in ("off", "on"))
+    eager, compiled = (
+        method(task, 2, Run(Rng.of(0), device=CUDA, compile=compile)).images for compile in ("off", "on")
+    )
     assert (eager - compiled).norm() < 0.05 * (eager - start).norm()
 
 
@@ -76,7 +79,11 @@ def test_a_replayed_start_is_the_modules_own():
 def test_the_first_block_in_one_kernel_is_as_near_as_bfloat16_is(shape, compile, unchecked, monkeypatch):
     """The features, and their slopes in the images and in what the block learns."""
     family = network("convnet", shape, 10).to(CUDA)
-    w, x, errors = family.init(Rng.of(0)), torch.randn(300, *shape, device=CUDA, generator=Rng.of(1).generator(CUDA)).requires_grad_(), []
+    w, x, errors = (
+        family.init(Rng.of(0)),
+        torch.randn(300, *shape, device=CUDA, generator=Rng.of(1).generator(CUDA)).requires_grad_(),
+        [],
+    )
     inputs = [x, *(w.params[f"body.0.{name}"].requires_grad_() for name in ("0.weight", "1.weight", "1.bias"))]
     up = torch.randn(300, family.width(shape), device=CUDA, generator=Rng.of(2).generator(CUDA))
 
@@ -86,7 +93,7 @@ def test_the_first_block_in_one_kernel_is_as_near_as_bfloat16_is(shape, compile,
 
     exact = found(family.features)
     for fused in (True, False):
-        monkeypatch.setattr("attar.architectures.convnet.HAS_TRITON", fused)
+        monkeypatch.setattr("attar.networks.architectures.convnet.HAS_TRITON", fused)
         engine = Run(Rng.of(0), device=CUDA, precision="bf16", compile=compile).engine(family.features, 0)
         errors.append([((a - b).norm() / b.norm()).item() for a, b in zip(found(engine), exact, strict=True)])
     assert all(one < 1.5 * other < 0.3 for one, other in zip(*errors, strict=True)), errors
@@ -127,7 +134,11 @@ def test_networks_train_side_by_side_as_they_do_alone():
 def test_tiles_that_do_not_fill_an_image_are_replayed_too(method):
     task = toy(side=9).to(CUDA)
     if any(field.name == "factor" for field in dataclasses.fields(method)):
-        assert dataclasses.replace(method, factor=2, init="mix", updates=3)(task, 1, Run(Rng.of(0), device=CUDA)).images.isfinite().all()
+        assert (
+            dataclasses.replace(method, factor=2, init="mix", updates=3)(task, 1, Run(Rng.of(0), device=CUDA))
+            .images.isfinite()
+            .all()
+        )
 
 
 @pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])

@@ -6,9 +6,9 @@ from typing import get_args
 import pytest
 import torch
 
-from attar.characteristic import Sampler, characteristic_distance, gaussian_frequencies, parts
-from attar.discrepancies import DISCREPANCIES
-from attar.kernels import (
+from attar.distances.by_name import DISCREPANCIES
+from attar.distances.characteristic import Sampler, characteristic_distance, gaussian_frequencies, parts
+from attar.distances.mmd import (
     covariance_distance,
     gaussians,
     inverse_multiquadric,
@@ -20,9 +20,9 @@ from attar.kernels import (
     radial_mmd,
     squared_distances,
 )
+from attar.distances.transport import ranks, sinkhorn_divergence, sliced_wasserstein
+from attar.methods.distribution._settings import Distance
 from attar.rng import Rng
-from attar.settings import Distance
-from attar.transport import ranks, sinkhorn_divergence, sliced_wasserstein
 
 every = pytest.mark.parametrize("name", DISCREPANCIES)
 assert_close = partial(torch.testing.assert_close, rtol=1e-12, atol=1e-12)
@@ -125,7 +125,9 @@ def test_gaussian_mmd_and_its_gradient_equal_the_published_loss():
 def test_radial_kernels_pair_by_pair(kernel, formula):
     s, r = batches()
     scales = mean_squared_distance(torch.cat([s, r], 1))
-    slow = torch.stack([double_sum(a, b, partial(formula, scale=scale)) for a, b, scale in zip(s, r, scales, strict=True)])
+    slow = torch.stack(
+        [double_sum(a, b, partial(formula, scale=scale)) for a, b, scale in zip(s, r, scales, strict=True)]
+    )
     assert_close(radial_mmd(kernel, s, r), slow, rtol=1e-7, atol=1e-7)  # distances that should be 0 come out as 1e-8
 
 
@@ -204,8 +206,16 @@ def test_characteristic_distance_without_its_root_is_a_gaussian_mmd_on_the_spher
     t = gaussian_frequencies(200_000, 6, Rng.of(0), s.device, s.dtype)
     plain = characteristic_distance(s, r, t[:50], 1.0, 1.0)
     phi = [torch.exp(1j * (x @ t[:50].T)).mean(1) for x in (s, r)]
-    amplitude, phase = (phi[1].abs() - phi[0].abs()).square(), 2 * (phi[1].abs() * phi[0].abs() - (phi[1] * phi[0].conj()).real)
-    assert_close(characteristic_distance(s, r, t[:50], 0.3, 0.7), (0.3 * amplitude + 0.7 * phase).sqrt().mean(1), rtol=1e-9, atol=1e-9)
+    amplitude, phase = (
+        (phi[1].abs() - phi[0].abs()).square(),
+        2 * (phi[1].abs() * phi[0].abs() - (phi[1] * phi[0].conj()).real),
+    )
+    assert_close(
+        characteristic_distance(s, r, t[:50], 0.3, 0.7),
+        (0.3 * amplitude + 0.7 * phase).sqrt().mean(1),
+        rtol=1e-9,
+        atol=1e-9,
+    )
     assert_close(plain, (phi[1] - phi[0]).abs().mean(1), rtol=1e-9, atol=1e-9)
     phi = [torch.complex(*parts(x, t)) for x in (s, r)]
     expected = by_class(partial(double_sum, kernel=lambda a, b: torch.exp(-(a - b).square().sum() / 2)), s, r)
@@ -254,7 +264,9 @@ def test_gradcheck():
     # the bandwidth is a constant of the step, so only a fixed one can be checked by differences
     one = torch.ones(2, 1, 1, dtype=torch.float64)
     for kernel in (gaussians, laplacian, inverse_multiquadric, negative_distance):
-        assert torch.autograd.gradcheck(lambda x, kernel=kernel: kernel(squared_distances(x, r), one), s.requires_grad_())
+        assert torch.autograd.gradcheck(
+            lambda x, kernel=kernel: kernel(squared_distances(x, r), one), s.requires_grad_()
+        )
 
 
 @every

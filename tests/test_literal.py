@@ -8,27 +8,27 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from attar.augment import Augment, apply
-from attar.characteristic import Sampler
-from attar.discrepancies import Discrepancy
-from attar.fit import fit, fit_together
-from attar.matching import Matching
-from attar.methods.cafe import CAFE, Alignment
-from attar.methods.dance import DANCE
-from attar.methods.dm import DM
-from attar.methods.herding import herd
-from attar.methods.idm import IDM
-from attar.methods.k_center import farthest_first
-from attar.methods.m3d import M3D
-from attar.methods.ncfm import NCFM
-from attar.network import Weights
-from attar.pairs import Pairs
-from attar.protocol import PROTOCOLS
+from attar.augment.dsa import Augment, apply
+from attar.data.task import Examples
+from attar.distances.by_name import Discrepancy
+from attar.distances.characteristic import Sampler
+from attar.engine.run import Run
+from attar.methods.distribution._views import Matching
+from attar.methods.distribution.cafe import CAFE, Alignment
+from attar.methods.distribution.dance import DANCE
+from attar.methods.distribution.dm import DM
+from attar.methods.distribution.idm import IDM
+from attar.methods.distribution.m3d import M3D
+from attar.methods.distribution.ncfm import NCFM
+from attar.methods.selection.herding import herd
+from attar.methods.selection.k_center import farthest_first
+from attar.networks.network import Weights
 from attar.rng import Rng
-from attar.run import Run
-from attar.stages import pretrained
-from attar.synthetic import Pixels
-from attar.task import Examples
+from attar.synthesis.pixels import Pixels
+from attar.training.fit import fit, fit_together
+from attar.training.pairs import Pairs
+from attar.training.pretrained import pretrain
+from attar.training.protocol import PROTOCOLS
 
 
 @pytest.fixture(autouse=True)
@@ -51,7 +51,9 @@ def test_m3d_steps_once_for_all_classes(exact):
     """Between its steps a class drifts on by momentum, so the images agree where their losses are taken, not at the end."""
     from literal.matching import m3d
 
-    grey = dataclasses.replace(exact, train=Examples(0.3 + 0.4 * exact.train.x, exact.train.y))  # far from where pixels are clamped
+    grey = dataclasses.replace(
+        exact, train=Examples(0.3 + 0.4 * exact.train.x, exact.train.y)
+    )  # far from where pixels are clamped
     method, losses = M3D(updates=6, batch_real=6, ipm=2, lr=0.05), ([], [])
     method(grey, 2, Run(Rng.of(3), progress=lambda done, total, loss: losses[0].append(loss)))
     m3d(method, grey, 2, Rng.of(3), lambda done, total, loss: losses[1].append(loss))
@@ -109,7 +111,9 @@ def steps_once_a_class(method, task, ipc, lr, guide):
         rng, total = SEED.fold("episode", t), 0.0
         network, judge, weight = guide(rng)
         for real, made, labels in shown(method, task, syn, rng.fold(0)):
-            loss = (network.body(made).mean(0) - network.body(real).mean(0)).square().sum() + weight * F.cross_entropy(judge(made), labels)
+            loss = (network.body(made).mean(0) - network.body(real).mean(0)).square().sum() + weight * F.cross_entropy(
+                judge(made), labels
+            )
             total += stepped(loss, opt)
         found.append(total)
     return found
@@ -117,7 +121,7 @@ def steps_once_a_class(method, task, ipc, lr, guide):
 
 def between_ends(task, method):
     """A network on the way from its start to its end, and the end."""
-    draw = Pairs(pretrained(task, Run(SEED), method.models, method.epochs), 1.0)
+    draw = Pairs(pretrain(task, Run(SEED), method.models, method.epochs), 1.0)
 
     def guide(rng):
         w, _, end = draw(rng.fold("network", 0))
@@ -176,7 +180,15 @@ def test_idm(exact):
 @pytest.mark.parametrize("sampler", [True, False])
 def test_ncfm(exact, sampler):
     """AdamW goes down and the sampler up the sum of all classes' losses."""
-    settings = {"models": 2, "epochs": 1, "calibration": 0.7, "frequencies": 32, "repeat": 4, "amplitude": 0.4, "sampler_lr": 0.1}
+    settings = {
+        "models": 2,
+        "epochs": 1,
+        "calibration": 0.7,
+        "frequencies": 32,
+        "repeat": 4,
+        "amplitude": 0.4,
+        "sampler_lr": 0.1,
+    }
     method, task = NCFM(updates=4, lr=0.01, batch_real=6, sampler=sampler, **settings), grey(exact)
     syn, guide, expected = start(method, task, 2), between_ends(task, method), []
     width = task.network.width(task.shape)
@@ -203,7 +215,18 @@ def test_ncfm(exact, sampler):
 @pytest.mark.parametrize("augment", ["", "color_crop_cutout_flip_scale_rotate"], ids=["cafe", "cafe+dsa"])
 def test_cafe(exact, augment):
     """One network learns from the images by plain SGD, augmented as they are, while their steps are halved."""
-    method = CAFE(updates=6, batch_real=6, window=2, most=3, inner=2.0, outer=0.0, query=4, batch_train=4, lr=0.05, augment=augment)
+    method = CAFE(
+        updates=6,
+        batch_real=6,
+        window=2,
+        most=3,
+        inner=2.0,
+        outer=0.0,
+        query=4,
+        batch_train=4,
+        lr=0.05,
+        augment=augment,
+    )
     alignment, expected = Alignment.of(method, exact, 2, Run(SEED)), []
     syn, dsa = alignment.syn, Augment(augment).without_flip()
     opt = torch.optim.SGD(syn.parameters(), lr=0.05, momentum=0.5)

@@ -8,27 +8,28 @@ import torch
 import torch.nn.functional as F
 from conftest import toy
 
-from attar.architectures import ConvNet
-from attar.artefact import CondensedSet, load
-from attar.augment import apply
-from attar.characteristic import Sampler
-from attar.discrepancies import DISCREPANCIES
-from attar.evaluation import evaluate
-from attar.matching import Guide, Matching
-from attar.methods.cafe import CAFE, Alignment
-from attar.methods.dance import DANCE
-from attar.methods.dm import DM
-from attar.methods.idm import IDM
-from attar.methods.ncfm import NCFM
-from attar.network import Network
-from attar.optimise import metrics
-from attar.pairs import Pairs, between
-from attar.queue import Queue
+from attar.augment.dsa import apply
+from attar.condensed.condensed_set import CondensedSet
+from attar.condensed.store import load
+from attar.distances.by_name import DISCREPANCIES
+from attar.distances.characteristic import Sampler
+from attar.engine.run import Run
+from attar.evaluation.evaluate import evaluate
+from attar.evaluation.rows import summarise
+from attar.methods.distribution._views import Guide, Matching
+from attar.methods.distribution.cafe import CAFE, Alignment
+from attar.methods.distribution.dance import DANCE
+from attar.methods.distribution.dm import DM
+from attar.methods.distribution.idm import IDM
+from attar.methods.distribution.ncfm import NCFM
+from attar.networks.architectures import ConvNet
+from attar.networks.network import Network
 from attar.rng import Rng
-from attar.rows import summarise
-from attar.run import Run
-from attar.stages import pretrained
-from attar.windows import Window
+from attar.synthesis.journal import read_metrics
+from attar.synthesis.window import Window
+from attar.training.pairs import Pairs, between
+from attar.training.pool import Pool
+from attar.training.pretrained import pretrain
 
 
 def gradient(terms, syn):
@@ -98,7 +99,11 @@ def test_a_judge_adds_its_cross_entropy_of_each_class(exact, features, itself, c
     settings = DANCE(updates=1, batch_real=4, factor=1, features=features)
     matching = Matching.of(settings, exact, 3, Run(Rng.of(0), chunk=chunk), judge="itself" if itself else "another")
     plain = Matching.of(settings, exact, 3, Run(Rng.of(0), chunk=chunk))
-    w, view, judge = exact.network.init(Rng.of(1)), plain.view(Rng.of(3)), None if itself else exact.network.init(Rng.of(2))
+    w, view, judge = (
+        exact.network.init(Rng.of(1)),
+        plain.view(Rng.of(3)),
+        None if itself else exact.network.init(Rng.of(2)),
+    )
     without, slope_without = gradient(plain.terms([Guide(w)], view, [None], None), plain.syn)
     value, slope = gradient(matching.terms([Guide(w, 0.7, judge)], view, [None], None), matching.syn)
     syn = matching.syn
@@ -133,17 +138,19 @@ def test_pairs_lie_between_their_ends(exact):
     drawn = [pairs(Rng.of(i)) for i in range(40)]
     assert 8 < sum(guide.judge is end for guide in drawn) < 32
     low, high = (w.params["head.bias"][0].item() for w in (start, end))
-    shares = [(guide.weights.params["head.bias"][0].item() - low) / (high - low) for guide in drawn if guide.judge is end]
+    shares = [
+        (guide.weights.params["head.bias"][0].item() - low) / (high - low) for guide in drawn if guide.judge is end
+    ]
     assert all(0 <= share <= 1 for share in shares) and max(shares) - min(shares) > 0.5
 
 
 def test_pretrained_networks_are_shared_and_announced_once(caplog):
     task = toy(seed=5)  # other tests share networks of the usual one
-    first = pretrained(task, Run(Rng.of(0)), 2, 1)
+    first = pretrain(task, Run(Rng.of(0)), 2, 1)
     flop = 2 * 3 * len(task.train.y) * task.network.flop(task.shape)
     assert f"networks to train first: 2, epochs of each: 1 ({flop / 1e12:.3g} TFLOP)" in caplog.text
     caplog.clear()
-    again = pretrained(task, Run(Rng.of(9)), 3, 1)
+    again = pretrain(task, Run(Rng.of(9)), 3, 1)
     assert "networks to train first: 1" in caplog.text
     for (a, b), (c, d) in zip(first, again, strict=False):
         assert torch.equal(a.params["head.weight"], c.params["head.weight"]) and torch.equal(
@@ -153,7 +160,7 @@ def test_pretrained_networks_are_shared_and_announced_once(caplog):
 
 
 def test_a_queue_teaches_as_torch_does(exact):
-    queue = Queue(exact.network, 2)
+    queue = Pool(exact.network, 2)
     for i in range(2):
         queue.push(Rng.of(i))
     module = exact.network.build()
@@ -174,14 +181,16 @@ def test_a_queue_teaches_as_torch_does(exact):
 
 
 def test_the_newest_network_takes_the_oldests_place(task):
-    queue = Queue(task.network, 3)
+    queue = Pool(task.network, 3)
     for i in range(5):
         queue.renew(2, Rng.of(i))
         assert len(queue) == min(3, i // 2 + 1)
     kept = {float(queue.network_of(i).params["head.bias"][0]) for i in range(3)}
     assert kept == {float(task.network.init(Rng.of(i)).params["head.bias"][0]) for i in (0, 2, 4)}
     queue.renew(1, Rng.of(7))
-    assert float(queue.network_of(0).params["head.bias"][0]) == float(task.network.init(Rng.of(7)).params["head.bias"][0])
+    assert float(queue.network_of(0).params["head.bias"][0]) == float(
+        task.network.init(Rng.of(7)).params["head.bias"][0]
+    )
     assert queue.accuracy(0) == 0
 
 
@@ -194,7 +203,7 @@ def test_idm_weighs_mistakes_by_the_networks_accuracy_in_per_cent(task, monkeypa
         return terms(self, guides, *rest)
 
     monkeypatch.setattr(Matching, "terms", watched)
-    monkeypatch.setattr(Queue, "accuracy", lambda self, i: 60.0)
+    monkeypatch.setattr(Pool, "accuracy", lambda self, i: 60.0)
     IDM(updates=2, batch_real=4, factor=1, capacity=4, learners=1, steps=1, batch_train=4)(task, 1, Run(Rng.of(0)))
     assert seen == [(30.0, None), (30.0, None)]
 
@@ -202,7 +211,10 @@ def test_idm_weighs_mistakes_by_the_networks_accuracy_in_per_cent(task, monkeypa
 @pytest.mark.parametrize("features", ["network", "pixels"])
 @pytest.mark.parametrize("name", DISCREPANCIES)
 def test_every_discrepancy_of_either_features_moves_the_images(name, features, task):
-    made, start = (DM(updates=2, batch_real=6, lr=lr, discrepancy=name, features=features)(task, 2, Run(Rng.of(0))) for lr in (1.0, 0.0))
+    made, start = (
+        DM(updates=2, batch_real=6, lr=lr, discrepancy=name, features=features)(task, 2, Run(Rng.of(0)))
+        for lr in (1.0, 0.0)
+    )
     moved = (made.images - start.images).flatten(1).norm(dim=1)
     assert moved.isfinite().all() and (moved > 0).all()
 
@@ -211,11 +223,11 @@ def test_ncfm_is_dance_with_300_times_the_distance_of_characteristic_functions(t
     settings = {"updates": 1, "models": 1, "epochs": 1, "batch_real": 6, "factor": 1, "calibration": 0.0}
     NCFM(**settings, sampler=False)(task, 2, Run(Rng.of(0), tmp_path / "ncfm"))
     DANCE(**settings, discrepancy="characteristic")(task, 2, Run(Rng.of(0), tmp_path / "dance"))
-    ncfm, dance = (metrics(tmp_path / name)[0]["loss"] for name in ("ncfm", "dance"))
+    ncfm, dance = (read_metrics(tmp_path / name)[0]["loss"] for name in ("ncfm", "dance"))
     assert ncfm == pytest.approx(300 * dance, rel=1e-5)
     NCFM(**settings, discrepancy="mean")(task, 2, Run(Rng.of(0), tmp_path / "mean"))
     DANCE(**settings)(task, 2, Run(Rng.of(0), tmp_path / "plain"))
-    assert metrics(tmp_path / "mean")[0]["loss"] == metrics(tmp_path / "plain")[0]["loss"]
+    assert read_metrics(tmp_path / "mean")[0]["loss"] == read_metrics(tmp_path / "plain")[0]["loss"]
 
 
 def test_pixels_are_their_own_features(exact):
@@ -229,8 +241,8 @@ def test_pixels_are_their_own_features(exact):
 
 def test_idms_networks_learn_between_updates(task, monkeypatch):
     taught, counts = [], []
-    teach = Queue.teach
-    monkeypatch.setattr(Queue, "teach", lambda self, i, *rest: (taught.append(i), teach(self, i, *rest))[1])
+    teach = Pool.teach
+    monkeypatch.setattr(Pool, "teach", lambda self, i, *rest: (taught.append(i), teach(self, i, *rest))[1])
     method = IDM(updates=4, batch_real=4, factor=1, capacity=5, learners=2, steps=3, batch_train=4)
     method(task, 1, Run(Rng.of(0), progress=lambda *_: counts.append(len(taught))))
     assert counts == [0, 6, 12, 18] and all(len(set(taught[i : i + 6])) == 2 for i in (0, 6, 12))
@@ -239,13 +251,18 @@ def test_idms_networks_learn_between_updates(task, monkeypatch):
 def test_cafe_trains_on_and_begins_anew(task, monkeypatch):
     """The network is replaced once its accuracy stands still, and trained until it moves, or for `most` epochs."""
     pushed, epochs = [], []
-    push, train = Queue.push, Alignment.train
-    monkeypatch.setattr(Queue, "push", lambda self, rng: (pushed.append(rng.path), push(self, rng))[1])
+    push, train = Pool.push, Alignment.train
+    monkeypatch.setattr(Pool, "push", lambda self, rng: (pushed.append(rng.path), push(self, rng))[1])
     monkeypatch.setattr(Alignment, "train", lambda self, *rest: (epochs.append(0), train(self, *rest))[1])
     monkeypatch.setattr(Alignment, "accuracy", lambda self, w, rng: 0.5)
     CAFE(updates=5, batch_real=4, window=2, most=3)(task, 1, Run(Rng.of(0)))
     assert len(pushed) == 3 and len(epochs) == 2 * 3  # a network for two updates each, trained between them
-    for seen, window, expected in (([0.1, 0.9], 2, 2), ([0.1, 0.9], 5, 5), ([0.5] * 4 + [0.9], 2, 5), ([0.1] + [0.11] * 9, 2, 9)):
+    for seen, window, expected in (
+        ([0.1, 0.9], 2, 2),
+        ([0.1, 0.9], 5, 5),
+        ([0.5] * 4 + [0.9], 2, 5),
+        ([0.1] + [0.11] * 9, 2, 9),
+    ):
         epochs.clear()
         looks = iter([0.5, *seen])  # the first look is the one after the first update
         monkeypatch.setattr(Alignment, "accuracy", lambda self, w, rng, looks=looks: next(looks))
@@ -256,8 +273,8 @@ def test_cafe_trains_on_and_begins_anew(task, monkeypatch):
 @pytest.mark.parametrize("augment", ["", "color_crop_cutout_flip_scale_rotate"], ids=["cafe", "cafe+dsa"])
 def test_cafe_goes_on_with_its_window(task, tmp_path, monkeypatch, augment):
     """The network is replaced after four updates; with an interruption after three, by what the window then held."""
-    method, pushed, push = CAFE(updates=6, batch_real=4, window=4, most=1, outer=2.0, augment=augment), [], Queue.push
-    monkeypatch.setattr(Queue, "push", lambda self, rng: (pushed.append(rng.path), push(self, rng))[1])
+    method, pushed, push = CAFE(updates=6, batch_real=4, window=4, most=1, outer=2.0, augment=augment), [], Pool.push
+    monkeypatch.setattr(Pool, "push", lambda self, rng: (pushed.append(rng.path), push(self, rng))[1])
     whole = method(task, 1, Run(Rng.of(0))).images
     replaced = pushed[1:]
     assert len(replaced) == 1
@@ -271,8 +288,8 @@ def test_cafe_goes_on_with_its_window(task, tmp_path, monkeypatch, augment):
 def test_idm_goes_on_with_its_queue(task, tmp_path, monkeypatch):
     """Places, velocities and counts are as they were: networks are taught and one is replaced after the interruption."""
     settings = {"batch_real": 4, "factor": 1, "capacity": 4, "interval": 2, "learners": 4, "steps": 2, "batch_train": 4}
-    queues, build = [], Queue.__init__
-    monkeypatch.setattr(Queue, "__init__", lambda self, *rest: (queues.append(self), build(self, *rest))[1])
+    queues, build = [], Pool.__init__
+    monkeypatch.setattr(Pool, "__init__", lambda self, *rest: (queues.append(self), build(self, *rest))[1])
     IDM(updates=7, **settings)(task, 1, Run(Rng.of(0)))
     with pytest.raises(KeyboardInterrupt):
         IDM(updates=7, **settings)(task, 1, Run(Rng.of(0), tmp_path, progress=interrupt(4)))
@@ -307,7 +324,7 @@ def test_ncfms_soft_labels_are_the_mean_opinion_of_its_networks(task, tmp_path):
     method = NCFM(updates=1, models=2, epochs=1, batch_real=4, frequencies=16, soft=True)
     made = method(task, 2, Run(Rng.of(0)))
     x, soft = made.as_dataset(soft=True).tensors
-    pairs = pretrained(task, Run(Rng.of(0)), 2, 1)
+    pairs = pretrain(task, Run(Rng.of(0)), 2, 1)
     module, opinions = task.network.build(), []
     for _, end in pairs:
         module.load_state_dict(end.params)
@@ -333,7 +350,9 @@ def test_networks_learn_what_soft_labels_say(task):
 def test_soft_labels_stay_with_their_images_when_shards_are_joined():
     def shard(c: int) -> CondensedSet:
         images, labels = torch.full((2, 1, 4, 4), float(c)), torch.full((2,), c)
-        soft = torch.nn.functional.one_hot(labels, 3).repeat(4, 1) + torch.arange(8)[:, None] / 100  # each row is known again
+        soft = (
+            torch.nn.functional.one_hot(labels, 3).repeat(4, 1) + torch.arange(8)[:, None] / 100
+        )  # each row is known again
         return CondensedSet(images, labels, ("a", "b", "c"), (0.0,), (1.0,), factor=2, soft=soft)
 
     parts = [shard(c) for c in (2, 0, 1)]
@@ -368,7 +387,9 @@ def test_the_first_images_again_and_again(exact):
 
 
 def test_no_class_is_asked_for_more_images_than_there_are(task):
-    assert Matching.of(DANCE(updates=1, batch_real=1000, factor=1), task, 1, Run(Rng.of(0))).view(Rng.of(0)).indices.shape == (3, 24)
+    assert Matching.of(DANCE(updates=1, batch_real=1000, factor=1), task, 1, Run(Rng.of(0))).view(
+        Rng.of(0)
+    ).indices.shape == (3, 24)
 
 
 def test_an_average_and_a_state_are_both_kept(task, tmp_path):

@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from attar.architectures import MLP, ConvNet
-from attar.architectures.convnet import Pool, default_depth
-from attar.network import Network, network
+from attar.networks.architectures import MLP, ConvNet
+from attar.networks.architectures.convnet import Pool, default_depth
+from attar.networks.network import Network
+from attar.networks.by_name import network
 from attar.rng import Rng
 
 ONE = "from torch import nn\n\ndef Net(shape, classes):\n    return nn.Sequential(nn.Flatten(), nn.Linear({}, {}))\n"
@@ -189,7 +190,10 @@ def test_errors(tmp_path):
         ("raise SystemExit('bye')", "does not import: SystemExit: bye"),
         ("def Net(shape, classes): return 5", "Net of .*own.py gives no torch module, but int"),
         ("def Net(): pass", "Net of .*own.py cannot be called with \\(shape, classes\\): TypeError"),
-        ("def Net(shape, classes): raise RuntimeError('no\\nway')", "cannot be called with \\(shape, classes\\): RuntimeError: no$"),
+        (
+            "def Net(shape, classes): raise RuntimeError('no\\nway')",
+            "cannot be called with \\(shape, classes\\): RuntimeError: no$",
+        ),
         (ONE.format(20, "classes"), "Net does not take images of shape \\(1, 8, 8\\): RuntimeError: "),
         (ONE.format(64, "3"), "Net makes of an image scores of shape \\(1, 3\\), not \\(1, 2\\), one for each class"),
     ],
@@ -220,4 +224,6 @@ def own(shape, classes):
 
 
 def test_perceptron():
-    assert sum(p.numel() for p in MLP((1, 28, 28), 10).parameters()) == 784 * 128 + 128 + 128 * 128 + 128 + 128 * 10 + 10
+    assert (
+        sum(p.numel() for p in MLP((1, 28, 28), 10).parameters()) == 784 * 128 + 128 + 128 * 128 + 128 + 128 * 10 + 10
+    )

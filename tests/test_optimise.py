@@ -5,11 +5,14 @@ import pytest
 import torch
 from torch import nn
 
+from attar.engine.by_hand import with_gradient
+from attar.engine.run import Run
 from attar.files import read_tensors
-from attar.optimise import CHECKPOINT, Average, optimise, with_gradient
 from attar.rng import Rng
-from attar.run import Run
-from attar.steps import SCHEDULES, once_per_class
+from attar.synthesis.checkpoint import CHECKPOINT
+from attar.synthesis.average import Average
+from attar.synthesis.loop import optimise
+from attar.synthesis.optimisers import SCHEDULES, once_per_class
 
 
 class Point(nn.Module):
@@ -27,7 +30,13 @@ def noisy(syn, rng):
 def descend(run, updates=10, episode=noisy, lr=None, state=None, momentum=0.9):
     syn = Point(1.0, -2.0)
     return optimise(
-        episode, syn, torch.optim.SGD(syn.parameters(), lr=0.1, momentum=momentum), updates=updates, run=run, lr=lr, state=state
+        episode,
+        syn,
+        torch.optim.SGD(syn.parameters(), lr=0.1, momentum=momentum),
+        updates=updates,
+        run=run,
+        lr=lr,
+        state=state,
     )
 
 
@@ -65,7 +74,13 @@ def test_momentum_of_ten_classes():
 
 def test_terms_add_up():
     syn = Point(3.0)
-    optimise(lambda s, r: iter([[s.x.sum(), 2 * s.x.sum()]]), syn, torch.optim.SGD(syn.parameters(), lr=1.0), updates=1, run=Run(Rng.of(0)))
+    optimise(
+        lambda s, r: iter([[s.x.sum(), 2 * s.x.sum()]]),
+        syn,
+        torch.optim.SGD(syn.parameters(), lr=1.0),
+        updates=1,
+        run=Run(Rng.of(0)),
+    )
     assert syn.x.item() == 0.0
 
 
@@ -86,7 +101,7 @@ def test_interrupted_anywhere_goes_on_to_the_same_bits(tmp_path):
 
 
 def test_checkpoints_come_by_time_and_between_episodes(tmp_path, monkeypatch):
-    monkeypatch.setattr("attar.optimise.CHECKPOINT_EVERY", 0.0)
+    monkeypatch.setattr("attar.synthesis.checkpoint.CHECKPOINT_EVERY", 0.0)
     seen = []
 
     def look(done, total, loss):
@@ -180,7 +195,9 @@ def test_adam_resumes_too(tmp_path):
                 raise KeyboardInterrupt
 
         syn = Point(1.0, -2.0)
-        return optimise(noisy, syn, torch.optim.Adam(syn.parameters(), lr=0.1), updates=9, run=Run(Rng.of(0), folder, progress=stop)).x
+        return optimise(
+            noisy, syn, torch.optim.Adam(syn.parameters(), lr=0.1), updates=9, run=Run(Rng.of(0), folder, progress=stop)
+        ).x
 
     with pytest.raises(KeyboardInterrupt):
         go(tmp_path / "parts", 5)
@@ -227,9 +244,20 @@ def test_a_gradient_computed_by_hand_takes_the_place_of_autograds():
     x = torch.randn(3, 4, 2, dtype=torch.float64, requires_grad=True)
     value = with_gradient(x.square().sum((1, 2)), x, 2 * x)
     assert torch.equal(value, x.square().sum((1, 2)))
-    assert torch.autograd.gradcheck(lambda x: with_gradient(x.square().sum((1, 2)), x, 2 * x) * torch.tensor([1.0, 2.0, 3.0]), x)
+    assert torch.autograd.gradcheck(
+        lambda x: with_gradient(x.square().sum((1, 2)), x, 2 * x) * torch.tensor([1.0, 2.0, 3.0]), x
+    )
 
 
 def test_half_as_much_from_three_points_on():
     step = SCHEDULES["halve"](1.0, 2000)
-    assert [step(t) for t in (0, 1199, 1200, 1599, 1600, 1799, 1800, 1999)] == [1, 1, 0.5, 0.5, 0.25, 0.25, 0.125, 0.125]
+    assert [step(t) for t in (0, 1199, 1200, 1599, 1600, 1799, 1800, 1999)] == [
+        1,
+        1,
+        0.5,
+        0.5,
+        0.25,
+        0.25,
+        0.125,
+        0.125,
+    ]

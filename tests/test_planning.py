@@ -5,19 +5,19 @@ import itertools
 import pytest
 
 import attar
-from attar import planning as module
-from attar.matching import Matching
-from attar.methods.dance import DANCE
-from attar.methods.dm import DM
-from attar.methods.herding import Herding
-from attar.methods.idm import IDM
-from attar.methods.m3d import M3D
-from attar.methods.ncfm import NCFM
-from attar.methods.random import Random
-from attar.optimise import CHECKPOINT
-from attar.planning import Enough, Pace, forecast
+from attar.engine.run import Run
+from attar.methods.distribution._views import Matching
+from attar.methods.distribution.dance import DANCE
+from attar.methods.distribution.dm import DM
+from attar.methods.distribution.idm import IDM
+from attar.methods.distribution.m3d import M3D
+from attar.methods.distribution.ncfm import NCFM
+from attar.methods.selection.herding import Herding
+from attar.methods.selection.random import Random
 from attar.rng import Rng
-from attar.run import Run
+from attar.runs import plan as module
+from attar.runs.plan import Enough, Pace, forecast
+from attar.synthesis.checkpoint import CHECKPOINT
 
 
 @pytest.fixture(autouse=True)
@@ -108,7 +108,9 @@ def test_judges_are_asked_also_before_they_have_learned_anything(calibration, as
     assert len(scores) == asked
 
 
-@pytest.mark.parametrize("method", [Random(), Herding(epochs=1), DM(updates=3, batch_real=4)], ids=["random", "herding", "dm"])
+@pytest.mark.parametrize(
+    "method", [Random(), Herding(epochs=1), DM(updates=3, batch_real=4)], ids=["random", "herding", "dm"]
+)
 def test_a_plan_writes_nothing(method, task, tmp_path):
     made = forecast(method, task, 2, Run(Rng.of(0), tmp_path))
     assert not list(tmp_path.iterdir())

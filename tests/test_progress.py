@@ -1,7 +1,7 @@
 import pytest
 
-from attar import progress
-from attar.progress import Progress
+from attar.cli import progress
+from attar.cli.progress import Progress
 
 
 @pytest.fixture

@@ -3,9 +3,9 @@ import dataclasses
 import pytest
 from conftest import toy
 
-from attar.condensation import decided
 from attar.methods import names
-from attar.recipe import parse, resolve, shipped
+from attar.runs.condense import decided
+from attar.runs.recipe import parse, resolve, shipped
 
 
 def test_later_sources_win():
@@ -35,12 +35,19 @@ def test_a_recipe_expects_nothing_of_other_settings_data_or_networks():
 
 
 def test_published_settings_come_first_and_alone_where_asked(monkeypatch):
-    recipe = {"published": {"steps": 7, "ipc": {"1": {"interval": 5}}}, "defaults": {"batch_real": 9}, "ipc": {"1": {"steps": 3}}}
-    monkeypatch.setattr("attar.recipe.read", lambda method, data: recipe)
+    recipe = {
+        "published": {"steps": 7, "ipc": {"1": {"interval": 5}}},
+        "defaults": {"batch_real": 9},
+        "ipc": {"1": {"steps": 3}},
+    }
+    monkeypatch.setattr("attar.runs.recipe.read", lambda method, data: recipe)
     paper, faster = (resolve("idm", "some", 1, {}, published).hyperparameters for published in (True, False))
     assert [paper[key] for key in ("steps", "interval", "batch_real")] == [7, 5, 256]
     assert [faster[key] for key in ("steps", "interval", "batch_real")] == [3, 5, 9]
-    assert resolve("idm", "some", 1, {}, True).sources == ("IDM defaults", "published for some, its values for 1 images per class")
+    assert resolve("idm", "some", 1, {}, True).sources == (
+        "IDM defaults",
+        "published for some, its values for 1 images per class",
+    )
 
 
 def test_a_recipe_like_another_takes_over_what_attar_does_not_what_was_published():
@@ -88,12 +95,16 @@ def test_refusals(method, ipc, settings, sentence):
 
 
 def test_settings_of_the_command_line():
-    assert parse("lr=0.5") == ("lr", 0.5) and parse("init=mix") == ("init", "mix") and parse("updates=10") == ("updates", 10)
+    assert (
+        parse("lr=0.5") == ("lr", 0.5)
+        and parse("init=mix") == ("init", "mix")
+        and parse("updates=10") == ("updates", 10)
+    )
     with pytest.raises(ValueError, match="written key=value"):
         parse("lr")
 
 
 def test_a_recipe_of_another_version_is_refused(monkeypatch):
-    monkeypatch.setattr("attar.recipe.VERSION", 2)
+    monkeypatch.setattr("attar.runs.recipe.VERSION", 2)
     with pytest.raises(ValueError, match="recipe m3d/mnist has version 1; this attar reads version 2"):
         resolve("m3d", "mnist", 1, {})

@@ -5,21 +5,21 @@ import torch
 from test_conformance import LEARNED, small
 
 import attar
-from attar.augment import Draw
-from attar.network import Weights
-from attar.replay import Recording, Replay, copied, leaves, mapped
+from attar.augment.dsa import Draw
+from attar.engine.cuda_graphs import Recording, Replay, copied, leaves, map_tensors
+from attar.engine.run import Run
+from attar.networks.network import Weights
 from attar.rng import Rng
-from attar.run import Run
 
 
 class Rehearsed(Recording):
     """A recording without a GPU: it sees the tensors and constants of the first call only, and writes to the same places."""
 
     def __init__(self, function, arguments):
-        own = mapped(arguments, copied)
+        own = map_tensors(arguments, copied)
         self.places, self.function = tensors(own), lambda: function(*own)
         self.together = [[i] for i in range(len(self.places))]
-        self.outputs, self.graph = mapped(self.function(), copied), self
+        self.outputs, self.graph = map_tensors(self.function(), copied), self
 
     def replay(self):
         for place, value in zip(tensors(self.outputs), tensors(self.function()), strict=True):
@@ -47,7 +47,9 @@ def recorded(monkeypatch):
 
 
 @pytest.mark.parametrize("name", LEARNED)
-@pytest.mark.parametrize("settings", [{}, {"keep_real": True, "ipm": 3}, {"networks": 2, "discrepancy": "sliced"}], ids=str)
+@pytest.mark.parametrize(
+    "settings", [{}, {"keep_real": True, "ipm": 3}, {"networks": 2, "discrepancy": "sliced"}], ids=str
+)
 def test_replayed_updates_are_the_called_ones(name, settings, recorded, task):
     method = small(name, updates=9, **settings)
     replayed = method(task, 2, Run(Rng.of(0))).images
@@ -71,6 +73,18 @@ def test_replayed_training_is_the_called_one(protocol, recorded, task):
 
 def test_tensors_are_found_and_changed_wherever_they_are():
     given = (Weights({"a": torch.ones(1)}, {}), Draw((("flip", 1),), torch.zeros(2, 2)), None, 0.5)
-    assert [leaf if not isinstance(leaf, torch.Tensor) else leaf.shape[0] for leaf in leaves(given)] == [1, "flip", 1, 2, None, 0.5]
-    other = mapped(given, lambda x: x + 1)
-    assert other[0].params["a"] == 2 and other[1].ops == given[1].ops and (other[1].table == 1).all() and other[2:] == (None, 0.5)
+    assert [leaf if not isinstance(leaf, torch.Tensor) else leaf.shape[0] for leaf in leaves(given)] == [
+        1,
+        "flip",
+        1,
+        2,
+        None,
+        0.5,
+    ]
+    other = map_tensors(given, lambda x: x + 1)
+    assert (
+        other[0].params["a"] == 2
+        and other[1].ops == given[1].ops
+        and (other[1].table == 1).all()
+        and other[2:] == (None, 0.5)
+    )

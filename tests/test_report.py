@@ -9,13 +9,13 @@ import pytest
 import torch
 from conftest import toy
 
-from attar import figures
-from attar.artefact import CondensedSet
-from attar.report import write_report
+from attar.condensed.condensed_set import CondensedSet
+from attar.engine.run import Run
+from attar.evaluation.rows import Row
+from attar.report import figures
+from attar.report.page import write_report
 from attar.rng import Rng
-from attar.rows import Row
-from attar.run import Run
-from attar.synthetic import Pixels
+from attar.synthesis.pixels import Pixels
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 SECTIONS = ["results", "charts", "images", "per-class", "projection", "details"]
@@ -60,15 +60,41 @@ def sets(task, methods=("m3d", "random"), ipc=2, factor=1) -> list[CondensedSet]
     made = []
     for seed, method in enumerate(methods):
         one = Pixels.start(task, ipc, Run(Rng.of(seed)), factor=factor).export()
-        about = {"method": method, "data": task.name, "seed": 0, "seconds": 70.0, "hyperparameters": {"lr": 0.25, "init": "mix"}}
-        made.append(dataclasses.replace(one, provenance=about | {"fingerprint": task.fingerprint, "indices": list(range(99))}))
+        about = {
+            "method": method,
+            "data": task.name,
+            "seed": 0,
+            "seconds": 70.0,
+            "hyperparameters": {"lr": 0.25, "init": "mix"},
+        }
+        made.append(
+            dataclasses.replace(one, provenance=about | {"fingerprint": task.fingerprint, "indices": list(range(99))})
+        )
     return made
 
 
 def rows(task, accuracies, ipc=2, protocol="dm", networks=3) -> list[Row]:
     k = len(task.classes)
     return [
-        Row(task.name, method, ipc, 0, "a", protocol, "ConvNet", s, a + s, (a + s,) * k, 9, 1000, False, "fp32", task.split, None, 1.0)
+        Row(
+            task.name,
+            method,
+            ipc,
+            0,
+            "a",
+            protocol,
+            "ConvNet",
+            s,
+            a + s,
+            (a + s,) * k,
+            9,
+            1000,
+            False,
+            "fp32",
+            task.split,
+            None,
+            1.0,
+        )
         for method, a in accuracies.items()
         for s in range(networks)
     ]
@@ -83,7 +109,9 @@ def read(path) -> tuple[str, Page]:
 def full(tmp_path_factory) -> tuple[str, Page]:
     task = toy()
     accuracies = {"m3d": 80.0, "random": 60.0, "whole set": 95.0}
-    path = write_report(tmp_path_factory.mktemp("page") / "r.html", sets(task), rows(task, accuracies), task, {"m3d-ipc2-seed0": CURVE})
+    path = write_report(
+        tmp_path_factory.mktemp("page") / "r.html", sets(task), rows(task, accuracies), task, {"m3d-ipc2-seed0": CURVE}
+    )
     return read(path)
 
 
@@ -98,7 +126,9 @@ def test_every_section_is_there_once(full):
 
 def test_nothing_is_loaded_from_elsewhere(full):
     text, page = full
-    loads = [value for _, name, value in page.attributes if name in ("src", "href", "xlink:href", "srcset", "data", "action")]
+    loads = [
+        value for _, name, value in page.attributes if name in ("src", "href", "xlink:href", "srcset", "data", "action")
+    ]
     assert loads
     assert all(value.startswith(("data:", "#")) for value in loads)
     assert not re.search(r"@import|<script|<link|url\((?!#)", text)
@@ -153,7 +183,9 @@ def test_user_text_is_escaped(tmp_path):
     nasty = "<b>&\"'$x$"
     task = dataclasses.replace(toy(name=nasty), classes=(nasty, "b", "_c"), split=nasty)
     made = [dataclasses.replace(s, provenance=s.provenance | {"method": nasty, "note": nasty}) for s in sets(task)]
-    text, page = read(write_report(tmp_path / "r.html", made, rows(task, {nasty: 50.0, "random": 40.0}), task, {nasty: CURVE}))
+    text, page = read(
+        write_report(tmp_path / "r.html", made, rows(task, {nasty: 50.0, "random": 40.0}), task, {nasty: CURVE})
+    )
     assert "<b>" not in text
     assert html.escape(nasty, quote=False).split('"')[0] in text
     assert nasty in page.text
@@ -189,7 +221,9 @@ def test_what_is_not_given_is_left_out(tmp_path, given, sections):
 
 def test_a_quick_protocol_and_a_loss_to_random_are_said(tmp_path):
     task = toy()
-    _, page = read(write_report(tmp_path / "r.html", sets(task), rows(task, {"m3d": 50.0, "random": 55.0}, protocol="quick"), None))
+    _, page = read(
+        write_report(tmp_path / "r.html", sets(task), rows(task, {"m3d": 50.0, "random": 55.0}, protocol="quick"), None)
+    )
     assert "For a first look" in page.text
     assert "no better than random" in page.text
 
@@ -206,7 +240,9 @@ def test_many_classes_many_sets_and_colour(tmp_path):
 def test_pictures_stay_within_a_mail(tmp_path):
     classes = tuple(f"class {i}" for i in range(200))
     images, labels = torch.rand(400, 3, 32, 32, generator=torch.Generator().manual_seed(0)), torch.arange(200).repeat(2)
-    made = [CondensedSet(images, labels, classes, (0.5,) * 3, (0.2,) * 3, provenance={"method": name}) for name in "abcdef"]
+    made = [
+        CondensedSet(images, labels, classes, (0.5,) * 3, (0.2,) * 3, provenance={"method": name}) for name in "abcdef"
+    ]
     path = write_report(tmp_path / "r.html", made, [])
     assert path.stat().st_size < 3e6
 
@@ -214,8 +250,8 @@ def test_pictures_stay_within_a_mail(tmp_path):
 def test_float_images_and_a_network_with_batch_statistics(tmp_path):
     from functools import partial
 
-    from attar.architectures import ConvNet
-    from attar.network import Network
+    from attar.networks.architectures import ConvNet
+    from attar.networks.network import Network
 
     task = toy(side=16)
     task = dataclasses.replace(

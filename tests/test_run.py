@@ -4,13 +4,17 @@ import sys
 import pytest
 import torch
 
-from attar.discrepancies import DISCREPANCIES
-from attar.methods.dm import DM
-from attar.methods.m3d import M3D
-from attar.network import network
+from attar.distances.by_name import DISCREPANCIES
+from attar.engine.compiling import worth_compiling
+from attar.engine.device import eager_flops
+from attar.engine.precision import default_precision, use_precision
+from attar.engine.run import GRAPH, SLICE, Run
+from attar.engine.slices import at_rows, even_size, map_slices
+from attar.methods.distribution.dm import DM
+from attar.methods.distribution.m3d import M3D
+from attar.networks.by_name import network
 from attar.rng import Rng
-from attar.run import GRAPH, SLICE, Run, at_rows, default_precision, eager_flops, evenly, full_precision, sliced, worth_compiling
-from attar.stages import pretrained
+from attar.training.pretrained import pretrain
 
 CPU = torch.device("cpu")
 
@@ -25,7 +29,9 @@ def test_chunks_and_shards():
 def test_graphs_and_slices_suit_the_device():
     cpu, gpu = (Run(Rng.of(0), device=torch.device(kind)) for kind in ("cpu", "cuda"))
     each = torch.get_num_threads()
-    assert [cpu.slice_size(n) for n in (2560, 7)] == [evenly(2560, SLICE["cpu"] * each), 7] and gpu.slice_size(5120) == 2560
+    assert [cpu.slice_size(n) for n in (2560, 7)] == [even_size(2560, SLICE["cpu"] * each), 7] and gpu.slice_size(
+        5120
+    ) == 2560
     images = GRAPH["cpu"] * each  # a class
     assert [len(list(run.chunks(range(10), images))) for run in (cpu, gpu)] == [10, -(-10 // (GRAPH["cuda"] // images))]
 
@@ -47,12 +53,16 @@ def test_without_a_compiler_everything_runs_eagerly_and_says_so_once(monkeypatch
     monkeypatch.setattr("shutil.which", lambda name: None)
     function = lambda w, x: x  # noqa: E731
     assert all(Run(Rng.of(0)).engine(function, 10**18) is function for _ in range(2))
-    assert [record.message.partition(":")[0] for record in caplog.records] == ["no C++ compiler (g++ or clang++) on this machine"]
+    assert [record.message.partition(":")[0] for record in caplog.records] == [
+        "no C++ compiler (g++ or clang++) on this machine"
+    ]
     with pytest.raises(ValueError, match="compiling needs a C"):
         Run(Rng.of(0), compile="on").engine(function, 0)
 
 
-@pytest.mark.parametrize("method", [DM(updates=4, batch_real=140), M3D(updates=4, batch_real=6, ipm=2, factor=1)], ids=["dm", "m3d"])
+@pytest.mark.parametrize(
+    "method", [DM(updates=4, batch_real=140), M3D(updates=4, batch_real=6, ipm=2, factor=1)], ids=["dm", "m3d"]
+)
 def test_nothing_recompiles_in_a_run(method, task, unchecked):
     """Every graph is there after the first update: new weights, batches and augmentations need none of their own."""
     graphs = []
@@ -101,12 +111,12 @@ def test_bf16_turns_pixel_gradients_by_a_few_per_cent(discrepancy, trained, task
 
 def turned(precision, discrepancy, trained, task):
     """How far the gradient of the pixels is from that of fp32, in parts of its length."""
-    w, slopes = pretrained(task, Run(Rng.of(0), device=task.device), 1, 5)[0][trained], []
+    w, slopes = pretrain(task, Run(Rng.of(0), device=task.device), 1, 5)[0][trained], []
     x, r = (task.sample(range(3), n, Rng.of(n)) for n in (4, 20))
     for kind in ("fp32", precision):
         engine = Run(Rng.of(0), device=task.device, precision=kind).engine(task.network.features, 0)
         images = x.clone().requires_grad_()
-        with full_precision(unless=kind == "tf32"):
+        with use_precision(unless=kind == "tf32"):
             synthetic, real = (engine(w, batch.flatten(0, 1)).unflatten(0, batch.shape[:2]) for batch in (images, r))
             DISCREPANCIES[discrepancy](synthetic, real.detach(), Rng.of(3)).sum().backward()
         slopes.append(images.grad)
@@ -117,7 +127,9 @@ def test_default_precision_is_what_the_hardware_has():
     assert default_precision(CPU) in ("fp32", "bf16")
 
 
-@pytest.mark.parametrize("rows, taken", [(range(2, 5), slice(2, 5)), ((3,), slice(3, 4)), ((1, 3), [1, 3]), ((2, 1), [2, 1])])
+@pytest.mark.parametrize(
+    "rows, taken", [(range(2, 5), slice(2, 5)), ((3,), slice(3, 4)), ((1, 3), [1, 3]), ((2, 1), [2, 1])]
+)
 def test_rows_that_follow_one_another_are_a_slice(rows, taken):
     assert at_rows(rows) == taken and torch.equal(torch.arange(9)[at_rows(rows)], torch.tensor(list(rows)))
 
@@ -130,11 +142,11 @@ def test_slices_have_one_shape_and_lose_nothing():
         return 2 * part
 
     x = torch.randn(10, 3)
-    assert torch.equal(sliced(double, x, 4), 2 * x) and shapes == [4, 4, 4]
+    assert torch.equal(map_slices(double, x, 4), 2 * x) and shapes == [4, 4, 4]
     shapes.clear()
-    assert torch.equal(sliced(double, x, 16), 2 * x) and shapes == [10]
+    assert torch.equal(map_slices(double, x, 16), 2 * x) and shapes == [10]
 
 
 @pytest.mark.parametrize("n, slice", [(2560, 256), (640, 214), (320, 160), (256, 256), (7, 7)])
 def test_even_slices_waste_next_to_nothing(n, slice):
-    assert evenly(n, 256) == slice and -(-n // slice) * slice < n + slice // 50 + 1
+    assert even_size(n, 256) == slice and -(-n // slice) * slice < n + slice // 50 + 1

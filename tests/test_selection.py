@@ -7,11 +7,11 @@ import pytest
 import torch
 from conftest import toy
 
-from attar.methods.herding import Herding, herd
-from attar.methods.k_center import KCenter, farthest_first
+from attar.engine.run import Run
+from attar.methods.selection.herding import Herding, herd
+from attar.methods.selection.k_center import KCenter, farthest_first
 from attar.rng import Rng
-from attar.run import Run
-from attar.stages import trained
+from attar.training.pretrained import train_whole
 
 
 def features(n=200, d=16, seed=0):
@@ -22,7 +22,9 @@ def naive_herding(f, m):
     """argmin over the rest of ‖(i + 1) μ − S − f_j‖, as it is written."""
     mean, total, picked = f.mean(0), torch.zeros(f.shape[1], dtype=f.dtype), []
     for i in range(m):
-        distance = [float("inf") if j in picked else ((i + 1) * mean - total - f[j]).norm().item() for j in range(len(f))]
+        distance = [
+            float("inf") if j in picked else ((i + 1) * mean - total - f[j]).norm().item() for j in range(len(f))
+        ]
         picked.append(distance.index(min(distance)))
         total = total + f[picked[-1]]
     return picked
@@ -74,27 +76,27 @@ def test_every_feature_space(method, space, task):
 
 def test_training_on_the_whole_set_is_done_once(task, monkeypatch):
     run = Run(Rng.of(11))
-    first = trained(task, run, 1)
+    first = train_whole(task, run, 1)
 
     def never(*_, **__):
         raise AssertionError("trained again")
 
-    monkeypatch.setattr("attar.stages.fit", never)
+    monkeypatch.setattr("attar.training.pretrained.fit", never)
     for same in (run, Run(Rng.of(11), compile="off")):  # as it is decided anyway
-        again = trained(task, same, 1)
+        again = train_whole(task, same, 1)
         assert all(torch.equal(first.params[k], again.params[k]) for k in first.params)
     for other in (dataclasses.replace(toy(seed=1)), task.with_network("mlp")):
         with pytest.raises(AssertionError, match="trained again"):
-            trained(other, run, 1)
+            train_whole(other, run, 1)
 
 
 def test_a_damaged_stage_is_made_anew(task):
-    from attar.data import cache_folder
+    from attar.files import cache_folder
 
     run = Run(Rng.of(12))
     before = set((cache_folder() / "stages").glob("*")) if (cache_folder() / "stages").exists() else set()
-    first = trained(task, run, 1)
+    first = train_whole(task, run, 1)
     (path,) = set((cache_folder() / "stages").glob("*")) - before
     path.write_bytes(path.read_bytes()[:50])
-    again = trained(task, run, 1)
+    again = train_whole(task, run, 1)
     assert all(torch.equal(first.params[k], again.params[k]) for k in first.params)

@@ -5,11 +5,13 @@ import torch
 import torch.nn.functional as F
 from conftest import toy
 
-from attar.artefact import decode
+from attar.condensed.tiles import unpack_tiles
+from attar.data.task import Examples
+from attar.data.normalisation import unit
+from attar.engine.run import Run
 from attar.rng import Rng
-from attar.run import Run
-from attar.synthetic import Pixels, mosaic
-from attar.task import Examples, unit
+from attar.synthesis.pixels import Pixels
+from attar.condensed.tiles import pack_tiles
 
 RUN = Run(Rng.of(0))
 
@@ -25,17 +27,17 @@ def test_decoding_enlarges_tiles_in_row_major_order(h, w, factor):
         for j in range(factor):
             tile = padded[..., i * rows : (i + 1) * rows, j * columns : (j + 1) * columns]
             slow.append(F.interpolate(tile, size=(h, w), mode="bilinear", align_corners=False))
-    torch.testing.assert_close(decode(x, factor, [0.25] * 3), torch.cat(slow))
+    torch.testing.assert_close(unpack_tiles(x, factor, [0.25] * 3), torch.cat(slow))
 
 
 def test_decoding_is_linear_with_a_true_adjoint():
     x = torch.randn(2, 1, 8, 8, dtype=torch.float64, requires_grad=True)
     y = torch.randn(8, 1, 8, 8, dtype=torch.float64)
-    forward = (decode(x, 2, [0.0]) * y).sum()
+    forward = (unpack_tiles(x, 2, [0.0]) * y).sum()
     (adjoint,) = torch.autograd.grad(forward, x)
     torch.testing.assert_close(forward, (x * adjoint).sum())
     basis = torch.eye(64, dtype=torch.float64).view(64, 1, 8, 8)
-    matrix = decode(basis, 2, [0.0]).view(4, 64, 64)  # tile, input, output
+    matrix = unpack_tiles(basis, 2, [0.0]).view(4, 64, 64)  # tile, input, output
     torch.testing.assert_close(adjoint[0].flatten(), torch.einsum("tio,to->i", matrix, y.view(4, 2, 64)[:, 0]))
 
 
@@ -107,4 +109,4 @@ def test_tiles_outside_the_picture_are_refused(sides, factor, bad):
 
 def test_one_tile_is_the_image():
     images = torch.rand(2, 1, 3, 1, 4, 4)
-    assert torch.equal(mosaic(images, 1), images[:, 0])
+    assert torch.equal(pack_tiles(images, 1), images[:, 0])

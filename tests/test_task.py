@@ -3,7 +3,7 @@ import hashlib
 import torch
 from conftest import toy
 
-from attar.data import load_data
+from attar.data.load import load_data
 from attar.rng import Rng
 
 

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from attar.augment import FUNCTIONS, MATRICES, Draw
+from attar.augment.dsa import FUNCTIONS, MATRICES, Draw
 
 
 def augmented(x: Tensor, draw: Draw) -> Tensor:

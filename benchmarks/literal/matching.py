@@ -3,15 +3,16 @@
 import torch
 from torch import Tensor
 
-from attar.artefact import decode
-from attar.augment import Augment
-from attar.kernels import gaussians, radial_mmd
-from attar.methods.dm import DM
-from attar.methods.m3d import M3D
+from attar.augment.dsa import Augment
+from attar.condensed.tiles import unpack_tiles
+from attar.data.task import Task
+from attar.data.normalisation import per_channel, unit
+from attar.distances.mmd import gaussians, radial_mmd
+from attar.engine.run import Progress, silent
+from attar.methods.distribution.dm import DM
+from attar.methods.distribution.m3d import M3D
 from attar.rng import Rng
-from attar.run import Progress, silent
-from attar.synthetic import mosaic
-from attar.task import Task, per_channel, unit
+from attar.condensed.tiles import pack_tiles
 from literal.augmentation import augmented
 
 
@@ -47,7 +48,7 @@ def m3d(method: M3D, task: Task, ipc: int, rng: Rng, progress: Progress = silent
     """
     classes, tiles = range(len(task.classes)), method.factor**2
     start = unit(task.train.x[task.indices(classes, ipc * tiles, rng.fold("init"))])
-    images = mosaic(start.unflatten(1, (tiles, ipc)), method.factor).requires_grad_()
+    images = pack_tiles(start.unflatten(1, (tiles, ipc)), method.factor).requires_grad_()
     opt = torch.optim.SGD([images], lr=method.lr * ipc, momentum=method.momentum)
     augment = Augment(method.augment, method.style)
     augment = augment if task.flip else augment.without_flip()
@@ -66,7 +67,7 @@ def m3d(method: M3D, task: Task, ipc: int, rng: Rng, progress: Progress = silent
         for c in classes:
             with torch.no_grad():
                 real = network(augmented(task.images(indices[c]), draw.rows([c])))
-            tiled = decode((images[c] - mean) / std, method.factor, grey)
+            tiled = unpack_tiles((images[c] - mean) / std, method.factor, grey)
             synthetic = network(augmented(tiled, draw.rows([c])))
             loss = radial_mmd(gaussians, synthetic[None], real[None]).sum()
             opt.zero_grad()

@@ -6,14 +6,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from attar.cutmix import Mix
-from attar.protocol import Protocol
+from attar.augment.cutmix import Mix
+from attar.data.task import Task
 from attar.rng import Rng
-from attar.task import Task
+from attar.training.protocol import Protocol
 from literal.augmentation import augmented
 
 
-def train(task: Task, x: Tensor, y: Tensor, protocol: Protocol, rng: Rng, tick: Callable[[], None] = lambda: None) -> torch.nn.Module:
+def train(
+    task: Task, x: Tensor, y: Tensor, protocol: Protocol, rng: Rng, tick: Callable[[], None] = lambda: None
+) -> torch.nn.Module:
     """A network after its last epoch, on network-ready images."""
     with rng.fold("network").scope():
         network = task.network.build().to(x.device)

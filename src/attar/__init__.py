@@ -4,30 +4,79 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from attar.artefact import CondensedSet, load
-    from attar.comparison import compare
-    from attar.condensation import condense, plan
-    from attar.data import load_data
-    from attar.evaluation import evaluate
-    from attar.network import Network
-    from attar.report import write_report
-    from attar.task import Task
+    from attar.augment.dsa import Augment
+    from attar.condensed.condensed_set import CondensedSet
+    from attar.condensed.store import load, save
+    from attar.data.load import load_data
+    from attar.data.normalisation import Normalisation
+    from attar.data.task import Examples, Task
+    from attar.engine.run import Run
+    from attar.evaluation.evaluate import evaluate
+    from attar.networks.architectures import MLP, ConvNet
+    from attar.networks.network import Network, Weights
+    from attar.report.page import write_report
+    from attar.rng import Rng
+    from attar.runs.compare import compare
+    from attar.runs.condense import condense, plan
+    from attar.synthesis.loop import optimise
+    from attar.synthesis.pixels import Pixels
+    from attar.training.protocol import Protocol
+    from attar.training.train import SGD, train
 
 # Where each public name lives. Looked up on first use: torch takes seconds to import, and `attar --help` needs none of it.
 _HOMES = {
-    "CondensedSet": "artefact",
-    "Network": "network",
-    "Task": "task",
-    "compare": "comparison",
-    "condense": "condensation",
-    "evaluate": "evaluation",
-    "load": "artefact",
-    "load_data": "data",
-    "plan": "condensation",
-    "write_report": "report",
+    "MLP": "networks.architectures",
+    "SGD": "training.train",
+    "Augment": "augment.dsa",
+    "CondensedSet": "condensed.condensed_set",
+    "ConvNet": "networks.architectures",
+    "Examples": "data.task",
+    "Network": "networks.network",
+    "Normalisation": "data.normalisation",
+    "Pixels": "synthesis.pixels",
+    "Protocol": "training.protocol",
+    "Rng": "rng",
+    "Run": "engine.run",
+    "Task": "data.task",
+    "Weights": "networks.network",
+    "compare": "runs.compare",
+    "condense": "runs.condense",
+    "evaluate": "evaluation.evaluate",
+    "load": "condensed.store",
+    "load_data": "data.load",
+    "optimise": "synthesis.loop",
+    "plan": "runs.condense",
+    "save": "condensed.store",
+    "train": "training.train",
+    "write_report": "report.page",
 }
 
-__all__ = ["CondensedSet", "Network", "Task", "compare", "condense", "evaluate", "load", "load_data", "plan", "write_report"]
+__all__ = [
+    "MLP",
+    "SGD",
+    "Augment",
+    "CondensedSet",
+    "ConvNet",
+    "Examples",
+    "Network",
+    "Normalisation",
+    "Pixels",
+    "Protocol",
+    "Rng",
+    "Run",
+    "Task",
+    "Weights",
+    "compare",
+    "condense",
+    "evaluate",
+    "load",
+    "load_data",
+    "optimise",
+    "plan",
+    "save",
+    "train",
+    "write_report",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -13,6 +13,14 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 
+def cache_folder() -> Path:
+    """Where Attar keeps what it can make anew: `$ATTAR_CACHE`, else `$XDG_CACHE_HOME/attar`, else `~/.cache/attar`."""
+    if own := os.environ.get("ATTAR_CACHE"):
+        return Path(own).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "attar"
+
+
 @contextmanager
 def beside(path: Path) -> Iterator[Path]:
     """A temporary name in the same folder, renamed to `path` when the block succeeds."""
@@ -60,7 +68,10 @@ def read_json(path: Path) -> Any:
 def write_tensors(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
     """safetensors, with `meta` as JSON in its header."""
     with beside(path) as temporary:
-        whole(lambda: save_file({k: v.contiguous() for k, v in tensors.items()}, temporary, {"attar": json.dumps(meta)}), path)
+        whole(
+            lambda: save_file({k: v.contiguous() for k, v in tensors.items()}, temporary, {"attar": json.dumps(meta)}),
+            path,
+        )
 
 
 def whole(write: Callable[[], None], path: Path) -> None:

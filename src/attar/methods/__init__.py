@@ -1,22 +1,24 @@
-"""One file per method; a method is found by its file's name (`k-center` is `k_center.py`)."""
+"""One file per method, by family; a method is found by its file's name (`k-center` is `k_center.py`)."""
 
 import importlib
 import pkgutil
 from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
-from attar.names import unknown
+from attar.wording import unknown
 
 if TYPE_CHECKING:
-    from attar.artefact import CondensedSet
-    from attar.run import Run
-    from attar.task import Task
+    from attar.condensed.condensed_set import CondensedSet
+    from attar.data.task import Task
+    from attar.engine.run import Run
 
 
 @runtime_checkable
 class Method(Protocol):
     """A frozen dataclass of hyper-parameters that condenses when called.
 
-    `separable`: each class can be condensed without the others, to the same bits (to rounding, where class scores are taken).
+    `separable`: each class can be condensed without the others, to the same bits (to rounding, where class scores are
+    taken). A method may say more to a plan of its cost: `cycle`, the updates after which their cost repeats (else 1),
+    and `stages(task, run)`, the `Stage` of networks that it trains first.
     """
 
     separable: ClassVar[bool]
@@ -25,14 +27,34 @@ class Method(Protocol):
 
 
 def names() -> list[str]:
-    return sorted(module.name.replace("_", "-") for module in pkgutil.iter_modules(__path__))
+    return sorted(modules())
+
+
+def modules() -> dict[str, str]:
+    """The module of each method: files in the folders of families that do not begin with `_`."""
+    families = [family.name for family in pkgutil.iter_modules(__path__) if family.ispkg]
+    return {
+        file.name.replace("_", "-"): f"{__name__}.{family}.{file.name}"
+        for family in families
+        for file in pkgutil.iter_modules([f"{path}/{family}" for path in __path__])
+        if not file.name.startswith("_")
+    }
 
 
 def find(name: str) -> type:
-    """The one method class of the file. Raises `ValueError` naming the known methods."""
-    if name not in names():
-        raise ValueError(unknown("method", name, names()))
-    module = importlib.import_module(f"{__name__}.{name.replace('-', '_')}")
-    classes = [value for value in vars(module).values() if isinstance(value, type) and hasattr(value, "separable")]
-    assert len(classes) == 1, f"{module.__name__} must define exactly one method"
-    return classes[0]
+    """The one method class that the file defines. Raises `ValueError` naming the known methods."""
+    known = modules()
+    if name not in known:
+        raise ValueError(unknown("method", name, sorted(known)))
+    module = importlib.import_module(known[name])
+    defined = [
+        value for value in vars(module).values() if isinstance(value, type) and value.__module__ == module.__name__
+    ]
+    methods = [value for value in defined if hasattr(value, "separable")]
+    assert len(methods) == 1, f"{module.__name__} must define exactly one method"
+    return methods[0]
+
+
+def about(name: str) -> str:
+    """The first line of the file of a method."""
+    return (importlib.import_module(modules()[name]).__doc__ or "").partition("\n")[0]

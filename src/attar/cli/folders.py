@@ -1,0 +1,88 @@
+"""Folders of runs and comparisons: how they are named, gone on with, found again and reported on."""
+
+import contextlib
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from attar.condensed.condensed_set import CondensedSet
+from attar.condensed.store import MANIFEST, load
+from attar.data.known_sets import DATASETS
+from attar.data.task import Task
+from attar.evaluation.evaluate import check_fits
+from attar.evaluation.rows import ROWS, read_rows
+from attar.report.page import write_report
+from attar.synthesis.journal import read_metrics
+
+
+def short(data: str) -> str:
+    """`digits` for itself, `mine` for `npz:where/mine.npz`."""
+    return Path(data.rpartition(":")[2]).stem
+
+
+def default_folder(name: str, resume: bool) -> Path:
+    """`runs/NAME`, or `runs/NAME-2` and on where that is taken; the latest of them to resume."""
+    candidates = [Path("runs") / (name if i == 1 else f"{name}-{i}") for i in range(1, 10_000)]
+    first_free = next(i for i, folder in enumerate(candidates) if not folder.exists())
+    return candidates[max(first_free - 1, 0) if resume else first_free]
+
+
+@contextlib.contextmanager
+def resumable(folder: Path) -> Iterator[None]:
+    """After Ctrl-C, the line that goes on; everything up to the last checkpoint is saved by then."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        line = [word for word in sys.argv[1:] if word not in ("--resume", "--overwrite")]
+        if "condense" in line:
+            line += ["--resume"]
+        if not any(word.partition("=")[0] == "--out" for word in line):
+            line += ["--out", str(folder)]
+        print(f"\ninterrupted; go on with:\n  attar {shlex.join(line)}", file=sys.stderr)
+        raise SystemExit(130) from None
+
+
+def artefacts(folders: Sequence[Path]) -> list[Path]:
+    """The folders themselves, or for a comparison those within. Raises `ValueError` where there is none, or one holds nothing finished."""
+    if not folders:
+        raise ValueError("name the folder of at least one run")
+    found = []
+    for folder in folders:
+        inside = (
+            [folder] if (folder / MANIFEST).exists() else sorted(path.parent for path in folder.glob(f"*/{MANIFEST}"))
+        )
+        if not inside:
+            raise ValueError(f"{folder} holds no condensed set (no {MANIFEST})")
+        found += inside
+    return found
+
+
+def sole_data(sets: Sequence[CondensedSet]) -> str:
+    """The known data set that all of them were made from. Raises `ValueError` where there is not one such."""
+    names = sorted({made.provenance.get("data", "unnamed data") for made in sets})
+    if not names:
+        raise ValueError("name the folder of at least one run")
+    if len(names) > 1:
+        raise ValueError(f"the sets come from different data ({', '.join(names)}): say which with --data")
+    if names[0] not in DATASETS:
+        raise ValueError(f"what was condensed is {names[0]}, no known data set: say where it lies with --data")
+    return names[0]
+
+
+def report(folders: Sequence[Path], task: Task, out: Path) -> Path:
+    """The page about the sets of these folders, with the rows and losses that lie there; returns `out`.
+
+    Raises `ValueError` where a folder holds nothing finished, something damaged, or a set that is not of this data.
+    """
+    found = artefacts(folders)
+    sets = [load(folder) for folder in found]
+    for made in sets:
+        check_fits(made, task)
+    rows = [row for folder in dict.fromkeys([*folders, *found]) for row in read_rows(folder / ROWS)]
+    unique = len({folder.name for folder in found}) == len(found)
+    losses = {
+        folder.name if unique else str(folder): [(entry["update"], entry["loss"]) for entry in read_metrics(folder)]
+        for folder in found
+    }
+    return write_report(out, sets, rows, task, losses)

@@ -1,0 +1,273 @@
+"""The command line: `attar condense | evaluate | compare | report | list | demo`."""
+
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+from tyro.conf import Positional, UseAppendAction, arg
+
+from attar.cli.options import Engine, Source
+
+
+@dataclass(frozen=True, kw_only=True)
+class Condense:
+    """Condense a data set to a few images per class."""
+
+    data: Positional[str]
+    """A known data set, or files of your own: see `attar list datasets`."""
+    method: str | None = None
+    """See `attar list methods`; by default the best that is known for such data and so many images."""
+    ipc: int = 10
+    """Images per class."""
+    set: UseAppendAction[tuple[str, ...]] = ()
+    """A hyper-parameter of the method, as key=value; may be repeated."""
+    recipe: Annotated[str | None, arg(name="as")] = None
+    """Use the recipe of this known data set."""
+    published: bool = False
+    """The paper's settings, not the recipe's faster ones; most want a GPU."""
+    seed: int = 0
+    out: Path | None = None
+    """Folder of the result; by default one under runs/, named after what is run."""
+    resume: bool = False
+    """Go on with an interrupted run."""
+    anyway: bool = False
+    """Resume also on another engine, whose bits differ."""
+    overwrite: bool = False
+    """Replace what the folder holds."""
+    dry_run: bool = False
+    """Only say what it will cost: work, time, memory, disk."""
+    source: tyro.conf.OmitArgPrefixes[Source] = field(default_factory=Source)
+    engine: tyro.conf.OmitArgPrefixes[Engine] = field(default_factory=Engine)
+
+    def __call__(self) -> None:
+        from attar.cli.folders import default_folder, resumable, short
+        from attar.cli.progress import Progress
+        from attar.methods import find
+        from attar.runs.condense import OtherEngine, condense, plan
+        from attar.runs.default_method import chosen
+        from attar.runs.recipe import check, parse
+        from attar.wording import size
+
+        method, recipe, given = self.method, self.recipe, dict(map(parse, self.set))
+        if method:
+            check(find(method), given)  # now: reading the data may take long
+        task = self.source.task(self.data)
+        if not method:
+            method, recipe = chosen(task, self.ipc, recipe)
+        settings = check(find(method), given)
+        name = f"{short(self.data)}-{method}-ipc{self.ipc}-seed{self.seed}"
+        folder = (self.out or default_folder(name, self.resume)).expanduser()
+        if self.dry_run:
+            named: dict[str, Any] = {"recipe": recipe, "published": self.published}
+            print(plan(task, method, self.ipc, seed=self.seed, **named, **self.engine.options(), **settings))
+            return
+        try:
+            with resumable(folder), Progress(f"{method} on {task.name}") as progress:
+                made = condense(
+                    task,
+                    method,
+                    self.ipc,
+                    out=folder,
+                    seed=self.seed,
+                    recipe=recipe,
+                    published=self.published,
+                    resume=self.resume,
+                    anyway=self.anyway,
+                    overwrite=self.overwrite,
+                    progress=progress,
+                    **self.engine.options(),
+                    **settings,
+                )
+        except OtherEngine as error:
+            if not (sys.stdin.isatty() and input(f"{error}. Go on? [y/N] ").lower().startswith("y")):
+                raise
+            return replace(self, anyway=True)()
+        print(
+            f"{len(made.labels)} images, {size(made.bytes['stored'])} (8 bit: {size(made.bytes['eight_bit'])}), in {folder}/"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate:
+    """Train fresh networks on condensed sets and test them."""
+
+    runs: Positional[tuple[Path, ...]]
+    """Folders of condensed sets."""
+    data: str | None = None
+    """Data set to test on; by default the one that was condensed."""
+    protocol: str = "dm"
+    """See `attar list protocols`."""
+    seeds: int = 3
+    """Networks for each set."""
+    eight_bit: bool = False
+    """Train on the 8-bit images instead of the exact floats."""
+    soft: bool = False
+    """Train on the soft labels that a method gave its images, instead of the hard ones."""
+    source: tyro.conf.OmitArgPrefixes[Source] = field(default_factory=Source)
+    engine: tyro.conf.OmitArgPrefixes[Engine] = field(default_factory=Engine)
+
+    def __call__(self) -> None:
+        from attar.cli.folders import sole_data
+        from attar.cli.progress import Progress
+        from attar.cli.table import notes, show
+        from attar.condensed.store import load
+        from attar.evaluation.evaluate import evaluate
+        from attar.evaluation.rows import ROWS, read_rows, write_rows
+
+        sets = [load(run) for run in self.runs]
+        for run in self.runs:
+            read_rows(run / ROWS)  # now, if they are damaged
+        task = self.source.task(self.data or sole_data(sets))
+        with Progress("evaluation") as progress:
+            rows = evaluate(
+                sets,
+                task,
+                protocol=self.protocol,
+                seeds=self.seeds,
+                eight_bit=self.eight_bit,
+                soft=self.soft,
+                progress=progress,
+                **self.engine.options(),
+            )
+        show(rows, task.classes)
+        for i, (run, made) in enumerate(zip(self.runs, sets, strict=True)):
+            own = rows[i * self.seeds : (i + 1) * self.seeds]
+            write_rows(run / ROWS, own)
+            for note in notes(made, own, task):
+                print(f"note: {run}: {note}", file=sys.stderr)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compare:
+    """Condense by several methods and budgets, evaluate all alike, and write a report."""
+
+    data: Positional[str]
+    """A known data set, or files of your own: see `attar list datasets`."""
+    methods: tuple[str, ...] = ("m3d", "dm", "random")
+    ipc: tuple[int, ...] = (1, 10)
+    """Images per class."""
+    protocol: str = "dm"
+    """See `attar list protocols`."""
+    seeds: int = 3
+    """Networks for each set."""
+    draws: int = 1
+    """Condensations for each method and budget, with seeds 0, 1, …"""
+    whole: bool = False
+    """Also train on the whole set."""
+    out: Path | None = None
+    """Folder of all results. Sets that lie there already are taken as they are."""
+    anyway: bool = False
+    """Go on with unfinished sets also on another engine, whose bits differ."""
+    source: tyro.conf.OmitArgPrefixes[Source] = field(default_factory=Source)
+    engine: tyro.conf.OmitArgPrefixes[Engine] = field(default_factory=Engine)
+
+    def __call__(self) -> None:
+        from attar.cli.folders import default_folder, report, resumable, short
+        from attar.cli.progress import in_turn
+        from attar.cli.table import show
+        from attar.evaluation.rows import REPORT, ROWS, write_rows
+        from attar.runs.compare import compare
+
+        folder = (self.out or default_folder(f"{short(self.data)}-{'-'.join(self.methods)}", resume=False)).expanduser()
+        task = self.source.task(self.data)
+        with resumable(folder), in_turn() as watch:
+            _, rows = compare(
+                task,
+                self.methods,
+                self.ipc,
+                out=folder,
+                protocol=self.protocol,
+                seeds=self.seeds,
+                draws=self.draws,
+                whole=self.whole,
+                anyway=self.anyway,
+                watch=watch,
+                **self.engine.options(),
+            )
+        show(rows, task.classes)
+        write_rows(folder / ROWS, rows)
+        print(f"report: {report([folder], task, folder / REPORT)}")
+
+
+@dataclass(frozen=True)
+class Demo:
+    """Condense scikit-learn's digits, compare with random selection and the whole set, and write a report."""
+
+    out: Path = Path("demo")
+
+    def __call__(self) -> None:
+        Compare(
+            data="digits", methods=("m3d", "random"), ipc=(10,), protocol="quick", seeds=2, whole=True, out=self.out
+        )()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """Write one self-contained page about condensed sets and their evaluations."""
+
+    runs: Positional[tuple[Path, ...]]
+    """Folders of condensed sets, or of comparisons."""
+    data: str | None = None
+    """Data set to show beside; by default the one that was condensed."""
+    out: Path | None = None
+    """The page; by default report.html in the first folder."""
+    source: tyro.conf.OmitArgPrefixes[Source] = field(default_factory=Source)
+
+    def __call__(self) -> None:
+        from attar.cli.folders import artefacts, report, sole_data
+        from attar.condensed.store import load
+        from attar.evaluation.rows import REPORT
+
+        sets = [load(folder) for folder in artefacts(self.runs)]
+        task = self.source.task(self.data or sole_data(sets))
+        print(report(self.runs, task, (self.out or self.runs[0] / REPORT).expanduser()))
+
+
+@dataclass(frozen=True)
+class List:
+    """Say what there is."""
+
+    what: Positional[Literal["methods", "datasets", "networks", "protocols", "recipes"]]
+
+    def __call__(self) -> None:
+        from attar.cli.listing import LISTS
+
+        for name, about in LISTS[self.what]():
+            print(f"{name:16} {about}".rstrip())
+
+
+COMMANDS: dict[str, Callable[..., Any]] = {
+    "condense": Condense,
+    "evaluate": Evaluate,
+    "compare": Compare,
+    "report": Report,
+    "list": List,
+    "demo": Demo,
+}
+
+
+def main() -> None:
+    """Run the command that was typed. Bad input, or a file that cannot be read or written, is one sentence and exit code 2."""
+    # Waiting threads spin for less than a millisecond, as long as it takes from one layer to the next, and then sleep: to sleep at once
+    # costs a third of the speed, and to spin for long more than half of it where something else runs beside.
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "20000")  # read when torch is first imported, below
+    command = tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="attar", description=sys.modules["attar"].__doc__)
+    try:
+        command()
+        sys.stdout.flush()
+    except BrokenPipeError:  # who reads has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (ValueError, OSError) as error:
+        print(f"attar: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+
+
+if __name__ == "__main__":
+    main()

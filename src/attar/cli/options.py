@@ -1,0 +1,47 @@
+"""Options that several commands share. No torch until they are used: `attar --help` is quick."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from attar.data.task import Task
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Where the data comes from, and what trains on it."""
+
+    root: Path | None = None
+    """Folder of the data set's files; nothing is written there, but for what --download fetches."""
+    download: bool = False
+    """Fetch a known data set that is not there."""
+    network: str = "convnet"
+    """A known network, or file.py:Name for one's own."""
+
+    def task(self, data: str) -> "Task":
+        from attar.data.load import load_data
+
+        return load_data(data, root=self.root, download=self.download, network=self.network)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Engine:
+    """On what it runs."""
+
+    device: str = "auto"
+    """auto, cpu or cuda."""
+    precision: Literal["auto", "fp32", "tf32", "bf16"] = "auto"
+    """Of the networks; auto is bf16 where the hardware multiplies in it."""
+    compile: Literal["auto", "on", "off"] = "auto"
+    """auto compiles when the work would take over a minute without."""
+
+    def options(self) -> dict[str, Any]:
+        """What `attar.condense` and `attar.evaluate` take. Raises `ValueError` for a device that is unknown or not there."""
+        from attar.engine.device import parse_device
+
+        return {
+            "device": parse_device(self.device),
+            "precision": None if self.precision == "auto" else self.precision,
+            "compile": self.compile,
+        }

@@ -1,0 +1,79 @@
+"""Telling a person how far a run is: a bar on a terminal, a plain line every ten seconds elsewhere."""
+
+import math
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from attar.wording import duration
+
+LINE_EVERY = 10.0
+
+
+class Progress:
+    """Called as `progress(done, total, loss)`; use as a context manager, so that the bar is closed."""
+
+    def __init__(self, what: str):
+        self.what = what
+        self.begun = self.start = self.told = self.seen = time.monotonic()
+        self.first = self.last = -1
+        self.bar: Any = None
+
+    def __enter__(self) -> "Progress":
+        if sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, TextColumn
+            from rich.progress import Progress as Bar
+
+            columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[state]}"))
+            self.bar = Bar(*columns, console=Console(stderr=True))
+            self.bar.start()
+            self.bar.add_task(self.what, state="")
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+
+    def __call__(self, done: int, total: int, loss: float) -> None:
+        now = time.monotonic()
+        if self.first < 0 or done < self.last:  # a run that goes on, or another stage: the rate counts from here
+            self.first, self.start, self.begun = done, now, self.seen
+            if (
+                self.bar is not None and now - self.begun >= LINE_EVERY
+            ):  # a line above the bar, which would write over it
+                self.bar.console.print(f"{self.what}: {self.state(done, total, loss, now)}", highlight=False)
+        self.last, self.seen = done, now
+        if self.bar is not None:
+            self.bar.update(self.bar.task_ids[0], completed=done, total=total, state=self.state(done, total, loss, now))
+        elif now - self.told >= LINE_EVERY:
+            self.told = now
+            print(f"{self.what}: {self.state(done, total, loss, now)}", file=sys.stderr, flush=True)
+
+    def state(self, done: int, total: int, loss: float, now: float) -> str:
+        """`120/500, 3.1/s, loss 2.24, 2 min 3 s left`, without what is not known."""
+        rate = (done - self.first) / max(now - self.start, 1e-9)
+        parts = [f"{done}/{total}"]
+        if done == self.first and now - self.begun >= LINE_EVERY:
+            parts.append(f"the first after {duration(now - self.begun)}, compiling included")
+        if rate > 0:
+            parts.append(f"{rate:.1f}/s")
+        if not math.isnan(loss):
+            parts.append(f"loss {loss:.4g}")
+        if rate > 0 and done < total:
+            parts.append(f"{duration((total - done) / rate)} left")
+        return ", ".join(parts)
+
+
+@contextmanager
+def in_turn() -> Iterator[Callable[[str], Progress]]:
+    """The progress of one part after another: asking for the next one's closes the bar of the one before."""
+    with ExitStack() as bars:
+
+        def watch(what: str) -> Progress:
+            bars.close()
+            return bars.enter_context(Progress(what))
+
+        yield watch

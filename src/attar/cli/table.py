@@ -1,0 +1,47 @@
+"""What an evaluation looks like on a terminal."""
+
+import sys
+from collections.abc import Iterator, Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from attar.condensed.condensed_set import CondensedSet
+from attar.data.task import Task
+from attar.evaluation.rows import COLUMNS, Row, summarise
+from attar.report.page import labels
+
+MOST_CLASSES = 20  # whose accuracies are printed side by side
+
+
+def show(rows: Sequence[Row], classes: Sequence[str]) -> None:
+    """The table of accuracies, those of each class where they are few, and what all of them rest on."""
+    cells = summarise(rows)
+    table = Table(*COLUMNS, box=None)
+    for column in table.columns:
+        column.justify = "left" if column.header in ("data", "method", "protocol") else "right"
+    by_class = Table("accuracy by class", *classes, box=None)
+    for cell, label in zip(cells, labels(cells), strict=True):
+        table.add_row(*cell.cells())
+        by_class.add_row(label, *(f"{accuracy:.1f}" for accuracy in cell.per_class))
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    console.print(table)
+    if len(classes) <= MOST_CLASSES:
+        console.print(by_class)
+    seeds, precisions, splits = (
+        sorted({getattr(row, name) for row in rows}) for name in ("seed", "precision", "split")
+    )
+    told = f"seeds {', '.join(map(str, seeds))}; trained in {', '.join(precisions)}; tested after the last epoch, on: {'; '.join(splits)}"
+    console.print(told, highlight=False)
+
+
+def notes(made: CondensedSet, rows: Sequence[Row], task: Task) -> Iterator[str]:
+    """What a reader of these rows should know: data it was not made from, an accuracy its recipe does not expect."""
+    about = made.provenance
+    if about.get("fingerprint") != task.fingerprint:
+        yield f"this set was not made from the training images of this {task.name}"
+    expect = about.get("expect") or {}
+    for cell in summarise(rows) if expect.get("protocol") == rows[0].protocol else ():
+        low, high = expect["accuracy"]
+        if not low <= cell.mean <= high:
+            yield f"{cell.mean:.1f} is outside the {low} to {high} that its recipe expects ({expect['source']}: {expect['published']})"

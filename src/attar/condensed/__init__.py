@@ -1,0 +1,1 @@
+"""The artefact: what a method makes and anyone can load."""

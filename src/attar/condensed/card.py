@@ -1,0 +1,138 @@
+"""The card of a condensed set: what it is for, where it comes from, how to train on it."""
+
+import json
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+from attar.condensed.condensed_set import CondensedSet
+from attar.condensed.pictures import CONTACT, IMAGES, shorten
+from attar.files import beside
+from attar.wording import duration, size
+
+CARD = "README.md"
+
+
+def write_card(made: CondensedSet, folder: Path) -> None:
+    """`README.md` with the header that Hugging Face reads."""
+    with beside(folder / CARD) as temporary:
+        temporary.write_text(card(made), encoding="utf-8")
+
+
+def card(made: CondensedSet) -> str:
+    """Markdown: what the set is for, where it comes from, how to train on it. Says nothing of what the provenance does not hold."""
+    about = made.provenance
+    data, method, classes = about.get("data", "a data set"), about.get("method", "a method"), len(made.classes)
+    names = ", ".join(escaped(shorten(name, 40)) for name in made.classes[:20]) + (", …" if classes > 20 else "")
+    purpose = (
+        f"{len(made.labels):,} stored images ({made.ipc} a class, {classes} classes), to stand in for the training set of {escaped(data)}: "
+        "networks trained on them alone should come near to networks trained on all of it. They are made to learn from, not to look real."
+    )
+    files = (
+        f'The same images at 8 bit are in `{IMAGES}/`, one folder a class: `torchvision.datasets.ImageFolder("{IMAGES}")` and '
+        f'`datasets.load_dataset("imagefolder", data_dir="{IMAGES}")` read them with the same labels. Rounding can cost a little accuracy.'
+    )
+    sections = [
+        header(made, f"{data}, condensed by {method}"),
+        f"# {escaped(data)}, condensed by {escaped(method)}",
+        purpose,
+        f"![The condensed images, class by class]({CONTACT})",
+        f"Classes, in the order of their labels: {names}.",
+        table("|  |  |", facts(made)),
+        f"## Train on it\n\nFrom inside this folder:\n\n```python\n{SNIPPET}```",
+        files,
+        "## How it decodes",
+        decoding(made),
+    ]
+    if settings := about.get("hyperparameters"):
+        sections += [
+            "## Hyper-parameters",
+            table("| name | value |", {f"`{key}`": f"`{brief(value)}`" for key, value in settings.items()}),
+        ]
+    return "\n\n".join(sections) + "\n"
+
+
+SNIPPET = """\
+import attar, torch
+from torch.utils.data import DataLoader
+
+made = attar.load(".")
+network = attar.ConvNet(made.images.shape[1:], len(made.classes))
+optimiser = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4)
+for epoch in range(300):
+    for x, y in DataLoader(made.as_dataset(), batch_size=256, shuffle=True):
+        optimiser.zero_grad()
+        torch.nn.functional.cross_entropy(network(x), y).backward()
+        optimiser.step()
+"""
+
+
+def header(made: CondensedSet, title: str) -> str:
+    """YAML; every JSON string is one."""
+    count = len(made.decoded_labels())
+    bounds = [(1e3, "n<1K"), (1e4, "1K<n<10K"), (1e5, "10K<n<100K"), (1e6, "100K<n<1M"), (math.inf, "1M<n<10M")]
+    category = next(name for bound, name in bounds if count < bound)
+    return (
+        f"---\npretty_name: {json.dumps(title)}\ntags:\n- dataset-condensation\n- attar\ntask_categories:\n- image-classification\n"
+        f"size_categories:\n- {category}\nconfigs:\n- config_name: default\n  data_files:\n  - split: train\n    path: {IMAGES}/**\n---"
+    )
+
+
+def facts(made: CondensedSet) -> dict[str, str]:
+    """What is known of where the set comes from."""
+    about, bytes = made.provenance, made.bytes
+    known: dict[str, Any] = {
+        "Method": about.get("method"),
+        "Data": about.get("data"),
+        "Images a class": made.ipc,
+        "Bytes": f"{size(bytes['stored'])} as stored (floats), {size(bytes['eight_bit'])} decoded to 8 bit",
+        "Soft labels": None if made.soft is None else "a row for each decoded image, from as_dataset(soft=True)",
+        "Seed": about.get("seed"),
+        "Condensed in": duration(float(about["seconds"])) if isinstance(about.get("seconds"), int | float) else None,
+        "Engine": brief([about.get("engine"), about.get("precision")]),
+        "Versions": ", ".join(f"{name} {version}" for name, version in about.get("versions", {}).items()),
+        "Fingerprint of the training data": about.get("fingerprint"),
+    }
+    return {name: escaped(str(value)) for name, value in known.items() if value not in (None, "")}
+
+
+def brief(value: Any) -> str:
+    """A value of a provenance in one line."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {brief(inner)}" for name, inner in value.items())
+    if isinstance(value, list | tuple):
+        return (
+            f"{len(value)} values"
+            if len(value) > 12
+            else ", ".join(brief(inner) for inner in value if inner is not None)
+        )
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return "" if value is None else str(value)
+
+
+def decoding(made: CondensedSet) -> str:
+    """From stored floats to what networks see, in words."""
+    c, h, w = made.images.shape[1:]
+    mean, std = (
+        ", ".join(f"{value:.4g}" for value in values) for values in (made.normalisation.mean, made.normalisation.std)
+    )
+    where = "on [0, 1]" if made.space == "unit" else "already normalised"
+    tiles = made.factor**2
+    told = f"Images are {h} × {w} with {c} channel{'s' * (c > 1)}, stored {where} as floats in `condensed.safetensors`."
+    if made.factor > 1:
+        told += (
+            f" Each stored image holds {tiles} tiles ({made.factor} × {made.factor}), and each tile is enlarged bilinearly to full size: "
+            f"{len(made.labels):,} stored images decode to {len(made.decoded_labels()):,}."
+        )
+    return f"{told} Networks see them normalised per channel with mean {mean} and standard deviation {std}; `as_dataset()` does all this."
+
+
+def table(head: str, cells: dict[str, str]) -> str:
+    return "\n".join([head, "|---|---|", *(f"| {name} | {value} |" for name, value in cells.items())])
+
+
+def escaped(text: str) -> str:
+    """User text that Markdown shows as it is."""
+    return re.sub(r"([\\`*_\[\]<>|#&])", r"\\\1", " ".join(text.split()))

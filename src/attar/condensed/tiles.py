@@ -1,0 +1,54 @@
+"""Several small images in each stored one, and how they are enlarged again (IDC's multi-formation)."""
+
+import functools
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from attar.data.normalisation import per_channel
+from attar.engine.exact import products
+
+
+def pack_tiles(images: Float[Tensor, "k t ipc c h w"], factor: int) -> Float[Tensor, "k ipc c h w"]:
+    """Image t·ipc + i, reduced by nearest neighbour, becomes tile t of stored image i; tiles in row-major order."""
+    if factor == 1:
+        return images[:, 0]
+    k, _, ipc, c, h, w = images.shape
+    small = F.interpolate(images.flatten(0, 2), size=(math.ceil(h / factor), math.ceil(w / factor)), mode="nearest")
+    tiles = small.view(k, factor, factor, ipc, c, *small.shape[-2:])
+    whole = tiles.permute(0, 3, 4, 1, 5, 2, 6).reshape(k, ipc, c, factor * small.shape[-2], factor * small.shape[-1])
+    return whole[..., :h, :w]
+
+
+def unpack_tiles(x: Float[Tensor, "n c h w"], factor: int, padding: Sequence[float]) -> Float[Tensor, "m c h w"]:
+    """Each image's `factor`² tiles, enlarged bilinearly to its full size; all first tiles, then all second ones.
+
+    Where `factor` does not divide a side, the right and bottom are filled with `padding`, one value a channel.
+    Linear in `x`, but for the padding (IDC, Kim et al., ICML 2022).
+    """
+    if factor == 1:
+        return x
+    h, w = x.shape[-2:]
+    rows, columns = math.ceil(h / factor), math.ceil(w / factor)
+    if (factor * rows, factor * columns) != (h, w):
+        canvas = per_channel(padding, x).expand(len(x), -1, factor * rows, factor * columns)
+        x = torch.cat([torch.cat([x, canvas[..., :h, w:]], 3), canvas[..., h:, :]], 2)
+    tiles = x.unflatten(3, (factor, columns)).unflatten(2, (factor, rows)).permute(2, 4, 0, 1, 3, 5)
+    return enlarge(tiles.flatten(0, 2), h, w)
+
+
+def enlarge(x: Float[Tensor, "n c r s"], h: int, w: int) -> Float[Tensor, "n c h w"]:
+    """Bilinear interpolation as two products, whose transpose is two products as well: torch's own adds up in any order on a GPU."""
+    rows, columns = (interpolation(*sides, x.device, x.dtype) for sides in ((x.shape[2], h), (x.shape[3], w)))
+    return products(rows, products(columns, x))
+
+
+@functools.cache
+def interpolation(few: int, many: int, device: torch.device, dtype: torch.dtype) -> Float[Tensor, "m f"]:
+    """Row i holds the weights of `few` pixels in the i-th of `many`; linear, as their centres lie."""
+    hats = F.interpolate(torch.eye(few, dtype=torch.float64)[None], size=many, mode="linear", align_corners=False)
+    return hats[0].T.to(device, dtype)

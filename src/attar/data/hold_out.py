@@ -1,0 +1,28 @@
+"""A test part held out of the examples, where none came with them."""
+
+import numpy as np
+from torch import Tensor
+
+from attar.data.on_disk import as_tensor, gather_rows, pieces
+from attar.data.task import Examples
+
+
+def hold_out(whole: Examples, classes: tuple[str, ...], share: float) -> tuple[Examples, Examples, str]:
+    """Training part, test part and what became of them; every class has its share of the test part, and at least one."""
+    counts = whole.y.bincount()
+    if counts.min() < 2:
+        raise ValueError(
+            f"class {classes[int(counts.argmin())]!r} has a single example; a test part held out of it needs two"
+        )
+    rng = np.random.default_rng(0)
+    rows = [rng.permutation(np.flatnonzero(whole.y.numpy() == c)) for c in range(len(classes))]
+    cuts = [max(1, round(share * len(row))) for row in rows]
+    held = np.sort(np.concatenate([row[:n] for row, n in zip(rows, cuts, strict=True)]))
+    kept = np.setdiff1d(np.arange(len(whole.y)), held)
+    train, test = (Examples(take_rows(whole.x, part), whole.y[part]) for part in (kept, held))
+    return train, test, f"hold-out: {100 * len(held) / len(whole.y):.0f} % of the given examples, stratified"
+
+
+def take_rows(x: Tensor, rows: np.ndarray) -> Tensor:
+    """The rows `x[rows]`, never more of them in memory than `gather_rows` keeps there."""
+    return as_tensor(gather_rows((x.numpy()[rows[some]] for some in pieces(x[: len(rows)])), len(rows)))

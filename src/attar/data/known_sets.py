@@ -1,0 +1,175 @@
+"""Known data sets: what the literature assumes of them, and reading them where their files lie."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from attar.data import parquet, torchvision_files
+from attar.data.check import Given, Parts, check_parts, moments
+from attar.data.normalisation import Normalisation
+from attar.data.task import Examples
+from attar.files import cache_folder, read_tensors, write_tensors
+
+DECODER = 1  # raise it when the same files give other tensors, so that no cached ones are taken for them
+STRAY = 0.03  # how far a measured mean may lie from the literature's: less than what parts any two of the sets
+
+
+@dataclass(frozen=True)
+class Known:
+    """`mean` and `std` as the literature normalises, `None`: measured; `source` is torchvision's class, `None`: scikit-learn's
+    digits; `folders` is where Parquet copies lie; `held_out` is the share of the examples that becomes the test part.
+    """
+
+    title: str
+    holds: str
+    shape: tuple[int, int, int]
+    flip: bool
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    source: str | None = None
+    folders: tuple[str, ...] = ()
+    held_out: float = 0.1
+
+    @property
+    def normalisation(self) -> Normalisation | None:
+        return Normalisation(self.mean, self.std) if self.mean and self.std else None
+
+    @property
+    def about(self) -> str:
+        c, h, w = self.shape
+        return f"{self.title}: {self.holds}, {h}x{w} {'grey' if c == 1 else 'colour'}"
+
+
+DATASETS = {
+    "digits": Known(
+        "Digits", "1,797 handwritten digits, shipped with scikit-learn", (1, 8, 8), flip=False, held_out=0.2
+    ),
+    "mnist": Known("MNIST", "70,000 handwritten digits", (1, 28, 28), False, (0.1307,), (0.3081,), "MNIST", ("mnist",)),
+    "fashion-mnist": Known(
+        title="Fashion-MNIST",
+        holds="70,000 articles of clothing, 10 classes",
+        shape=(1, 28, 28),
+        flip=True,
+        mean=(0.2861,),
+        std=(0.3530,),
+        source="FashionMNIST",
+        folders=("fashion-mnist", "fashion_mnist"),
+    ),
+    "svhn": Known(
+        title="SVHN",
+        holds="99,289 digits of house numbers",
+        shape=(3, 32, 32),
+        flip=False,
+        mean=(0.4377, 0.4438, 0.4728),
+        std=(0.1980, 0.2010, 0.1970),
+        source="SVHN",
+        folders=("svhn", "cropped_digits"),
+    ),
+    "cifar10": Known(
+        title="CIFAR-10",
+        holds="60,000 photographs, 10 classes",
+        shape=(3, 32, 32),
+        flip=True,
+        mean=(0.4914, 0.4822, 0.4465),
+        std=(0.2023, 0.1994, 0.2010),
+        source="CIFAR10",
+        folders=("cifar10",),
+    ),
+    "cifar100": Known(
+        title="CIFAR-100",
+        holds="60,000 photographs, 100 classes",
+        shape=(3, 32, 32),
+        flip=True,
+        mean=(0.5071, 0.4866, 0.4409),
+        std=(0.2673, 0.2564, 0.2762),
+        source="CIFAR100",
+        folders=("cifar100",),
+    ),
+}
+
+
+def read_known(name: str, root: Path | None, download: bool, quiet: bool) -> Parts:
+    """The known set of that name, from `root` (default: the folder `data` of the cache), decoded once and then cached.
+
+    Raises `ValueError` where its files are missing, damaged, or those of another set.
+    """
+    known = DATASETS[name]
+    if known.source is None:
+        return read_digits()
+    root = root or cache_folder() / "data"
+    found = locate(known, root)
+    if found is None and download:
+        torchvision_files.download(known.source, root)
+        found = locate(known, root)
+    if found is None:
+        looked = f"{torchvision_files.describe_places(known.source)}, and for train-*.parquet and test-*.parquet there, or in {parquet.describe_places(known.folders)}"
+        raise ValueError(f"no {known.title} in {root}: looked for {looked}; --download fetches it, --root points at it")
+    files, decode = found
+    return load_or_decode(name, files, lambda: check_known(known, files[0].parent, decode(quiet)))
+
+
+Decode = Callable[[bool], Parts]
+
+
+def locate(known: Known, root: Path) -> tuple[list[Path], Decode] | None:
+    """The files of a set under `root`, and how to decode them; torchvision's own layout goes first."""
+    assert known.source is not None
+    source = known.source
+    if files := torchvision_files.locate_files(source, root):
+        return files, lambda quiet: check_parts(*torchvision_files.read_files(source, files, quiet))
+    if shards := parquet.locate_shards(known.folders, root):
+        return shards, lambda quiet: check_parts(*parquet.read_shards(shards, known.title, quiet))
+    return None
+
+
+def check_known(known: Known, folder: Path, found: Parts) -> Parts:
+    """Refuses the files of another data set, which many a folder name would let through."""
+    assert known.mean is not None
+    mean, shape = moments(found.train.x)[0], tuple(found.train.x.shape[1:])
+    if shape != known.shape:
+        raise ValueError(f"{folder} does not hold {known.title}: its images have the shape {shape}, not {known.shape}")
+    if max(abs(a - b) for a, b in zip(mean, known.mean, strict=True)) > STRAY:
+        shown = ", ".join(f"{m:.4f}" for m in mean)
+        raise ValueError(
+            f"{folder} does not hold {known.title}: the mean of its images is {shown}, not {', '.join(map(str, known.mean))}"
+        )
+    return found
+
+
+def load_or_decode(name: str, files: list[Path], decode: Callable[[], Parts]) -> Parts:
+    """What `decode()` gives, from the cache where these very files were decoded before.
+
+    safetensors maps what it reads: an image comes from the disk when it is looked at. The mapping is private, so that the
+    set has to be smaller than the memory, as all known ones are.
+    """
+    path = cache_file(name, files, ".safetensors")
+    with suppress(ValueError, KeyError, OSError):  # missing, damaged or unreadable: decoded anew
+        tensors, meta = read_tensors(path)
+        train, test = (Examples(tensors[f"{part}.x"], tensors[f"{part}.y"]) for part in ("train", "test"))
+        return Parts(train, test, tuple(meta["classes"]), files)
+    found = decode()
+    assert found.test is not None
+    parts = {"train": found.train, "test": found.test}
+    tensors = {f"{part}.{name}": x for part, examples in parts.items() for name, x in examples.tensors.items()}
+    with suppress(OSError):  # a full or read-only disk only costs the time at the next start
+        write_tensors(path, tensors, {"classes": found.classes})
+    return found._replace(files=files)
+
+
+def cache_file(name: str, files: Sequence[Path], suffix: str) -> Path:
+    """Where what comes of these very files (path, size, time) is kept."""
+    stats = [(str(f.resolve()), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
+    digest = hashlib.blake2b(repr((DECODER, stats)).encode(), digest_size=8).hexdigest()
+    return cache_folder() / "decoded" / f"{name}-{digest}{suffix}"
+
+
+def read_digits() -> Parts:
+    """The 1,797 digits of scikit-learn; their values 0..16 become 0..255."""
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    return check_parts(Given("the digits", np.round(bunch.images * 255 / 16).astype(np.uint8), bunch.target), None)

@@ -1,0 +1,131 @@
+"""Data from anywhere as a task: a reader gives checked parts, and parts become a task."""
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from attar.data.check import Given, Parts, check_parts, moments
+from attar.data.hold_out import hold_out
+from attar.data.known_sets import DATASETS, Known, cache_file, read_known
+from attar.data.normalisation import Normalisation
+from attar.data.numpy_files import read_npy, read_npz
+from attar.data.task import Examples, Task, hash_examples
+from attar.data.torch_datasets import is_array, name_of, read_datasets
+from attar.files import read_json, write_json
+from attar.networks.by_name import network as network_by_name
+from attar.wording import unknown
+
+HELD_OUT = 0.1
+RESERVED = (*DATASETS, "toy")  # names that have recipes of their own, which own data must not get by chance
+
+
+class Reader(NamedTuple):
+    """Reads what lies at a path that follows a prefix, such as `npz:PATH`."""
+
+    read: Callable[[Path], Parts]
+    place: str
+    about: str
+
+
+READERS = {
+    "npz": Reader(read_npz, "PATH", "images and labels of a NumPy file"),
+    "npy": Reader(read_npy, "FOLDER", "images and labels of NumPy files, which may be larger than memory"),
+}
+
+
+def load_data(
+    data: Any,
+    *,
+    root: Path | str | None = None,
+    download: bool = False,
+    network: str | None = None,
+    quiet: bool = False,
+) -> Task:
+    """A task from what a user has.
+
+    `data` is a `Task` (taken as it is), the name of a known set, `npz:PATH`, `npy:FOLDER`, `(x, y)`,
+    `(x, y, x_test, y_test)`, a `Dataset`, or two of them.
+
+    Known sets are read from `root`, in torchvision's or the Hugging Face hub's layout; the default is the folder
+    `data` of the cache. Nothing is written there unless `download` fetches a missing set. Images are bytes or floats
+    in [0, 1], of `(n, h, w)`, `(n, h, w, c)` or `(n, c, h, w)`; labels are numbers or names. Those of `npy:FOLDER`
+    may be larger than the memory: arrays of uint8 or float32 are read from where they lie. Without a test part 10 %
+    of the examples (of `digits` 20 %) are held out, stratified. `network` is a known name, or `file.py:Name`; by
+    default that of the task, or `convnet`. Raises `ValueError` with one sentence where the data is missing, damaged
+    or no labelled image set.
+    """
+    if isinstance(data, Task):
+        return data if network is None else data.with_network(network)
+    name, found = read(data, root, download, quiet)
+    known = DATASETS.get(data) if isinstance(data, str) else None
+    return make_task(name, found, network or "convnet", known)
+
+
+def read(data: Any, root: Path | str | None, download: bool, quiet: bool) -> tuple[str, Parts]:
+    """A name for the data, and its checked parts."""
+    if not isinstance(data, str):
+        return read_objects(data, quiet)
+    prefix, colon, rest = data.partition(":")
+    try:
+        if colon and prefix in READERS:
+            path = Path(rest).expanduser().resolve()
+            return path.stem if path.is_file() else path.name, READERS[prefix].read(path)
+        if data not in DATASETS:
+            places = [f"{prefix}:{reader.place}" for prefix, reader in READERS.items()]
+            raise ValueError(unknown("data set", data, [*DATASETS, *places]))
+        return data, read_known(data, None if root is None else Path(root).expanduser(), download, quiet)
+    except OSError as error:
+        raise ValueError(f"cannot read {data}: {error}") from None
+
+
+def read_objects(data: Any, quiet: bool) -> tuple[str, Parts]:
+    """The arrays or datasets of a Python caller."""
+    if not isinstance(data, tuple):
+        return name_of(data), read_datasets(data, None, quiet)
+    if len(data) == 2 and not any(map(is_array, data)):
+        return name_of(data[0]), read_datasets(*data, quiet)
+    if len(data) not in (2, 4):
+        raise ValueError(f"a tuple of {len(data)} is no data; expected (x, y), (x, y, x_test, y_test), or two datasets")
+    test = Given("the test", *data[2:]) if data[2:] else None
+    return "arrays", check_parts(Given("the training", *data[:2]), test)
+
+
+def make_task(name: str, found: Parts, network: str, known: Known | None = None) -> Task:
+    """The parts as a task.
+
+    Normalisation and flips are as the literature has them for known sets. Else means and deviations are measured, and
+    colour images are mirrored.
+    """
+    train, test, split = found.train, found.test, "test set"
+    if test is None:
+        train, test, split = hold_out(train, found.classes, known.held_out if known else HELD_OUT)
+    train, measured = measure(train, name, found.files)
+    return Task(
+        name=f"own-{name}" if known is None and name in RESERVED else name,
+        train=train,
+        test=test,
+        classes=found.classes,
+        normalisation=(known and known.normalisation) or measured,
+        network=network_by_name(network, tuple(train.x.shape[1:]), len(found.classes)),
+        split=split,
+        flip=known.flip if known else train.x.shape[1] == 3,
+    )
+
+
+def measure(train: Examples, name: str, files: Sequence[Path]) -> tuple[Examples, Normalisation]:
+    """The examples with their fingerprint, and what normalises them.
+
+    Both come from the cache where these very files were measured before.
+    """
+    path = cache_file(name, files, ".json")
+    try:
+        facts = read_json(path)
+    except ValueError:
+        mean, std = moments(train.x)
+        facts = {"mean": mean, "std": std, "fingerprint": hash_examples(train)}
+        with suppress(OSError):
+            if files:
+                write_json(path, facts)
+    marked = Examples(train.x, train.y, train.group, facts["fingerprint"])
+    return marked, Normalisation(tuple(facts["mean"]), tuple(facts["std"]))

@@ -1,0 +1,59 @@
+"""From pixels on [0, 1] to what networks see, and back."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from attar.engine.compiling import constant_when_compiled
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """(x − mean) / std, a number a channel, both on [0, 1]. Tasks, learned pixels and artefacts carry one."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def to_network(self, x: Float[Tensor, "*n c h w"]) -> Float[Tensor, "*n c h w"]:
+        return (x - per_channel(self.mean, x)) / per_channel(self.std, x)
+
+    def to_pixels(self, x: Float[Tensor, "*n c h w"]) -> Float[Tensor, "*n c h w"]:
+        return x * per_channel(self.std, x) + per_channel(self.mean, x)
+
+    @property
+    def grey(self) -> tuple[float, ...]:
+        """Mid grey as networks see it, a number a channel."""
+        return tuple((0.5 - m) / s for m, s in zip(self.mean, self.std, strict=True))
+
+    @property
+    def identity(self) -> tuple[tuple[float, ...], ...]:
+        """What tells it from others; JSON can hold it."""
+        return self.mean, self.std
+
+
+def unit(x: Tensor) -> Float[Tensor, "*n c h w"]:
+    """Images on [0, 1]: bytes as float32, floats as they are.
+
+    They are laid out as their shape says, which an array on disk need not be.
+    """
+    x = x.contiguous()
+    return x.float() / 255 if x.dtype == torch.uint8 else x
+
+
+def per_channel(values: Sequence[float], like: Tensor) -> Float[Tensor, "c 1 1"]:
+    return on_device(tuple(values), like.device, like.dtype)[:, None, None]
+
+
+@constant_when_compiled
+def on_device(values: tuple[float, ...], device: torch.device, dtype: torch.dtype) -> Float[Tensor, " n"]:
+    return copy_to(values, device, dtype)
+
+
+@cache
+def copy_to(values: tuple[float, ...], device: torch.device, dtype: torch.dtype) -> Float[Tensor, " n"]:
+    """Made once: each copy to a device may wait for it."""
+    return torch.tensor(values, device=device, dtype=dtype)

@@ -1,0 +1,169 @@
+"""The real data, as every method and every evaluation sees it."""
+
+import dataclasses
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from jaxtyping import Float, Int, Shaped
+from torch import Tensor
+
+from attar.data.normalisation import Normalisation, unit
+from attar.data.on_disk import fetch_rows, is_on_disk, pieces
+from attar.engine.slices import at_rows
+from attar.networks.by_name import network
+from attar.networks.network import Network
+from attar.rng import Rng
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """Images in the dtype that came (`uint8`, or floats in [0, 1]) and labels counting from 0.
+
+    Images may be mapped from a file, and then come from the disk as they are looked at: never write to them.
+    """
+
+    x: Shaped[Tensor, "n c h w"]
+    y: Int[Tensor, " n"]
+    group: Int[Tensor, " n"] | None = None
+    """A second label of each image, such as its place or its person, by which fairness is measured."""
+    fingerprint: str | None = None
+    """A hash of all these, where it is known already."""
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """Those there are, by name."""
+        named = {"x": self.x, "y": self.y, "group": self.group}
+        return {name: tensor for name, tensor in named.items() if tensor is not None}
+
+    def to(self, device: torch.device, *, images: bool = True) -> "Examples":
+        """The same on another device, or all but their images."""
+        moved = {name: part.to(device) for name, part in self.tensors.items() if images or name != "x"}
+        return dataclasses.replace(self, **moved)
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """A labelled image set with a training and a test part.
+
+    `split` says where the test part comes from. `flip` is whether a mirrored image still belongs to its class.
+    """
+
+    name: str
+    train: Examples
+    test: Examples
+    classes: tuple[str, ...]
+    normalisation: Normalisation
+    network: Network
+    split: str = "test set"
+    flip: bool = True
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        c, h, w = self.train.x.shape[1:]
+        return c, h, w
+
+    @property
+    def device(self) -> torch.device:
+        return self.train.y.device
+
+    def to(self, device: torch.device) -> "Task":
+        """The same data on another device.
+
+        Training images that come from a file and are too many for it stay there, and are moved as they are looked at.
+        """
+        if device == self.device:
+            return self
+        stay = self.on_disk and self.train.x.nbytes > room(device)
+        train, test = self.train.to(device, images=not stay), self.test.to(device)
+        return dataclasses.replace(self, train=train, test=test, network=self.network.to(device))
+
+    def with_network(self, name: str) -> "Task":
+        """The same data with another family of networks: a known name, or `file.py:Name`."""
+        return dataclasses.replace(self, network=network(name, self.shape, len(self.classes)).to(self.device))
+
+    @cached_property
+    def on_disk(self) -> bool:
+        """Whether the training images come from a file as they are read."""
+        return is_on_disk(self.train.x)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of the training examples."""
+        return self.train.fingerprint or hash_examples(self.train)
+
+    @cached_property
+    def counts(self) -> Int[Tensor, " classes"]:
+        return self.train.y.bincount(minlength=len(self.classes))
+
+    @cached_property
+    def fewest(self) -> int:
+        """Images of the smallest class."""
+        return int(self.counts.min())
+
+    @cached_property
+    def table(self) -> Int[Tensor, "classes most"]:
+        """Row c: the training indices of class c, in order; short rows are filled with their first index."""
+        rows = self.train.y.argsort(stable=True).split(self.counts.tolist())
+        most = int(self.counts.max())
+        return torch.stack([torch.cat([row, row[:1].expand(most - len(row))]) for row in rows])
+
+    def indices(self, classes: Sequence[int], n: int, rng: Rng) -> Int[Tensor, "k n"]:
+        """`n` training indices of each class, without replacement; a class with fewer repeats its permutation.
+
+        Drawn for all classes and then taken, so that a shard of the classes sees what the whole run sees.
+        """
+        keys = torch.rand(self.table.shape, generator=rng.generator(self.device), device=self.device)
+        if self.fewest < self.table.shape[1]:
+            keys.masked_fill_(torch.arange(self.table.shape[1], device=self.device) >= self.counts[:, None], 2)
+        order = keys.topk(min(n, self.table.shape[1]), largest=False).indices
+        if self.fewest < n:
+            order = order.gather(1, torch.arange(n, device=self.device) % self.counts[:, None])
+        return self.table.gather(1, order)[at_rows(classes)]
+
+    def first(self, n: int) -> Int[Tensor, "classes n"]:
+        """The first `n` training indices of each class; a class with fewer starts over."""
+        return self.table.gather(1, torch.arange(n, device=self.device) % self.counts[:, None])
+
+    def need(self, classes: Sequence[int], n: int) -> None:
+        """Raises `ValueError` naming the first of these classes that has fewer than `n` training images."""
+        for c in classes:
+            if self.counts[c] < n:
+                name, count = self.classes[c], int(self.counts[c])
+                raise ValueError(f"class {name!r} has {count} images, fewer than the {n} that this budget needs")
+
+    def sample(self, classes: Sequence[int], n: int, rng: Rng) -> Float[Tensor, "k n c h w"]:
+        """`n` normalised training images of each class."""
+        return self.images(self.indices(classes, n, rng))
+
+    def images(self, indices: Int[Tensor, "*k"]) -> Float[Tensor, "*k c h w"]:
+        """Normalised training images by index."""
+        return self.normalise(self.raw(indices))
+
+    def raw(self, indices: Int[Tensor, "*k"]) -> Shaped[Tensor, "*k c h w"]:
+        """Training images by index, as they came."""
+        if not self.on_disk:
+            return self.train.x[indices]
+        indices = indices.cpu()
+        fetch_rows(self.train.x, indices)
+        return self.train.x[indices].to(self.device)
+
+    def normalise(self, raw: Shaped[Tensor, "*k c h w"]) -> Float[Tensor, "*k c h w"]:
+        """Images as they came, as networks see them."""
+        return self.normalisation.to_network(unit(raw))
+
+
+def room(device: torch.device) -> int:
+    """Bytes of a GPU that training images may take: a quarter of them."""
+    return torch.cuda.get_device_properties(device).total_memory // 4 if device.type == "cuda" else 0
+
+
+def hash_examples(examples: Examples) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for tensor in examples.tensors.values():
+        digest.update(str((tuple(tensor.shape), tensor.dtype)).encode())
+        for some in pieces(tensor):
+            digest.update(tensor[some].cpu().contiguous().numpy().data)
+    return digest.hexdigest()

@@ -1,0 +1,54 @@
+"""How far two batches of features of each class are apart, by name: sup over f of |E f(s) − E f(r)| for families of f, and its kin."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from jaxtyping import Float
+from torch import Tensor
+
+from attar.distances import mmd as kernels
+from attar.distances.characteristic import FREQUENCIES, characteristic_distance, gaussian_frequencies
+from attar.distances.mmd import Other, Sample
+from attar.distances.transport import DIRECTIONS, sinkhorn_divergence, sliced_wasserstein
+from attar.rng import Rng
+
+
+@dataclass(frozen=True)
+class Discrepancy:
+    """A distance of each class's two batches, given `draws` gaussian vectors as long as a feature vector, where it asks for any.
+
+    `fuses`: it can be compiled, and soon; many rounds cannot, nor what is made on the host.
+    """
+
+    distance: Callable[..., Float[Tensor, " k"]]
+    draws: int = 0
+    fuses: bool = True
+
+    def noise(self, rng: Rng, like: Float[Tensor, "... d"]) -> Float[Tensor, "t d"] | None:
+        """Drawn before, once for all chunks of classes and outside of what a GPU replays."""
+        return gaussian_frequencies(self.draws, like.shape[-1], rng, like.device, like.dtype) if self.draws else None
+
+    def given(self, s: Sample, r: Other, noise: Tensor | None) -> Float[Tensor, " k"]:
+        return self.distance(s, r) if noise is None else self.distance(s, r, noise)
+
+    def __call__(self, s: Sample, r: Other, rng: Rng) -> Float[Tensor, " k"]:
+        return self.given(s, r, self.noise(rng, s))
+
+
+def radial(kernel: Callable[..., Tensor]) -> Discrepancy:
+    return Discrepancy(partial(kernels.radial_mmd, kernel))
+
+
+DISCREPANCIES = {
+    "mean": Discrepancy(kernels.mean_distance),
+    "moments": Discrepancy(kernels.moments_distance),
+    "polynomial": Discrepancy(kernels.polynomial_mmd),
+    "gaussian": radial(kernels.gaussians),
+    "laplacian": radial(kernels.laplacian),
+    "multiquadric": radial(kernels.inverse_multiquadric),
+    "energy": radial(kernels.negative_distance),
+    "sliced": Discrepancy(sliced_wasserstein, DIRECTIONS, fuses=False),
+    "sinkhorn": Discrepancy(sinkhorn_divergence, fuses=False),
+    "characteristic": Discrepancy(characteristic_distance, FREQUENCIES),
+}

@@ -1,0 +1,1 @@
+"""Where a run's functions run, and how: device, precision, compiling, memory."""

@@ -1,0 +1,1 @@
+"""The first block of a ConvNet in one kernel forward and one backward."""

@@ -1,0 +1,137 @@
+"""Networks trained and tested side by side, on a CPU in processes of their own."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from pickle import PicklingError
+
+import torch
+
+from attar.data.normalisation import Normalisation, unit
+from attar.engine.compiling import Compile
+from attar.engine.device import eager_flops, use_device
+from attar.engine.precision import Precision, use_precision
+from attar.engine.run import Progress, Run, silent
+from attar.files import read_tensors
+from attar.networks.network import Network, Weights
+from attar.rng import Rng
+from attar.training.fit import fit_together, predict
+from attar.training.protocol import Protocol
+
+WORTH_PROCESSES = 20  # seconds of work; a process starts in about four
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TORCHINDUCTOR_COMPILE_THREADS": "1"}
+
+
+@dataclass(frozen=True)
+class Job:
+    """Networks to train side by side, and to test. Tensors travel as files, so that processes share them."""
+
+    train: Path
+    test: Path
+    normalisation: Normalisation
+    network: Network
+    protocol: Protocol
+    classes: int
+    seeds: tuple[int, ...]
+    flip: bool
+    precision: Precision
+    compile: Compile
+    device: torch.device
+
+
+@dataclass(frozen=True)
+class Result:
+    per_class: tuple[float, ...]
+    accuracy: float
+    seconds: float
+
+
+class Ticker:
+    """Steps done by all processes together: a file that each lengthens by a byte a step."""
+
+    def __init__(self, path: Path, total: int, progress: Progress):
+        self.path, self.total, self.progress = path, total, progress
+        path.touch()
+
+    def tick(self) -> None:
+        with self.path.open("ab") as file:
+            file.write(b".")
+
+    def show(self) -> None:
+        self.progress(self.path.stat().st_size, self.total, float("nan"))
+
+
+def execute(jobs: list[Job], flop: int, ticker: Ticker) -> list[Result]:
+    """Run the jobs here, or in one-thread processes where the device is a CPU and the work is worth their start."""
+    device = jobs[0].device
+    count = min(torch.get_num_threads(), len(jobs))
+    if device.type != "cpu" or count < 2 or flop < WORTH_PROCESSES * eager_flops(device) or not travels(jobs[0]):
+        return [result for job in jobs for result in train_and_test(job, ticker, show=True)]
+    return spread(jobs, count, ticker)
+
+
+def spread(jobs: list[Job], count: int, ticker: Ticker) -> list[Result]:
+    """Run the jobs in `count` one-thread processes, none of which outlives this. Raises `OSError` where one is killed."""
+    from concurrent.futures import FIRST_EXCEPTION, wait
+
+    from loky import ProcessPoolExecutor
+    from loky.process_executor import TerminatedWorkerError
+
+    pool = ProcessPoolExecutor(count, initializer=torch.set_num_threads, initargs=(1,), env=ONE_THREAD)
+    quiet = Ticker(ticker.path, ticker.total, silent)
+    futures = [pool.submit(train_and_test, job, quiet) for job in jobs]
+    waiting = set(futures)
+    try:
+        while waiting:
+            done, waiting = wait(waiting, timeout=1, return_when=FIRST_EXCEPTION)
+            for future in done:
+                future.result()  # a job's error now, not after the jobs before it
+            ticker.show()
+        return [result for future in futures for result in future.result()]
+    except TerminatedWorkerError:
+        raise OSError(
+            f"one of {count} processes that train networks was killed, most likely for lack of memory: "
+            f"OMP_NUM_THREADS={count // 2} in the environment trains {count // 2} at a time"
+        ) from None
+    finally:
+        pool.shutdown(
+            kill_workers=bool(waiting)
+        )  # after Ctrl-C, or when one job failed, the others would go on for long
+
+
+def travels(job: Job) -> bool:
+    """Whether the user's network can be sent to another process."""
+    import cloudpickle
+
+    try:
+        cloudpickle.dumps(job)
+    except (TypeError, PicklingError):
+        return False
+    return True
+
+
+def train_and_test(job: Job, ticker: Ticker, show: bool = False) -> list[Result]:
+    """For each seed the accuracies in per cent over the test part, and its share of the seconds that training took."""
+    x, y, test_x, test_y = (
+        tensors[name].to(job.device)
+        for tensors, _ in (read_tensors(job.train), read_tensors(job.test))
+        for name in ("x", "y")
+    )
+    rngs = [Rng.of(seed).fold("evaluate") for seed in job.seeds]
+    run = Run(rngs[0], device=job.device, precision=job.precision, compile=job.compile)
+
+    def tick(_: list[Weights]) -> None:
+        ticker.tick()
+        if show:
+            ticker.show()
+
+    start = time.perf_counter()
+    with use_precision(job.precision), use_device(job.device):
+        networks = fit_together(job.network, x, y, job.protocol, rngs, run, flip=job.flip, tick=tick)
+        seconds = (time.perf_counter() - start) / len(rngs)
+        found = predict(
+            job.network, networks, lambda part: job.normalisation.to_network(unit(test_x[part])), len(test_y), run
+        )
+    hits = [labels == test_y for labels in found]
+    per_class = [tuple(100 * right[test_y == c].float().mean().item() for c in range(job.classes)) for right in hits]
+    return [Result(own, 100 * right.float().mean().item(), seconds) for own, right in zip(per_class, hits, strict=True)]

@@ -1,0 +1,154 @@
+"""What one update of a matching method looks at: real and synthetic images of each class under one augmentation."""
+
+import functools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from attar.augment.dsa import Augment, Draw, apply
+from attar.data.normalisation import unit
+from attar.data.task import Task
+from attar.engine.cuda_graphs import Replay
+from attar.engine.run import Run
+from attar.engine.slices import at_rows, map_slices
+from attar.networks.network import Weights
+from attar.rng import Rng
+from attar.synthesis.loop import Synthetic, Terms
+
+Features = Callable[[Weights, Tensor], Tensor]
+Chunk = Sequence[int]  # classes whose synthetic images share a graph
+
+
+@dataclass(frozen=True, eq=False)
+class Views:
+    """Draws one view after another of the same real and synthetic images.
+
+    `batch` is the number of real images a class; `first` takes each class's first images for good. `flop` is the work
+    of the networks that look at them, by which small kernels around them are compiled.
+    """
+
+    task: Task
+    syn: Synthetic
+    run: Run
+    augment: Augment
+    batch: int
+    first: bool
+    flop: int
+
+    @classmethod
+    def of(
+        cls, task: Task, syn: Synthetic, run: Run, augment: Augment, *, batch: int, first: bool = False, flop: int = 0
+    ) -> "Views":
+        """Raises `ValueError` for a network with batch statistics, which would couple the classes."""
+        if task.network.keeps_statistics:
+            name = task.network.name
+            told = f"{name} normalises by batch statistics, which mix the classes"
+            raise ValueError(f"{told}: use another normalisation")
+        return cls(task, syn, run, augment if task.flip else augment.without_flip(), batch, first, flop)
+
+    def draw(self, rng: Rng) -> "View":
+        """A fresh real batch and a fresh augmentation of each class, drawn for all classes."""
+        everyone = range(len(self.task.classes))
+        draw = self.augment.draw(len(everyone), self.task.shape, rng.fold("augment")).to(self.task.device)
+        if self.first:
+            return View(self, draw, self.task.first(self.batch))
+        return View(self, draw, self.task.indices(everyone, self.batch, rng.fold("real")))
+
+    def update(self, terms: Callable[..., Iterable[Tensor]], *inputs: Any) -> Iterable[Tensor]:
+        """`terms(*inputs)`, which a GPU replays where nothing in them comes from the host.
+
+        `inputs` are weights, views and what else was drawn: all that changes from one update to the next.
+        """
+        return Terms(terms, inputs) if self.replays else terms(*inputs)
+
+    @functools.cached_property
+    def chunks(self) -> list[Chunk]:
+        return list(self.run.chunks(self.syn.classes, self.syn.each))
+
+    @functools.cached_property
+    def replays(self) -> bool:
+        together = isinstance(at_rows(self.syn.classes), slice)
+        return self.task.network.replayable and not self.task.on_disk and together
+
+    @functools.cached_property
+    def at_once(self) -> int:
+        """Real images that pass a network at once: one shape for all chunks."""
+        largest = max(len(part) for chunk in self.chunks for part in self.parts(chunk))
+        return self.run.slice_size(self.batch * largest)
+
+    def parts(self, chunk: Chunk) -> Iterator[Chunk]:
+        """Classes whose real images are augmented together."""
+        return self.run.chunks(chunk, self.batch, graphs=False)
+
+    @functools.cached_property
+    def show_synthetic(self) -> Callable[..., Tensor]:
+        return self.run.fuse(apply, self.flop)
+
+    @functools.cached_property
+    def show_real(self) -> Callable[..., Tensor]:
+        to_network = self.task.normalisation.to_network
+        return self.run.fuse(lambda raw, draw: apply(to_network(unit(raw)), draw), self.flop)
+
+    @functools.cached_property
+    def see_real(self) -> Callable[..., Any]:
+        def see(features: Features, w: Weights, view: "View") -> tuple[Tensor, ...]:
+            return tuple(view.real(features, w, chunk) for chunk in self.chunks)
+
+        return Replay(see) if self.replays else see
+
+
+class View(NamedTuple):
+    """Real images of every class, and the augmentation that each class shares with its synthetic ones."""
+
+    views: Views
+    draw: Draw
+    indices: Int[Tensor, "classes m"]
+    kept: tuple[Float[Tensor, "k m d"], ...] | None = None
+
+    def pairs(self, features: Features, w: Weights) -> Iterator[tuple[Float[Tensor, "k n d"], Float[Tensor, "k m d"]]]:
+        """For each chunk of classes the features of its synthetic and of its real images, the latter without a graph."""
+        for chunk in self.views.chunks:
+            real = self.real(features, w, chunk)  # before there is a graph
+            yield by_class(features(w, self.synthetic(chunk)), chunk), real
+
+    def keep(self, features: Features, w: Weights) -> "View":
+        """The same view, which from now on knows the features of its real images."""
+        return self._replace(kept=self.views.see_real(features, w, self))
+
+    @torch.no_grad()
+    def real(self, features: Features, w: Weights, chunk: Chunk) -> Float[Tensor, "k m d"]:
+        """Features of the real images of some classes, augmented."""
+        if self.kept is not None:
+            return self.kept[self.views.chunks.index(chunk)]
+        shown = (self.real_images(part).flatten(0, 1) for part in self.views.parts(chunk))
+        found = [map_slices(lambda x: features(w, x), x, self.views.at_once) for x in shown]
+        return by_class(torch.cat(found), chunk)
+
+    def real_images(self, classes: Chunk) -> Float[Tensor, "k m c h w"]:
+        """Augmented."""
+        raw = self.views.task.raw(self.indices[at_rows(classes)])
+        return self.views.show_real(raw, self.draw.rows(classes))
+
+    def synthetic(self, chunk: Chunk) -> Float[Tensor, "kn c h w"]:
+        """The synthetic images of some classes, augmented; differentiable."""
+        return self.views.show_synthetic(self.views.syn.of(chunk), self.draw.rows(chunk)).flatten(0, 1)
+
+    def cross_entropy(self, scores: Float[Tensor, "kn classes"], chunk: Chunk) -> Float[Tensor, ""]:
+        """The mean over the synthetic images of each class, summed over classes."""
+        each = self.views.syn.each
+        return F.cross_entropy(scores, labels(tuple(chunk), each, scores.device), reduction="sum") / each
+
+
+@functools.cache
+def labels(classes: tuple[int, ...], each: int, device: torch.device) -> Int[Tensor, " kn"]:
+    """Made once: what a GPU replays can take nothing from the host."""
+    return torch.tensor(classes).repeat_interleave(each).to(device)
+
+
+def by_class(features: Float[Tensor, "kn d"], chunk: Chunk) -> Float[Tensor, "k n d"]:
+    return features.unflatten(0, (len(chunk), -1))

@@ -1,0 +1,1 @@
+"""One page about sets and rows."""

@@ -1,0 +1,210 @@
+"""What a page shows: charts as SVG that takes its colours and its type from around it, and pictures within the page."""
+
+import base64
+import html
+import itertools
+import math
+import re
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from io import BytesIO, StringIO
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
+
+from attar.condensed.pictures import enlarged, picture
+from attar.evaluation.rows import Summary
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# Colours that no chart would pick: each is replaced by a variable of the page, which has a light and a dark value.
+INK, FAINT, PAPER, GREY = "#010101", "#020202", "#030303", "#040404"
+SERIES = tuple(f"#0100{i:02x}" for i in range(16, 26))
+VARIABLES = {INK: "currentColor", FAINT: "var(--line)", PAPER: "var(--card)", GREY: "var(--muted)"}
+VARIABLES |= {colour: f"var(--s{i})" for i, colour in enumerate(SERIES)}
+REFERENCES = ("random", "whole set")
+DASHES = ("-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)))
+WIDTH = 4.6  # inches: drawn at this size the type stays readable on a phone and is not coarse on a desk
+LARGEST = 64  # pixels a side of a picture
+STYLE: Any = {
+    "svg.fonttype": "none",
+    "text.parse_math": False,
+    "font.size": 9,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": FAINT,
+    "xtick.color": FAINT,
+    "ytick.color": FAINT,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": FAINT,
+    "grid.linewidth": 0.5,
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+}
+
+
+def figure(height: float) -> tuple["Figure", Any]:
+    from matplotlib.figure import Figure
+
+    made = Figure(figsize=(WIDTH, height), layout="constrained")
+    return made, made.subplots()
+
+
+def svg(made: "Figure", name: str, alt: str) -> str:
+    """The figure's markup, for a page: no prologue, no foreign address, its own ids, the page's colours and type."""
+    out = StringIO()
+    made.savefig(out, format="svg", transparent=True, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+    text = out.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", text, flags=re.DOTALL)
+    text = re.sub(r'\b(id="|url\(#|href="#)', rf"\g<1>{name}-", text)
+    text = re.sub(r"font: ([^;\"]*?)px [^;\"]*", r"font-size: \1px", text)
+    for colour, variable in VARIABLES.items():
+        text = text.replace(colour, variable)
+    box = re.search(r'viewBox="([^"]*)"', text)
+    assert box is not None
+    return f'<svg viewBox="{box[1]}" role="img" aria-label="{html.escape(alt)}">' + text[text.index(">") + 1 :]
+
+
+def colours(methods: Iterable[str]) -> dict[str, str]:
+    """One for each method, the same in all charts of a page; what only serves to compare is grey."""
+    series = itertools.cycle(SERIES)
+    return {method: GREY if method in REFERENCES else next(series) for method in dict.fromkeys(methods)}
+
+
+def accuracies(summaries: Sequence[Summary], names: Sequence[str], palette: Mapping[str, str]) -> str:
+    """A line for each set: every network as a small dot, their mean as a large one, a bar of a standard deviation each way."""
+    from matplotlib import rc_context
+
+    with rc_context(STYLE):
+        made, axes = figure(0.75 + 0.3 * len(summaries))
+        for i, summary in enumerate(summaries):
+            method, mean = summary.first.method, summary.mean
+            colour = palette[method]
+            axes.scatter(
+                [row.accuracy for row in summary.rows],
+                [i] * len(summary.rows),
+                s=14,
+                color=colour,
+                alpha=0.4,
+                linewidths=0,
+            )
+            axes.errorbar(mean, i, xerr=summary.std, color=colour, capsize=3, linewidth=1.6)
+            axes.scatter(
+                [mean],
+                [i],
+                s=46,
+                color=PAPER if method == "random" else colour,
+                edgecolors=colour,
+                linewidths=1.6,
+                zorder=3,
+            )
+            axes.annotate(f"{mean:.1f}", (mean, i), (0, 6), textcoords="offset points", ha="center", fontsize=8)
+        axes.set_yticks(range(len(names)), [plain(name) for name in names])
+        axes.set_ylim(len(names) - 0.5, -0.7)
+        axes.margins(x=0.08)
+        axes.grid(axis="y", visible=False)
+        axes.tick_params(axis="y", length=0)
+        axes.spines["left"].set_visible(False)
+        axes.set_xlabel("test accuracy (%)")
+        told = ", ".join(f"{name} {summary.mean:.1f} %" for name, summary in zip(names, summaries, strict=True))
+        return svg(made, "accuracies", f"Test accuracy of each set: {told}")
+
+
+def loss_curves(losses: Mapping[str, Sequence[tuple[int, float]]], palette: Mapping[str, str]) -> str:
+    """The raw loss faintly and its running mean; on a logarithmic scale where no value forbids it.
+
+    Runs of one method share its colour and differ in their dashes.
+    """
+    from matplotlib import rc_context
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    with rc_context(STYLE):
+        made, axes = figure(2.9)
+        for i, (label, curve) in enumerate(losses.items()):
+            steps, values = [step for step, _ in curve], [value for _, value in curve]
+            smooth, colour = running_mean(values, max(1, len(values) // 40)), palette[label]
+            before = [palette[other] for other in list(losses)[:i]].count(colour)
+            every = max(1, len(steps) // 400)
+            axes.plot(steps[::every], values[::every], color=colour, alpha=0.25, linewidth=0.7)
+            dashes = DASHES[before % len(DASHES)]
+            axes.plot(
+                steps[::every], smooth[::every], color=colour, linewidth=1.7, linestyle=dashes, label=plain(label)
+            )
+        if all(value > 0 for curve in losses.values() for _, value in curve):
+            axes.set_yscale("log")
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=8))
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axes.yaxis.set_minor_formatter(NullFormatter())
+            axes.tick_params(axis="y", which="minor", length=0)
+        axes.set_xlabel("update")
+        axes.set_ylabel("loss")
+        axes.legend(loc="upper right")
+        return svg(made, "losses", "Loss by update of " + ", ".join(losses))
+
+
+def running_mean(values: Sequence[float], reach: int) -> list[float]:
+    """Over `reach` values on either side."""
+    return [statistics.fmean(values[max(0, i - reach) : i + reach + 1]) for i in range(len(values))]
+
+
+def scatter(
+    name: str,
+    real: tuple[Float[Tensor, "n 2"], Int[Tensor, " n"]],
+    condensed: tuple[Float[Tensor, "m 2"], Int[Tensor, " m"]],
+    classes: Sequence[str],
+    alt: str,
+) -> str:
+    """Points of real images, faintly, and of condensed ones, outlined; each with labels. Coloured by class where there are few."""
+    from matplotlib import rc_context
+
+    few = len(classes) <= len(SERIES)
+    with rc_context(STYLE):
+        made, axes = figure(3.7)
+        for c in range(len(classes)):
+            colour = SERIES[c] if few else SERIES[0]
+            behind, before = (points[labels == c] for points, labels in (real, condensed))
+            axes.scatter(*behind.T, s=8, color=colour if few else GREY, alpha=0.38, linewidths=0)
+            axes.scatter(*before.T, s=26, color=colour, edgecolors=INK, linewidths=0.7, zorder=3)
+        axes.set(xticks=[], yticks=[])
+        axes.grid(visible=False)
+        axes.spines[:].set_visible(False)
+        return svg(made, name, alt)
+
+
+def plain(text: str, most: int = 34) -> str:
+    """Short, and without what makes matplotlib leave an entry out of a legend."""
+    return (text if len(text) <= most else text[: most - 1] + "…").lstrip("_")
+
+
+class Block(NamedTuple):
+    """A few pictures of one class in one image."""
+
+    label: str
+    columns: float
+    """Its width in pictures, with the gaps."""
+    source: str
+    alt: str
+
+
+def block(label: str, name: str, images: UInt8[Tensor, "n c h w"], lines: int) -> Block:
+    """The images in `lines` lines, a transparent pixel or two apart."""
+    from PIL import Image
+
+    small = [enlarged(image, LARGEST) if max(image.size) > LARGEST else image for image in map(picture, images)]
+    w, h = small[0].size
+    gap, columns = max(1, w // 16), math.ceil(len(small) / lines)
+    canvas = Image.new("RGBA", (columns * (w + gap) - gap, math.ceil(len(small) / columns) * (h + gap) - gap))
+    for i, image in enumerate(small):
+        canvas.paste(image.convert("RGBA"), (i % columns * (w + gap), i // columns * (h + gap)))
+    out = BytesIO()
+    canvas.save(out, format="WEBP", lossless=True, method=4)
+    source = "data:image/webp;base64," + base64.b64encode(out.getvalue()).decode()
+    return Block(label, canvas.width / w, source, f"{len(small)} {label} image{'s' * (len(small) > 1)} of {name}")

@@ -1,0 +1,66 @@
+"""Several methods and budgets on the same data, judged alike."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from attar.condensed.condensed_set import CondensedSet
+from attar.condensed.store import MANIFEST, REQUEST, claim
+from attar.data.load import load_data
+from attar.engine.run import Progress, silent
+from attar.evaluation.evaluate import evaluate, protocol_by_name
+from attar.evaluation.rows import ROWS, Row, read_rows
+from attar.methods import find
+from attar.runs.condense import condense
+
+Watch = Callable[[str], Progress]
+
+
+def compare(
+    data: Any,
+    methods: Sequence[str] = ("m3d", "dm", "random"),
+    ipc: Sequence[int] = (1, 10),
+    *,
+    out: str | Path | None = None,
+    protocol: str = "dm",
+    seeds: int = 3,
+    draws: int = 1,
+    whole: bool = False,
+    network: str | None = None,
+    anyway: bool = False,
+    watch: Watch = lambda what: silent,
+    **engine: Any,
+) -> tuple[list[CondensedSet], list[Row]]:
+    """Condense by every method at every budget, `draws` times, and train `seeds` networks on each set.
+
+    `whole` adds networks trained on all training images. With `out`, each set is kept in a folder of its own there; sets
+    that lie there already are taken as they are, and unfinished ones are gone on with, `anyway` also on another engine, whose bits
+    differ. Every name is checked before the first run begins. Raises `ValueError` for a folder of other files.
+    `watch(what)` gives the progress of one part; `engine` is `device`, `precision` and `compile`.
+    """
+    for method in methods:
+        find(method)
+    protocol_by_name(protocol)
+    if not methods or not ipc:
+        raise ValueError("a comparison needs at least one method and one budget")
+    for name, value in (("draws", draws), ("seeds", seeds), ("ipc", min(ipc))):
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, not {value}")
+    if out is not None:
+        out = Path(out)
+        claim(out, (ROWS, f"*/{MANIFEST}", f"*/{REQUEST}"))
+        read_rows(out / ROWS)  # now, if they are damaged
+    task = load_data(data, network=network)
+    sets = []
+    for method in methods:
+        for budget in ipc:
+            for seed in range(draws):
+                name = f"{method}-ipc{budget}-seed{seed}"
+                folder = out / name if out is not None else None
+                begun = folder is not None and any((folder / file).exists() for file in (MANIFEST, REQUEST))
+                kept: dict[str, Any] = {"out": folder, "resume": begun, "anyway": anyway}
+                made = condense(task, method, budget, seed=seed, progress=watch(name), **kept, **engine)
+                sets.append(made)
+    judged = [*sets, CondensedSet.whole(task)] if whole else sets
+    rows = evaluate(judged, task, protocol=protocol, seeds=seeds, progress=watch("evaluation"), **engine)
+    return sets, rows

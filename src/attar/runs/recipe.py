@@ -1,0 +1,155 @@
+"""Hyper-parameters as data: a dataclass's defaults, then a recipe's, then its budget's, then the caller's.
+
+What was published for one data set in particular comes first in its recipe; what Attar does differently, to be faster, on top.
+"""
+
+import dataclasses
+import math
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from numbers import Integral
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from attar.methods import Method, find, names
+from attar.wording import unknown
+
+VERSION = 1
+SECTIONS = ("version", "about", "like", "published", "defaults", "ipc", "expect")
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A method ready to run, and where its values come from."""
+
+    method: Method
+    sources: tuple[str, ...]
+    expect: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def hyperparameters(self) -> dict[str, Any]:
+        return dict(vars(self.method))
+
+
+def resolve(method: str, data: str, ipc: int, settings: Mapping[str, Any], published: bool = False) -> Resolved:
+    """`method` for `data` at `ipc` images a class, with the caller's `settings` on top; `published` keeps to the paper's.
+
+    A budget between two of the recipe's takes the lower one's values. Raises `ValueError` for an unknown method or key, a
+    value of the wrong type, or a budget below 1.
+    """
+    if not isinstance(ipc, Integral) or ipc < 1:
+        raise ValueError(f"the budget must be a whole number of images per class, at least 1, not {ipc!r}")
+    cls = find(method)
+    recipe = read(method, data)
+    values: dict[str, Any] = {}
+    sources = [f"{cls.__name__} defaults"]
+    paper = dict(recipe.get("published", {}))
+    layers = [(f"published for {data}", {"ipc": paper.pop("ipc", {}), "defaults": paper})]
+    like = f", as for {recipe['like']}" if "like" in recipe else ""
+    layers += [] if published else [(f"recipe {method}/{data}{like}", recipe)]
+    for source, layer in layers:
+        own, (budget, tables) = layer.get("defaults", {}), lower(layer.get("ipc", {}), ipc)
+        values |= own | tables
+        if own or tables:
+            sources.append(source if budget is None else f"{source}, its values for {budget} images per class")
+    if settings:
+        values |= settings
+        sources.append("the caller's settings")
+    expect = {} if published or settings else recipe.get("expect", {}).get(str(ipc), {})
+    return Resolved(cls(**check(cls, values)), tuple(sources), expect)
+
+
+def lower(tables: Mapping[str, Any], ipc: int) -> tuple[int | None, dict[str, Any]]:
+    """The values for the greatest budget that is not above `ipc`, or for the least one where all are above; and which that is."""
+    budgets = sorted(int(n) for n in tables)
+    budget = max((n for n in budgets if n <= ipc), default=budgets[0] if budgets else None)
+    return budget, {} if budget is None else tables[str(budget)]
+
+
+def known(data: str) -> str:
+    """The name itself. Raises `ValueError` where no method has a recipe for it."""
+    names = sorted({data for _, data, _ in shipped()})
+    if data not in names:
+        raise ValueError(unknown("recipe", data, names))
+    return data
+
+
+def read(method: str, data: str) -> dict[str, Any]:
+    """The recipe shipped for a method and a data set; empty where there is none.
+
+    One that is `like` that of another data set takes over what Attar does there, on top of what was published for its own.
+    """
+    path = resources.files("attar") / "recipes" / method / f"{data}.toml"
+    if not path.is_file():
+        return {}
+    recipe = tomllib.loads(path.read_text())
+    if recipe.get("version") != VERSION:
+        raise ValueError(
+            f"recipe {method}/{data} has version {recipe.get('version')}; this attar reads version {VERSION}"
+        )
+    for section in recipe:
+        if section not in SECTIONS:
+            raise ValueError(unknown(f"section of recipe {method}/{data}", section, SECTIONS))
+    shared = read(method, recipe["like"]) if "like" in recipe else {}
+    return {key: shared[key] for key in ("defaults", "ipc") if key in shared} | recipe
+
+
+def shipped() -> list[tuple[str, str, dict[str, Any]]]:
+    """Every recipe as (method, data, content)."""
+    root = resources.files("attar") / "recipes"
+    found = [
+        (m, file.name.removesuffix(".toml")) for m in names() if (root / m).is_dir() for file in (root / m).iterdir()
+    ]
+    return [(m, data, read(m, data)) for m, data in sorted(found)]
+
+
+def check(cls: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values as the dataclass wants them. Raises `ValueError` naming key, value and what was expected."""
+    hints = get_type_hints(cls)
+    defaults = {f.name: f.default for f in dataclasses.fields(cls)}
+    known = list(defaults)
+    for key in values:
+        if key not in known:
+            raise ValueError(refusal(cls, key, known))
+    return {key: check_value(key, value, hints[key], defaults[key]) for key, value in values.items()}
+
+
+def refusal(cls: type, key: str, known: list[str]) -> str:
+    """Why the class has no such hyper-parameter."""
+    retired = getattr(cls, "retired", {})
+    if key in retired:
+        return f"{cls.__name__} no longer has the hyper-parameter {key!r}: {retired[key].instead}"
+    if not known:
+        return f"{cls.__name__} has no hyper-parameters, so no {key!r}"
+    return unknown(f"hyper-parameter of {cls.__name__}", key, known)
+
+
+def check_value(key: str, value: Any, hint: Any, default: Any) -> Any:
+    """The value as `hint` wants it: one of the choices, or a finite number.
+
+    Whole numbers count from 1, or from 0 where the default is 0; others from 0.
+    """
+    if get_origin(hint) is Literal:
+        if value not in get_args(hint):
+            raise ValueError(unknown(f"value for {key}", str(value), map(str, get_args(hint))))
+        return value
+    if hint is float and type(value) is int:
+        return float(value)
+    if type(value) is not hint:
+        raise ValueError(f"{key} must be of type {hint.__name__}, not {value!r}")
+    least = {int: 0 if default == 0 else 1, float: 0}.get(hint)
+    if least is not None and not least <= value < math.inf:
+        raise ValueError(f"{key} must be a number of at least {least}, not {value!r}")
+    return value
+
+
+def parse(setting: str) -> tuple[str, Any]:
+    """`key=value` of a command line; the value as TOML reads it, or else as text."""
+    key, equals, text = setting.partition("=")
+    if not equals or not key:
+        raise ValueError(f"a setting is written key=value, not {setting!r}")
+    try:
+        return key, tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key, text

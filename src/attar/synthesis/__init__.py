@@ -1,0 +1,1 @@
+"""What is learned, and the one loop that learns it."""

@@ -1,0 +1,73 @@
+"""What a run tells of each update: `metrics.jsonl`, and the finite guard over the losses."""
+
+import json
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from attar.engine.run import Run
+from attar.files import beside
+
+METRICS = "metrics.jsonl"
+GUARD_EVERY = 100  # updates between looks at a GPU's losses; each look waits for the device
+
+
+class Journal:
+    """Losses on their way to `metrics.jsonl`, and the finite guard over them."""
+
+    def __init__(self, run: Run):
+        self.path = run.folder and run.folder / METRICS
+        self.pending: list[tuple[int, Tensor]] = []
+        self.last = float("nan")
+        self.start = time.perf_counter()
+
+    def keep(self, done: int) -> None:
+        """Drop the lines of updates that the checkpoint does not hold; they will be made again."""
+        if self.path is None:
+            return
+        kept = read_metrics(self.path.parent)[:done]
+        self.start -= kept[-1]["seconds"] if kept else 0.0
+        with beside(self.path) as temporary:
+            temporary.write_text("".join(json.dumps(entry) + "\n" for entry in kept))
+
+    def add(self, update: int, loss: Tensor) -> None:
+        self.pending.append((update, loss))
+        if loss.device.type == "cpu" or len(self.pending) >= GUARD_EVERY:
+            self.check()
+
+    def check(self) -> None:
+        """Write what is pending. Raises `ValueError` at the first loss that is not finite."""
+        pending, self.pending = self.pending, []
+        seconds = round(time.perf_counter() - self.start, 3)
+        lines: list[str] = []
+        losses = torch.stack([loss for _, loss in pending]).tolist() if pending else []  # one wait for the device
+        for (update, _), self.last in zip(pending, losses, strict=True):
+            if not math.isfinite(self.last):
+                self.append(lines)
+                raise ValueError(
+                    f"the loss became {self.last} at update {update}: lower the step size (lr), or look at the data"
+                )
+            lines.append(json.dumps({"update": update, "loss": self.last, "seconds": seconds}) + "\n")
+        self.append(lines)
+
+    def append(self, lines: list[str]) -> None:
+        if self.path is not None and lines:
+            with self.path.open("a") as file:
+                file.writelines(lines)
+
+
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
+    """What a run has written of each update: its number, loss, and seconds since the run began, pauses left out."""
+    path = folder / METRICS
+    try:
+        lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+        entries = [json.loads(line) for line in lines if line.endswith("\n")]  # a kill may have cut the last one
+    except ValueError:
+        raise ValueError(f"{path} is damaged: not JSON") from None
+    if not all(isinstance(entry, dict) and {"update", "loss", "seconds"} <= entry.keys() for entry in entries):
+        raise ValueError(f"{path} was not written by attar")
+    return entries

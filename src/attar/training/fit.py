@@ -1,0 +1,159 @@
+"""Training a network on a few images, or on many."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from attar.augment.cutmix import Mix
+from attar.augment.dsa import Augment, Draw, apply
+from attar.engine.cuda_graphs import Replay, stream
+from attar.engine.device import in_one_kernel, send
+from attar.engine.run import Run
+from attar.engine.slices import map_slices
+from attar.networks.network import TRAINING, Labels, Network, Weights
+from attar.rng import Rng
+from attar.training.protocol import Protocol
+
+Images = Float[Tensor, "n c h w"]
+STREAMS = 5  # networks that train on a GPU at the same time
+
+
+def fit(network: Network, x: Images, y: Labels, protocol: Protocol, rng: Rng, run: Run, **options: Any) -> Weights:
+    """Train fresh weights on network-ready images, from first to last epoch. `options` as `fit_together` takes them."""
+    (w,) = fit_together(network, x, y, protocol, [rng], run, **options)
+    return w
+
+
+class Batch(NamedTuple):
+    """A mini-batch of each network, and how it is augmented."""
+
+    x: Float[Tensor, "networks n c h w"]
+    y: Tensor
+    draw: Draw
+    mix: Mix | None
+
+    @classmethod
+    def of(cls, x: Tensor, y: Tensor, protocol: Protocol, augment: Augment, rngs: Sequence[Rng]) -> "Batch":
+        """Each image has its own parameters (in DC's style its own operation too)."""
+        n, *shape = x.shape[1:]
+        draws = [augment.draw(n, shape, rng.fold("augment"), same_op=augment.style != "dc") for rng in rngs]
+        mix = Mix.some(n, shape, protocol.cutmix, rngs, x.device) if protocol.cutmix else None
+        return cls(x, y, Draw.cat(draws).to(x.device), mix)
+
+    def shown(self, apply: Callable[..., Tensor]) -> Float[Tensor, "networks n c h w"]:
+        x = apply(self.x.flatten(0, 1)[:, None], self.draw).view_as(self.x)
+        return x if self.mix is None else self.mix(x)
+
+    def loss(self, i: int, scores: Float[Tensor, "n k"]) -> Float[Tensor, ""]:
+        """Cross-entropy of the i-th network, shared out between an image and its partner."""
+        own = F.cross_entropy(scores, self.y[i])
+        if self.mix is None:
+            return own
+        share = self.mix.share[i]
+        return share * own + (1 - share) * F.cross_entropy(scores, self.y[i][self.mix.partners[i]])
+
+
+def fit_together(
+    network: Network,
+    x: Images,
+    y: Labels,
+    protocol: Protocol,
+    rngs: Sequence[Rng],
+    run: Run,
+    *,
+    flip: bool = True,
+    tick: Callable[[list[Weights]], None] = lambda networks: None,
+) -> list[Weights]:
+    """`fit` for each of `rngs`, side by side, where each has its own start, order and augmentation; a GPU replays a step of all.
+
+    `flip` is whether mirrored images keep their class; `tick` is called with the weights after each step of all.
+    """
+    epochs, augment = protocol.length(len(x)), protocol.augment if flip else protocol.augment.without_flip()
+    networks = [network.init(rng.fold("network")) for rng in rngs]
+    params = [[p.requires_grad_() for p in w.params.values()] for w in networks]
+    logits = run.engine(network.train_logits, len(rngs) * TRAINING * epochs * len(x) * network.flop(tuple(x.shape[1:])))
+    shown = run.fused(apply)
+
+    def gradients(batch: Batch, buffers: tuple[dict[str, Tensor], ...]) -> tuple[Any, ...]:
+        """Of each network's loss in its parameters; and its buffers as this call leaves them."""
+
+        def one(i: int) -> tuple[Any, ...]:
+            scores, after = logits(Weights(networks[i].params, buffers[i]), x[i])
+            gradients = torch.autograd.grad(batch.loss(i, scores), params[i])
+            return tuple(
+                gradient.contiguous() for gradient in gradients
+            ), after  # as the optimiser's one kernel wants them
+
+        x = batch.shown(shown)
+        return side_by_side(one, len(networks))
+
+    replay = Replay(gradients) if network.replayable else gradients
+    lr, drops = protocol.lr, protocol.drops(epochs)
+    opt = sgd([p for own in params for p in own], protocol, lr)
+    with rngs[0].fold("network's own").scope(x.device):  # dropout takes no generator
+        for epoch in range(epochs):
+            if epoch in drops:
+                lr *= drops[epoch]
+                opt = forget(opt, protocol, lr)
+            orders = torch.stack(
+                [torch.randperm(len(x), generator=rng.fold("order", epoch).generator()) for rng in rngs]
+            )
+            for i, rows in enumerate(send(orders, x.device).split(protocol.batch, dim=1)):
+                batch = Batch.of(x[rows], y[rows], protocol, augment, [rng.fold("batch", epoch, i) for rng in rngs])
+                found = replay(batch, tuple(w.buffers for w in networks))
+                for own, (grads, _) in zip(params, found, strict=True):
+                    for p, grad in zip(own, grads, strict=True):
+                        p.grad = grad
+                opt.step()
+                networks = [Weights(w.params, after) for w, (_, after) in zip(networks, found, strict=True)]
+                tick(networks)
+    return [Weights({name: p.detach() for name, p in w.params.items()}, w.buffers) for w in networks]
+
+
+def side_by_side(function: Callable[[int], Any], count: int) -> tuple[Any, ...]:
+    """`function` of every number below; where a GPU records it in streams of its own, as one network alone does not fill it."""
+    if not torch.cuda.is_available() or not torch.cuda.is_current_stream_capturing():
+        return tuple(map(function, range(count)))
+    here, found = torch.cuda.current_stream(), []
+    streams = [stream(torch.cuda.current_device(), i + 1) for i in range(min(STREAMS, count))]
+    for own in streams:
+        own.wait_stream(here)
+    for i in range(count):
+        with torch.cuda.stream(streams[i % len(streams)]):
+            found.append(function(i))
+    for own in streams:
+        here.wait_stream(own)
+    return tuple(found)
+
+
+def sgd(params: list[Tensor], protocol: Protocol, lr: float) -> torch.optim.Optimizer:
+    momentum, decay = protocol.momentum, protocol.weight_decay
+    return torch.optim.SGD(params, lr=lr, momentum=momentum, weight_decay=decay, fused=in_one_kernel(params))
+
+
+def forget(opt: torch.optim.Optimizer, protocol: Protocol, lr: float) -> torch.optim.Optimizer:
+    """The optimiser after a drop of the step size: a new one where the protocol says so, else the same with its momentum."""
+    if protocol.decay == "half":
+        return sgd(opt.param_groups[0]["params"], protocol, lr)
+    opt.param_groups[0]["lr"] = lr
+    return opt
+
+
+@torch.no_grad()
+def predict(
+    network: Network, weights: Sequence[Weights], x: Callable[[slice], Images], n: int, run: Run, size: int = 1000
+) -> Int[Tensor, "networks n"]:
+    """Labels that each of the networks predicts for `n` images, read `size` at a time; in eval mode."""
+    scores = run.engine(network.scores, 0)
+    parts = []
+    for i in range(0, n, size):
+        images = x(slice(i, min(i + size, n)))
+        parts.append(
+            torch.stack([map_slices(partial(scores, w), images, run.slice_size(size)).argmax(1) for w in weights])
+        )
+    return torch.cat(parts, 1)

@@ -1,0 +1,64 @@
+"""Networks of mixed age, trained a little at a time (IDM)."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from attar.networks.network import Network, Weights, flatten, unflatten
+from attar.rng import Rng
+from attar.training.train import TrainState
+
+
+class Pool(nn.Module):
+    """A ring of networks: the newest takes the oldest's place once `capacity` are there.
+
+    Each is a row of `weights`, with the velocity of its own training and its tally (`TrainState`). Networks have no
+    buffers.
+    """
+
+    weights: Tensor
+    velocity: Tensor
+    tally: Tensor
+    pushed: Tensor
+    renewed: Tensor
+
+    def __init__(self, network: Network, capacity: int):
+        super().__init__()
+        self.network, self.shapes = network, {name: p.shape for name, p in network.init(Rng.of(0)).params.items()}
+        size = sum(shape.numel() for shape in self.shapes.values())
+        for name in ("weights", "velocity"):
+            self.register_buffer(name, torch.zeros(capacity, size, device=network.device))
+        self.register_buffer("tally", torch.zeros(capacity, 2, dtype=torch.long, device=network.device))
+        for name in ("pushed", "renewed"):
+            self.register_buffer(name, torch.zeros((), dtype=torch.long))
+
+    def __len__(self) -> int:
+        return min(int(self.pushed), len(self.weights))
+
+    def push(self, rng: Rng) -> None:
+        """A fresh network."""
+        i = int(self.pushed) % len(self.weights)
+        self.weights[i] = flatten(self.network.init(rng).params)
+        self.velocity[i] = self.tally[i] = 0
+        self.pushed += 1
+
+    def renew(self, interval: int, rng: Rng) -> None:
+        """A fresh network at the first call and at every `interval`-th after it."""
+        if int(self.renewed) % interval == 0:
+            self.push(rng)
+        self.renewed += 1
+
+    def at(self, i: int) -> tuple[Weights, TrainState]:
+        """The i-th, as views of its row."""
+        return Weights(unflatten(self.weights[i], self.shapes), {}), TrainState(
+            unflatten(self.velocity[i], self.shapes), self.tally[i]
+        )
+
+    def put(self, i: int, w: Weights, state: TrainState) -> None:
+        """The i-th, trained further."""
+        self.weights[i], self.velocity[i] = flatten(w.params), flatten(state.velocity)
+        self.tally[i] = state.tally
+
+    def accuracy(self, i: int) -> Float[Tensor, ""]:
+        """Per cent of the training images that the i-th has seen, as it was when it saw them."""
+        return self.at(i)[1].accuracy

@@ -1,0 +1,144 @@
+"""Networks trained on the whole set: what takes long and methods share, computed once and kept on disk."""
+
+import hashlib
+import logging
+import math
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from attar.data.task import Task
+from attar.engine.run import Run
+from attar.engine.slices import map_slices
+from attar.files import cache_folder, read_tensors, write_tensors
+from attar.networks.network import TRAINING, Weights
+from attar.rng import Rng
+from attar.training.fit import fit
+from attar.training.protocol import DSA, IDC, Protocol
+
+VERSION = 2  # of how networks are trained: with another, those in the cache are not taken
+
+
+class Stage(NamedTuple):
+    """Networks that a method trains before its first update, as a plan counts them."""
+
+    missing: int
+    """How many of them the cache does not hold."""
+    flop: int
+    """Floating-point operations of training one."""
+
+
+def train_whole(task: Task, run: Run, epochs: int) -> Weights:
+    """Weights of `task.network` trained on the whole training set with DSA: another network for another seed."""
+    protocol = Protocol("whole", "training on the whole set", epochs, 256, "half", DSA)
+    return load_or_train(task, run, protocol, run.rng.fold("trained"))
+
+
+def pretrain(task: Task, run: Run, count: int, epochs: int) -> list[tuple[Weights, Weights]]:
+    """`count` networks before and after training on the whole set.
+
+    They learn in batches of 256, with IDC's augmentation and CutMix. They do not depend on the run's seed: runs,
+    methods and budgets share them. What is not in the cache is announced with its cost.
+    """
+    missing, flop = pretraining_left(task, run, count, epochs)
+    if missing and not run.rehearsal:
+        kept = f"; runs to come find them in {cache_folder()}" if task.network.key else ""
+        logging.getLogger("attar").warning(
+            f"networks to train first: {missing}, epochs of each: {epochs} ({missing * flop / 1e12:.3g} TFLOP){kept}"
+        )
+    protocol, rngs = pretraining(epochs), map(network_rng, range(count))
+    return [(task.network.init(rng.fold("network")), load_or_train(task, run, protocol, rng)) for rng in rngs]
+
+
+def pretraining_left(task: Task, run: Run, count: int, epochs: int) -> Stage:
+    """What of `pretrain` is still to be done."""
+    protocol = pretraining(epochs)
+    paths = [cache_path(identify(task, run, protocol, network_rng(i))) for i in range(count)]
+    missing = sum(not (task.network.key and path.exists()) for path in paths)
+    return Stage(missing, training_flop(task, protocol))
+
+
+def draw_between(pairs: Sequence[tuple[Weights, Weights]], rng: Rng) -> tuple[Weights, Weights]:
+    """A network somewhere between the start and the end of its training, uniformly; and the trained one."""
+    generator = rng.generator()
+    start, end = pairs[int(torch.randint(len(pairs), (), generator=generator))]
+    return start.between(end, torch.rand((), generator=generator).item()), end
+
+
+@torch.no_grad()
+def soft_labels(task: Task, run: Run, networks: Sequence[Weights], x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k"]:
+    """Probabilities of the classes of network-ready images: the mean over `networks`."""
+    scores = run.engine(task.network.scores, len(networks) * len(x) * task.network.flop(task.shape))
+    return torch.stack([map_slices(partial(scores, w), x, run.slice_size(len(x))).softmax(1) for w in networks]).mean(0)
+
+
+def pretraining(epochs: int) -> Protocol:
+    return Protocol("pretrained", "networks that methods share", epochs, 256, "thirds", IDC, cutmix=0.5)
+
+
+def network_rng(i: int) -> Rng:
+    return Rng(("pretrained", i))
+
+
+def identify(task: Task, run: Run, protocol: Protocol, rng: Rng) -> str:
+    """All that the bits of a network depend on."""
+    compiled = run.compiles(training_flop(task, protocol))
+    engine = run.device.type, run.precision, compiled, torch.get_num_threads(), torch.__version__
+    data = task.fingerprint, *task.normalisation.identity, task.flip
+    return repr((VERSION, data, engine, task.network.key, protocol, rng.path))
+
+
+def training_flop(task: Task, protocol: Protocol) -> int:
+    """Floating-point operations of training a network on the whole training set."""
+    n = len(task.train.y)
+    return TRAINING * protocol.length(n) * n * task.network.flop(task.shape)
+
+
+def cache_path(what: str) -> Path:
+    digest = hashlib.blake2b(what.encode(), digest_size=16).hexdigest()
+    return cache_folder() / "stages" / f"{digest}.safetensors"
+
+
+def load_or_train(task: Task, run: Run, protocol: Protocol, rng: Rng) -> Weights:
+    """A network trained on the whole training set, from the cache where it lies there already."""
+    what = identify(task, run, protocol, rng)
+    path = cache_path(what)
+    if task.network.key and path.exists():
+        try:
+            return load(path, task, run)
+        except ValueError:
+            path.unlink(missing_ok=True)  # damaged: made anew below
+    start = time.perf_counter()
+    done, total = 0, protocol.updates(len(task.train.y))
+
+    def tick(_: list[Weights]) -> None:
+        nonlocal done
+        done += 1
+        run.progress(done, total, math.nan)
+
+    x = task.normalise(task.train.x.to(task.device))
+    w = fit(task.network, x, task.train.y, protocol, rng, run, flip=task.flip, tick=tick)
+    if task.network.key and not run.rehearsal:
+        tensors = {f"{part}.{name}": t for part, group in w._asdict().items() for name, t in group.items()}
+        try:
+            write_tensors(path, tensors, {"what": what, "seconds": time.perf_counter() - start})
+        except OSError as error:
+            told = "a trained network cannot be kept for other runs (ATTAR_CACHE says where)"
+            logging.getLogger("attar").warning(f"{told}: {error}")
+    return w
+
+
+def load(path: Path, task: Task, run: Run) -> Weights:
+    tensors, meta = read_tensors(path)
+    parts: dict[str, dict] = {"params": {}, "buffers": {}}
+    for name, tensor in tensors.items():
+        part, _, rest = name.partition(".")
+        parts[part][rest] = tensor.to(task.device)
+    run.ledger.cached_seconds.append(meta["seconds"])
+    return Weights(**parts)

@@ -1,0 +1,63 @@
+"""How a network is trained to judge a set: every accuracy is tied to one of these."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from attar.augment.dsa import Augment
+
+NONE = Augment("")
+TURNS = Augment("crop_scale_turn", "dc")
+DSA = Augment("color_crop_cutout_flip_scale_rotate", "dsa")
+IDC = Augment("color_crop_flip_scale_rotate", "idc")
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """SGD with hard labels; the accuracy reported is that of the last epoch.
+
+    `decay="half"` divides the step size by ten just past half-way and forgets the momentum, as the authors of DC do;
+    `"thirds"` multiplies it by 0.2 at two thirds and at five sixths, but never before the first epoch. `steps` caps the number of updates.
+    """
+
+    name: str
+    about: str
+    epochs: int
+    batch: int
+    decay: Literal["half", "thirds"]
+    augment: Augment = NONE
+    cutmix: float = 0.0
+    """Probability, a mini-batch."""
+    steps: int | None = None
+    lr: float = 0.01
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+
+    def length(self, n: int) -> int:
+        """Epochs for a set of `n` images."""
+        return self.epochs if self.steps is None else min(self.epochs, -(-self.steps // -(-n // self.batch)))
+
+    def updates(self, n: int) -> int:
+        """Steps of the optimiser for a set of `n` images."""
+        return self.length(n) * -(-n // self.batch)
+
+    def drops(self, epochs: int) -> dict[int, float]:
+        """What the step size is multiplied by before which epoch, counting from 0."""
+        if self.decay == "half":
+            return {epochs // 2 + 2: 0.1}
+        at = (2 * epochs // 3, 5 * epochs // 6)
+        return {epoch: 0.2 ** at.count(epoch) for epoch in at if epoch}
+
+
+PROTOCOLS = {
+    protocol.name: protocol
+    for protocol in (
+        Protocol("dc", "301 epochs, no augmentation (DC)", 301, 256, "half"),
+        Protocol(
+            "dc-mnist", "1001 epochs, each image shifted, scaled or turned (DC on MNIST)", 1001, 256, "half", TURNS
+        ),
+        Protocol("cafe", "601 epochs, no augmentation (CAFE)", 601, 256, "half"),
+        Protocol("dm", "1001 epochs, DSA (DSA, DM)", 1001, 256, "half", DSA),
+        Protocol("idc", "1000 epochs, DSA in IDC's style and CutMix (IDC, M3D)", 1000, 64, "thirds", IDC, cutmix=0.5),
+        Protocol("quick", "300 steps, DSA: for a first look, never for claims", 300, 256, "half", DSA, steps=300),
+    )
+}

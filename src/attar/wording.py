@@ -1,0 +1,42 @@
+"""Words for a reader: sizes, durations, errors in a line, "did you mean"."""
+
+import difflib
+from collections.abc import Iterable
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> str:
+    """One sentence with the known names, the nearest first."""
+    known = list(known)
+    near = difflib.get_close_matches(name, known, 1, cutoff=0.5)
+    hint = f", did you mean {near[0]!r}?" if near else ";"
+    return f"unknown {kind} {name!r}{hint} known: {', '.join(known)}"
+
+
+def in_a_line(error: BaseException) -> str:
+    """What another's code raised, in a line."""
+    return f"{type(error).__name__}: {error}".partition("\n")[0]
+
+
+def size(count: int) -> str:
+    """Bytes for a reader: 31.4 kB."""
+    value, unit = float(count), "B"
+    for larger in ("kB", "MB", "GB"):
+        if value < 1000:
+            break
+        value, unit = value / 1000, larger
+    return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds for a reader: 0.4 s, 52 s, 3 min 5 s, 2 h."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    parts = (
+        ((whole // 60, "min"), (whole % 60, "s"))
+        if whole < 3600
+        else ((whole // 3600, "h"), (whole % 3600 // 60, "min"))
+    )
+    return " ".join(f"{number} {unit}" for number, unit in parts if number)
