@@ -17,9 +17,8 @@ from attar.engine.slices import map_slices
 from attar.methods import find
 from attar.methods.selection.herding import herd
 from attar.methods.selection.k_center import farthest_first
-from attar.networks.network import Weights
 from attar.networks.by_name import network
-from attar.networks.network import TRAINING
+from attar.networks.network import TRAINING, Weights
 from attar.training.fit import fit_together
 from attar.training.protocol import DSA, PROTOCOLS
 

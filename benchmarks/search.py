@@ -24,7 +24,7 @@ from attar.cli.progress import Progress
 from attar.data.load import load_data
 from attar.data.task import Examples, Task
 from attar.files import read_json, write_json
-from attar.runs.recipe import parse
+from attar.runs.recipe import parse_setting
 
 RESULTS = HOME / "results" / "search"
 WARM_UP, PACE, WINDOWS = 10, 5.0, 3  # updates, seconds, and how many times so many
@@ -106,7 +106,7 @@ def main(
             raise SystemExit(f"{out} has another comparison: give this one a --name")
         found = kept["found"]
     candidates = tuple(candidate for candidate in candidates if candidate not in [row["try"] for row in found])
-    settings = [dict(map(parse, candidate.split(","))) for candidate in candidates]
+    settings = [dict(map(parse_setting, candidate.split(","))) for candidate in candidates]
     if seconds is not None:
         settings = [own | {"updates": int(seconds * pace(task, method, ipc, own))} for own in settings]
         print([own["updates"] for own in settings], flush=True)

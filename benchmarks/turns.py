@@ -17,7 +17,7 @@ from quality import commit
 from attar.engine.precision import Precision, default_precision, use_precision
 from attar.engine.run import Run
 from attar.rng import Rng
-from attar.runs.plan import peak
+from attar.runs.plan import peak_memory
 
 
 def precisions(device: str) -> tuple[Precision, ...]:
@@ -42,7 +42,7 @@ def work(
         nonlocal start
         if device == "cuda":
             torch.cuda.synchronize()
-        line.send(((time.perf_counter() - start) / times, peak(torch.device(device))))
+        line.send(((time.perf_counter() - start) / times, peak_memory(torch.device(device))))
         if line.recv() == "stop":
             raise Stop
         start = time.perf_counter()

@@ -9,8 +9,8 @@ import jaxtyping
 import pytest
 import torch
 
-from attar.data.task import Examples, Task
 from attar.data.normalisation import unit
+from attar.data.task import Examples, Task
 from attar.networks.by_name import network
 
 torch.set_num_threads(1)

@@ -7,8 +7,8 @@ from conftest import toy
 from safetensors.torch import load_file, save_file
 
 import attar
-from attar.condensed.store import MANIFEST, TENSORS, claim
 from attar.condensed.condensed_set import CondensedSet
+from attar.condensed.store import MANIFEST, TENSORS, claim
 from attar.engine.run import Run
 from attar.files import read_tensors, sweep, write_tensors
 from attar.rng import Rng

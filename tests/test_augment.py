@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from attar.augment.affine import Resample, affine
 from attar.augment.cutmix import Mix, edges
-from attar.augment.dsa import FUNCTIONS, Augment, apply, covered, everywhere, rotate, scale
+from attar.augment.dsa import FUNCTIONS, Augment, apply, apply_everywhere, cover, rotate, scale
 from attar.rng import Rng
 
 CPU = torch.device("cpu")
@@ -115,9 +115,9 @@ def test_gradient(op):
 
 
 def test_the_hole_is_cut_by_the_border():
-    assert covered(32, torch.tensor([32.0]), torch.tensor([16.0])).sum() == 8
-    assert covered(32, torch.tensor([0.0]), torch.tensor([16.0])).sum() == 8
-    assert covered(32, torch.tensor([16.0]), torch.tensor([16.0])).sum() == 16
+    assert cover(32, torch.tensor([32.0]), torch.tensor([16.0])).sum() == 8
+    assert cover(32, torch.tensor([0.0]), torch.tensor([16.0])).sum() == 8
+    assert cover(32, torch.tensor([16.0]), torch.tensor([16.0])).sum() == 16
 
 
 @pytest.mark.parametrize("side, shift, hole", [(32, 4, 16), (28, 4, 14), (64, 8, 32), (128, 16, 64)])
@@ -173,7 +173,7 @@ def test_same_op_shares_the_operation_and_not_its_parameters():
 @pytest.mark.parametrize("style", ["dsa", "dc", "idc"])
 def test_computed_everywhere_and_chosen_is_computed_where_due(style):
     draw, x = Augment(VICO, style).draw(40, (3, 8, 8), Rng.of(5)), images(g=40).float()
-    torch.testing.assert_close(everywhere(x, draw), apply(x, draw), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(apply_everywhere(x, draw), apply(x, draw), rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("drawn", [7, 1])

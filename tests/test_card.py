@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from attar.condensed.card import card, write_card
-from attar.condensed.pictures import class_folders, contact_sheet, write_pictures
+from attar.condensed.card import make_card, write_card
 from attar.condensed.condensed_set import CondensedSet
+from attar.condensed.pictures import draw_contact_sheet, name_folders, write_pictures
 
 AWKWARD = (
     "zebra",
@@ -61,7 +61,7 @@ def test_image_folder_numbers_the_classes_alike(tmp_path, classes):
     made = condensed(classes, channels=3, factor=2)
     write_pictures(made, tmp_path)
     folder = image_folder(tmp_path / "images")
-    assert folder.classes == class_folders(classes)
+    assert folder.classes == name_folders(classes)
     # ImageFolder itself opens every image as RGB.
     same([(label, image) for image, label in folder], made)
 
@@ -82,13 +82,13 @@ def test_hugging_face_numbers_the_classes_alike(tmp_path, channels, whole):
 
 
 def test_a_class_is_named_plainly_where_sorting_allows():
-    assert class_folders(["ant", "bee"]) == ["ant", "bee"]
-    assert class_folders(["bee", "ant"]) == ["0-bee", "1-ant"]
-    assert class_folders(["a/b", "a b"]) == ["0-a_b", "1-a_b"]
+    assert name_folders(["ant", "bee"]) == ["ant", "bee"]
+    assert name_folders(["bee", "ant"]) == ["0-bee", "1-ant"]
+    assert name_folders(["a/b", "a b"]) == ["0-a_b", "1-a_b"]
 
 
 def test_any_name_is_safe_distinct_and_in_order():
-    names = class_folders(AWKWARD)
+    names = name_folders(AWKWARD)
     assert names == sorted(names)
     assert len({name.casefold() for name in names}) == len(AWKWARD)
     assert all(re.fullmatch(r"[\w-]{1,70}", name) for name in names)
@@ -119,7 +119,7 @@ def test_what_fails_half_way_leaves_the_older_images(tmp_path, monkeypatch):
     write_pictures(condensed(), tmp_path)
     before = {path: path.read_bytes() for path in (tmp_path / "images").rglob("*.png")}
     with monkeypatch.context() as patch:
-        patch.setattr("attar.condensed.pictures.picture", lambda pixels: 1 / 0)
+        patch.setattr("attar.condensed.pictures.to_picture", lambda pixels: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             write_pictures(condensed(("cat", "dog")), tmp_path)
     assert before == {path: path.read_bytes() for path in (tmp_path / "images").rglob("*.png")}
@@ -131,7 +131,7 @@ def test_what_fails_half_way_leaves_the_older_images(tmp_path, monkeypatch):
     ("classes", "ipc", "side"), [(2, 1, 8), (10, 50, 8), (10, 10, 32), (100, 1, 32), (120, 2, 8), (2, 2, 300)]
 )
 def test_contact_sheet_is_of_a_size_to_look_at(classes, ipc, side):
-    sheet = contact_sheet(condensed([f"class {i}" for i in range(classes)], ipc=ipc, side=side))
+    sheet = draw_contact_sheet(condensed([f"class {i}" for i in range(classes)], ipc=ipc, side=side))
     assert 100 < sheet.width < 2400
     assert 100 < sheet.height < 3600
     assert sheet.height < 4 * sheet.width
@@ -139,7 +139,7 @@ def test_contact_sheet_is_of_a_size_to_look_at(classes, ipc, side):
 
 def test_contact_sheet_shows_every_pixel_of_small_images():
     made = dataclasses.replace(condensed(("a",), ipc=1), images=torch.arange(64.0).view(1, 1, 8, 8) / 64)
-    colours = {colour for _, colour in contact_sheet(made).convert("L").getcolors()}
+    colours = {colour for _, colour in draw_contact_sheet(made).convert("L").getcolors()}
     assert colours >= {int(value) for value in made.pictures().flatten()}
 
 
@@ -166,7 +166,7 @@ def test_the_training_code_of_the_card_runs(tmp_path, monkeypatch):
 
 def test_the_header_is_what_hugging_face_reads(tmp_path):
     yaml = pytest.importorskip("yaml")
-    text = card(condensed(method='a "b": c', data="d\ne"))
+    text = make_card(condensed(method='a "b": c', data="d\ne"))
     head = yaml.safe_load(text.split("---\n")[1])
     assert head["pretty_name"] == 'd\ne, condensed by a "b": c'
     assert "dataset-condensation" in head["tags"]
@@ -184,7 +184,7 @@ def test_the_card_says_what_is_known_and_nothing_else():
         "fingerprint": "abc123",
         "versions": {"torch": "2.9"},
     }
-    text = card(
+    text = make_card(
         condensed(
             factor=2, **known, engine={"device": "cpu"}, precision="fp32", hyperparameters={"lr": 0.5, "init": "mix"}
         )
@@ -204,12 +204,12 @@ def test_the_card_says_what_is_known_and_nothing_else():
         "0.4",
     ):
         assert words in text, words
-    bare = card(condensed())
+    bare = make_card(condensed())
     assert "None" not in bare
     for words in ("Seed", "Engine", "Versions", "Fingerprint", "Hyper-parameters"):
         assert words not in bare
 
 
 def test_names_are_shown_as_they_are():
-    text = card(condensed(("<b>&", "a|b", "[x](y)")))
+    text = make_card(condensed(("<b>&", "a|b", "[x](y)")))
     assert r"\<b\>\&, a\|b, \[x\](y)" in text

@@ -4,7 +4,7 @@ import pytest
 from conftest import toy
 
 import attar
-from attar.runs.default_method import chosen
+from attar.runs.default_method import choose
 
 KNOWN = {"mnist": {"1": {"method": "dm", "why": "90 % after 5 s"}, "10": {"method": "idm", "why": "97 % after 9 s"}}}
 
@@ -39,14 +39,14 @@ KNOWN = {"mnist": {"1": {"method": "dm", "why": "90 % after 5 s"}, "10": {"metho
     ],
 )
 def test_the_best_that_is_known(name, channels, side, ipc, recipe, expected, told, monkeypatch, caplog):
-    monkeypatch.setattr("attar.runs.default_method.winners", lambda: KNOWN)
-    assert chosen(toy(channels, side, name=name), ipc, recipe) == expected
+    monkeypatch.setattr("attar.runs.default_method.read_winners", lambda: KNOWN)
+    assert choose(toy(channels, side, name=name), ipc, recipe) == expected
     assert re.search(told, caplog.text)
 
 
 def test_condensing_without_a_method(monkeypatch, caplog):
     monkeypatch.setattr(
-        "attar.runs.default_method.winners", lambda: {"digits": {"1": {"method": "random", "why": "quick"}}}
+        "attar.runs.default_method.read_winners", lambda: {"digits": {"1": {"method": "random", "why": "quick"}}}
     )
     made = attar.condense(toy(name="mine"), ipc=2)
     assert (

@@ -14,10 +14,10 @@ import torch
 
 import attar
 from attar.cli import main as cli
-from attar.cli.folders import resumable
+from attar.cli.folders import say_how_to_resume
 from attar.cli.listing import LISTS
 from attar.files import read_tensors
-from attar.runs.condense import alone
+from attar.runs.condense import lock_folder
 from attar.synthesis.checkpoint import CHECKPOINT
 from attar.synthesis.journal import read_metrics
 from attar.training.protocol import PROTOCOLS
@@ -278,7 +278,7 @@ def test_two_processes_do_not_share_a_folder(here, monkeypatch, capsys):
     interrupted(monkeypatch, *words)
     capsys.readouterr()
     left = contents(here / "a")
-    with alone(here / "a"):
+    with lock_folder(here / "a"):
         for more in ("--resume", "--overwrite"):
             assert "another process is at work in a" in refused(monkeypatch, capsys, *words, more)
     assert contents(here / "a") == left
@@ -426,7 +426,7 @@ def test_compare_goes_on_elsewhere_where_asked(here, monkeypatch, capsys):
 )
 def test_what_to_type_after_an_interruption(typed, line, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["attar", *typed.split()])
-    with pytest.raises(SystemExit, match="130"), resumable(Path("runs/a")):
+    with pytest.raises(SystemExit, match="130"), say_how_to_resume(Path("runs/a")):
         raise KeyboardInterrupt
     assert capsys.readouterr().err.endswith(f"go on with:\n  attar {line}\n")
 

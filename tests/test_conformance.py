@@ -12,8 +12,8 @@ from torch import nn
 
 import attar
 from attar.condensed.condensed_set import CondensedSet
-from attar.data.task import Examples, Task
 from attar.data.normalisation import unit
+from attar.data.task import Examples, Task
 from attar.engine.run import Run
 from attar.files import read_tensors
 from attar.methods import find, names

@@ -15,7 +15,7 @@ from conftest import toy
 from attar.engine.run import Run
 from attar.methods import names
 from attar.rng import Rng
-from attar.runs.default_method import winners
+from attar.runs.default_method import read_winners
 from attar.runs.recipe import resolve
 from attar.training.protocol import PROTOCOLS
 
@@ -153,7 +153,7 @@ def test_what_is_taken_by_default_won_its_race(monkeypatch):
             today = resolve(entry["method"], record["data"], record["ipc"], settings).hyperparameters
             assert {key: value for key, value in own.items() if key in today}.items() <= today.items(), entry["method"]
     assert race.WINNERS.read_text() == race.winners()
-    for budgets in winners().values():
+    for budgets in read_winners().values():
         assert all(int(ipc) > 0 and best["method"] in names() and best["why"] for ipc, best in budgets.items())
 
 

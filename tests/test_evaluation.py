@@ -15,7 +15,7 @@ from attar.condensed.condensed_set import CondensedSet
 from attar.engine.run import Run
 from attar.evaluation.evaluate import variant
 from attar.evaluation.rows import Row, read_rows, summarise, write_rows
-from attar.files import only_writer, write_json
+from attar.files import lock_writer, write_json
 from attar.networks.architectures import ConvNet
 from attar.rng import Rng
 from attar.training.fit import Batch, fit
@@ -249,7 +249,7 @@ def test_sets_differ_by_settings_network_data_and_precision(task):
 
 def test_rows_written_meanwhile_are_kept(tmp_path):
     path = tmp_path / "rows.json"
-    with only_writer(path):
+    with lock_writer(path):
         writer = Thread(target=write_rows, args=(path, [row(seed=1)]))
         writer.start()
         writer.join(0.3)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from attar.distances.by_name import DISCREPANCIES
-from attar.distances.characteristic import Sampler, characteristic_distance, gaussian_frequencies, parts
+from attar.distances.characteristic import Sampler, characteristic_distance, gaussian_frequencies, real_and_imaginary
 from attar.distances.mmd import (
     covariance_distance,
     gaussians,
@@ -20,7 +20,7 @@ from attar.distances.mmd import (
     radial_mmd,
     squared_distances,
 )
-from attar.distances.transport import ranks, sinkhorn_divergence, sliced_wasserstein
+from attar.distances.transport import quantile_plan, sinkhorn_divergence, sliced_wasserstein
 from attar.methods.distribution._settings import Distance
 from attar.rng import Rng
 
@@ -178,7 +178,7 @@ def test_quantiles_of_unequal_batches_are_those_of_repeated_ones():
     same = s.repeat_interleave(3, 1), r.repeat_interleave(2, 1)
     directions = gaussian_frequencies(50, s.shape[2], Rng.of(0), s.device, s.dtype)
     assert_close(sliced_wasserstein(s, r, directions), sliced_wasserstein(*same, directions))
-    plan = ranks(4, 6, s.device, s.dtype)
+    plan = quantile_plan(4, 6, s.device, s.dtype)
     assert_close(plan.sum(0), torch.full((6,), 1 / 6, dtype=torch.float64))
     assert_close(plan.sum(1), torch.full((4,), 1 / 4, dtype=torch.float64))
 
@@ -217,7 +217,7 @@ def test_characteristic_distance_without_its_root_is_a_gaussian_mmd_on_the_spher
         atol=1e-9,
     )
     assert_close(plain, (phi[1] - phi[0]).abs().mean(1), rtol=1e-9, atol=1e-9)
-    phi = [torch.complex(*parts(x, t)) for x in (s, r)]
+    phi = [torch.complex(*real_and_imaginary(x, t)) for x in (s, r)]
     expected = by_class(partial(double_sum, kernel=lambda a, b: torch.exp(-(a - b).square().sum() / 2)), s, r)
     torch.testing.assert_close((phi[1] - phi[0]).abs().square().mean(1), expected, rtol=0.02, atol=1e-3)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from attar.training.pairs import Pairs
 
 from attar.augment.dsa import Augment, apply
 from attar.data.task import Examples
@@ -26,7 +27,6 @@ from attar.networks.network import Weights
 from attar.rng import Rng
 from attar.synthesis.pixels import Pixels
 from attar.training.fit import fit, fit_together
-from attar.training.pairs import Pairs
 from attar.training.pretrained import pretrain
 from attar.training.protocol import PROTOCOLS
 

@@ -6,6 +6,7 @@ from functools import partial
 import pytest
 import torch
 import torch.nn.functional as F
+from attar.training.pairs import Pairs, between
 from conftest import toy
 
 from attar.augment.dsa import apply
@@ -27,7 +28,6 @@ from attar.networks.network import Network
 from attar.rng import Rng
 from attar.synthesis.journal import read_metrics
 from attar.synthesis.window import Window
-from attar.training.pairs import Pairs, between
 from attar.training.pool import Pool
 from attar.training.pretrained import pretrain
 

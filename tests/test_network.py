@@ -6,8 +6,8 @@ from torch import nn
 
 from attar.networks.architectures import MLP, ConvNet
 from attar.networks.architectures.convnet import Pool, default_depth
-from attar.networks.network import Network
 from attar.networks.by_name import network
+from attar.networks.network import Network
 from attar.rng import Rng
 
 ONE = "from torch import nn\n\ndef Net(shape, classes):\n    return nn.Sequential(nn.Flatten(), nn.Linear({}, {}))\n"

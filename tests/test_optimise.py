@@ -9,8 +9,8 @@ from attar.engine.by_hand import with_gradient
 from attar.engine.run import Run
 from attar.files import read_tensors
 from attar.rng import Rng
-from attar.synthesis.checkpoint import CHECKPOINT
 from attar.synthesis.average import Average
+from attar.synthesis.checkpoint import CHECKPOINT
 from attar.synthesis.loop import optimise
 from attar.synthesis.optimisers import SCHEDULES, once_per_class
 

@@ -4,8 +4,8 @@ import pytest
 from conftest import toy
 
 from attar.methods import names
-from attar.runs.condense import decided
-from attar.runs.recipe import parse, resolve, shipped
+from attar.runs.condense import decide
+from attar.runs.recipe import list_shipped, parse_setting, resolve
 
 
 def test_later_sources_win():
@@ -28,7 +28,7 @@ def test_no_budget_is_impossible_and_between_two_the_lower_is_taken():
 def test_a_recipe_expects_nothing_of_other_settings_data_or_networks():
     def expected(data="mnist", recipe=None, network="convnet", **settings):
         task = dataclasses.replace(toy(1, 28, name=data)).with_network(network)
-        return decided(task, "m3d", 1, recipe, settings, False)[1].expect
+        return decide(task, "m3d", 1, recipe, settings, False)[1].expect
 
     assert expected()["protocol"] == "idc" == expected(recipe="mnist")["protocol"]
     assert not any([expected(updates=7), expected("mine", recipe="mnist"), expected(network="mlp")])
@@ -40,7 +40,7 @@ def test_published_settings_come_first_and_alone_where_asked(monkeypatch):
         "defaults": {"batch_real": 9},
         "ipc": {"1": {"steps": 3}},
     }
-    monkeypatch.setattr("attar.runs.recipe.read", lambda method, data: recipe)
+    monkeypatch.setattr("attar.runs.recipe.read_recipe", lambda method, data: recipe)
     paper, faster = (resolve("idm", "some", 1, {}, published).hyperparameters for published in (True, False))
     assert [paper[key] for key in ("steps", "interval", "batch_real")] == [7, 5, 256]
     assert [faster[key] for key in ("steps", "interval", "batch_real")] == [3, 5, 9]
@@ -65,8 +65,8 @@ def test_a_recipe_like_another_takes_over_what_attar_does_not_what_was_published
 def test_every_shipped_recipe_resolves_and_says_what_to_expect():
     learned = ("cafe", "dance", "dm", "idm", "m3d", "ncfm")
     every = {(m, d) for m in learned for d in ("digits", "mnist", "fashion-mnist", "svhn", "cifar10", "cifar100")}
-    assert {(method, data) for method, data, _ in shipped()} == every
-    for method, data, content in shipped():
+    assert {(method, data) for method, data, _ in list_shipped()} == every
+    for method, data, content in list_shipped():
         assert method in names() and content["about"]
         for ipc in (1, 10, 50):
             for published in (True, False):
@@ -96,12 +96,12 @@ def test_refusals(method, ipc, settings, sentence):
 
 def test_settings_of_the_command_line():
     assert (
-        parse("lr=0.5") == ("lr", 0.5)
-        and parse("init=mix") == ("init", "mix")
-        and parse("updates=10") == ("updates", 10)
+        parse_setting("lr=0.5") == ("lr", 0.5)
+        and parse_setting("init=mix") == ("init", "mix")
+        and parse_setting("updates=10") == ("updates", 10)
     )
     with pytest.raises(ValueError, match="written key=value"):
-        parse("lr")
+        parse_setting("lr")
 
 
 def test_a_recipe_of_another_version_is_refused(monkeypatch):

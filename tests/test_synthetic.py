@@ -5,13 +5,12 @@ import torch
 import torch.nn.functional as F
 from conftest import toy
 
-from attar.condensed.tiles import unpack_tiles
-from attar.data.task import Examples
+from attar.condensed.tiles import pack_tiles, unpack_tiles
 from attar.data.normalisation import unit
+from attar.data.task import Examples
 from attar.engine.run import Run
 from attar.rng import Rng
 from attar.synthesis.pixels import Pixels
-from attar.condensed.tiles import pack_tiles
 
 RUN = Run(Rng.of(0))
 

@@ -4,15 +4,14 @@ import torch
 from torch import Tensor
 
 from attar.augment.dsa import Augment
-from attar.condensed.tiles import unpack_tiles
-from attar.data.task import Task
+from attar.condensed.tiles import pack_tiles, unpack_tiles
 from attar.data.normalisation import per_channel, unit
+from attar.data.task import Task
 from attar.distances.mmd import gaussians, radial_mmd
 from attar.engine.run import Progress, silent
 from attar.methods.distribution.dm import DM
 from attar.methods.distribution.m3d import M3D
 from attar.rng import Rng
-from attar.condensed.tiles import pack_tiles
 from literal.augmentation import augmented
 
 

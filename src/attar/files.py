@@ -22,7 +22,7 @@ def cache_folder() -> Path:
 
 
 @contextmanager
-def beside(path: Path) -> Iterator[Path]:
+def write_beside(path: Path) -> Iterator[Path]:
     """A temporary name in the same folder, renamed to `path` when the block succeeds."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
@@ -43,7 +43,7 @@ def sweep(folder: Path) -> None:
 
 
 @contextmanager
-def only_writer(path: Path) -> Iterator[None]:
+def lock_writer(path: Path) -> Iterator[None]:
     """Other processes that would change this file wait for their turn."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_name(f".{path.name}.lock")):
@@ -51,7 +51,7 @@ def only_writer(path: Path) -> Iterator[None]:
 
 
 def write_json(path: Path, value: Any) -> None:
-    with beside(path) as temporary:
+    with write_beside(path) as temporary:
         temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
@@ -67,14 +67,14 @@ def read_json(path: Path) -> Any:
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
     """safetensors, with `meta` as JSON in its header."""
-    with beside(path) as temporary:
-        whole(
+    with write_beside(path) as temporary:
+        report_full_disk(
             lambda: save_file({k: v.contiguous() for k, v in tensors.items()}, temporary, {"attar": json.dumps(meta)}),
             path,
         )
 
 
-def whole(write: Callable[[], None], path: Path) -> None:
+def report_full_disk(write: Callable[[], None], path: Path) -> None:
     """A full disk as an `OSError`, also from safetensors, which has an error of its own for it."""
     try:
         write()

@@ -32,9 +32,9 @@ class Resample(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, matrix: Tensor) -> Tensor:
         ctx.save_for_backward(matrix)
         h, w = x.shape[-2:]
-        at = led(matrix, h, w, *grid(h, w, matrix))
-        rows, columns = near(*at, range(2))
-        return gathered(x, rows, columns, hat(rows - at[0]) * hat(columns - at[1]))
+        at = lead_points(matrix, h, w, *grid(h, w, matrix))
+        rows, columns = neighbours(*at, range(2))
+        return gather_weighted(x, rows, columns, hat(rows - at[0]) * hat(columns - at[1]))
 
     @staticmethod
     def backward(ctx: Any, *up: Tensor) -> tuple[Tensor, None]:
@@ -42,9 +42,9 @@ class Resample(torch.autograd.Function):
         (matrix,) = ctx.saved_tensors
         h, w = up[0].shape[-2:]
         reach, here = math.ceil(math.sqrt(2) * max(h, w) / min(h, w)), grid(h, w, matrix)
-        rows, columns = near(*led(inverse(matrix), h, w, *here), range(1 - reach, 1 + reach))
-        there = led(matrix, h, w, rows, columns)
-        return gathered(up[0], rows, columns, hat(there[0] - here[0]) * hat(there[1] - here[1])), None
+        rows, columns = neighbours(*lead_points(inverse(matrix), h, w, *here), range(1 - reach, 1 + reach))
+        there = lead_points(matrix, h, w, rows, columns)
+        return gather_weighted(up[0], rows, columns, hat(there[0] - here[0]) * hat(there[1] - here[1])), None
 
 
 def grid(h: int, w: int, like: Tensor) -> tuple[Points, Points]:
@@ -52,7 +52,9 @@ def grid(h: int, w: int, like: Tensor) -> tuple[Points, Points]:
     return rows[:, None, None], columns[:, None]
 
 
-def led(matrix: Float[Tensor, "#g 2 2"], h: int, w: int, rows: Points, columns: Points) -> tuple[Points, Points]:
+def lead_points(
+    matrix: Float[Tensor, "#g 2 2"], h: int, w: int, rows: Points, columns: Points
+) -> tuple[Points, Points]:
     """Where the matrix, x first and in halves of a side about the centre, leads from pixels."""
     y, x = (rows + 0.5) * (2 / h) - 1, (columns + 0.5) * (2 / w) - 1
     (a, b), (c, d) = (row.unbind(1) for row in matrix[..., None, None, None].unbind(1))
@@ -64,7 +66,7 @@ def inverse(matrix: Float[Tensor, "#g 2 2"]) -> Float[Tensor, "#g 2 2"]:
     return torch.stack([torch.stack([d, -b], 1), torch.stack([-c, a], 1)], 1) / (a * d - b * c)[:, None, None]
 
 
-def near(rows: Points, columns: Points, steps: range) -> tuple[Points, Points]:
+def neighbours(rows: Points, columns: Points, steps: range) -> tuple[Points, Points]:
     """The pixels about a point, so many steps from the one before it."""
     step = torch.arange(steps.start, steps.stop, device=rows.device)
     return rows.floor() + step.repeat_interleave(len(step)), columns.floor() + step.repeat(len(step))
@@ -74,7 +76,7 @@ def hat(distance: Tensor) -> Tensor:
     return (1 - distance.abs()).clamp_min(0)
 
 
-def gathered(x: Groups, rows: Points, columns: Points, weight: Points) -> Groups:
+def gather_weighted(x: Groups, rows: Points, columns: Points, weight: Points) -> Groups:
     """Weighted sums of the pixels there, zero outside."""
     h, w = x.shape[-2:]
     inside = (rows >= 0) & (rows < h) & (columns >= 0) & (columns < w)

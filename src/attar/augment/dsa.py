@@ -136,16 +136,19 @@ class Choice:
 def apply(x: Groups, draw: Draw) -> Groups:
     """`x` as the drawn parameters transform it; differentiable in `x`. One group in the draw serves all groups of `x`."""
     if x.is_cuda:
-        return everywhere(x, draw)
+        return apply_everywhere(x, draw)
     each = max(1, CACHED // max(1, x.shape[1:].numel()))
     if len(x) <= each or len(draw.table) == 1:
-        return where_due(x, draw)
+        return apply_where_due(x, draw)
     return torch.cat(
-        [where_due(part, Draw(draw.ops, own)) for part, own in zip(x.split(each), draw.table.split(each), strict=True)]
+        [
+            apply_where_due(part, Draw(draw.ops, own))
+            for part, own in zip(x.split(each), draw.table.split(each), strict=True)
+        ]
     )
 
 
-def where_due(x: Groups, draw: Draw) -> Groups:
+def apply_where_due(x: Groups, draw: Draw) -> Groups:
     """Each operation on the groups it applies to, which the host knows."""
     own = False  # whether x is a copy, which may be written to
     for step in draw.steps:
@@ -158,7 +161,7 @@ def where_due(x: Groups, draw: Draw) -> Groups:
     return x
 
 
-def everywhere(x: Groups, draw: Draw) -> Groups:
+def apply_everywhere(x: Groups, draw: Draw) -> Groups:
     """The same by each operation on all groups, so that nothing waits for a GPU, which can fuse and replay it.
 
     No group is mapped twice: all affine maps are one.
@@ -167,50 +170,50 @@ def everywhere(x: Groups, draw: Draw) -> Groups:
     maps = [step for step in steps if step.op in MATRICES]
     for step in steps:
         if step.op not in MATRICES:
-            x = torch.where(column(step.on), FUNCTIONS[step.op](x, step.value), x)
+            x = torch.where(as_column(step.on), FUNCTIONS[step.op](x, step.value), x)
         elif step is maps[0]:
             matrix = torch.stack([MATRICES[map.op](map.value) * map.on[:, None, None] for map in maps]).sum(0)
             on = torch.stack([map.on for map in maps]).any(0)
-            x = torch.where(column(on), affine(x, matrix + torch.eye(2, device=x.device) * ~on[:, None, None]), x)
+            x = torch.where(as_column(on), affine(x, matrix + torch.eye(2, device=x.device) * ~on[:, None, None]), x)
     return x
 
 
-def uniform(count: int) -> Callable[..., Tensor]:
+def draw_uniform(count: int) -> Callable[..., Tensor]:
     return lambda groups, shape, generator: torch.rand(groups, count, generator=generator, device=generator.device)
 
 
 def draw_shift(groups: int, shape: Sequence[int], generator: torch.Generator) -> Tensor:
-    shifts = [integers(-s, s, groups, generator) for s in (math.floor(CROP * side + 0.5) for side in shape[1:])]
+    shifts = [draw_integers(-s, s, groups, generator) for s in (math.floor(CROP * side + 0.5) for side in shape[1:])]
     return torch.stack(shifts, 1)
 
 
 def draw_hole(groups: int, shape: Sequence[int], generator: torch.Generator) -> Tensor:
     """Centre and side of the hole, row and column; the centre may lie on the far border where the side is even."""
     sides = [math.floor(CUTOUT * side + 0.5) for side in shape[1:]]
-    centres = [integers(0, side - k % 2, groups, generator) for side, k in zip(shape[1:], sides, strict=True)]
+    centres = [draw_integers(0, side - k % 2, groups, generator) for side, k in zip(shape[1:], sides, strict=True)]
     return torch.stack([*centres, *(torch.full_like(centres[0], k) for k in sides)], 1)
 
 
-def integers(low: int, high: int, count: int, generator: torch.Generator) -> Tensor:
+def draw_integers(low: int, high: int, count: int, generator: torch.Generator) -> Tensor:
     return torch.randint(low, high + 1, (count,), generator=generator, device=generator.device).float()
 
 
-def column(value: Shaped[Tensor, " g"]) -> Shaped[Tensor, "g 1 1 1 1"]:
+def as_column(value: Shaped[Tensor, " g"]) -> Shaped[Tensor, "g 1 1 1 1"]:
     return value[:, None, None, None, None]
 
 
 def brightness(x: Groups, value: Tensor) -> Groups:
-    return x + (column(value[:, 0]) - 0.5) * BRIGHTNESS
+    return x + (as_column(value[:, 0]) - 0.5) * BRIGHTNESS
 
 
 def saturation(x: Groups, value: Tensor) -> Groups:
     grey = x.mean(2, keepdim=True)
-    return grey + column(value[:, 0]) * SATURATION * (x - grey)
+    return grey + as_column(value[:, 0]) * SATURATION * (x - grey)
 
 
 def contrast(x: Groups, value: Tensor) -> Groups:
     mean = x.mean((2, 3, 4), keepdim=True)
-    return mean + (column(value[:, 0]) + CONTRAST) * (x - mean)
+    return mean + (as_column(value[:, 0]) + CONTRAST) * (x - mean)
 
 
 def crop(x: Groups, value: Tensor) -> Groups:
@@ -224,18 +227,18 @@ class Crop(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, value: Tensor) -> Tensor:
         ctx.save_for_backward(value)
-        return moved(x, value)
+        return shift(x, value)
 
     @staticmethod
     def backward(ctx: Any, *up: Tensor) -> tuple[Tensor, None]:
-        return moved(up[0], -ctx.saved_tensors[0]).contiguous(), None
+        return shift(up[0], -ctx.saved_tensors[0]).contiguous(), None
 
 
-def moved(x: Groups, value: Tensor) -> Groups:
+def shift(x: Groups, value: Tensor) -> Groups:
     """Whole pixels down and right by −`value`."""
     h, w = x.shape[-2:]
-    rows, inside_h = shifted(h, value[:, 0])
-    columns, inside_w = shifted(w, value[:, 1])
+    rows, inside_h = shift_index(h, value[:, 0])
+    columns, inside_w = shift_index(w, value[:, 1])
     if len(value) == 1:
         picked = x[..., rows[0][:, None], columns[0]]
     else:
@@ -244,7 +247,7 @@ def moved(x: Groups, value: Tensor) -> Groups:
     return picked * (inside_h[:, :, None] & inside_w[:, None, :])[:, None, None]
 
 
-def shifted(side: int, shift: Float[Tensor, " g"]) -> tuple[Int[Tensor, "g s"], Bool[Tensor, "g s"]]:
+def shift_index(side: int, shift: Float[Tensor, " g"]) -> tuple[Int[Tensor, "g s"], Bool[Tensor, "g s"]]:
     index = torch.arange(side, device=shift.device) + shift[:, None].long()
     return index.clamp(0, side - 1), (index >= 0) & (index < side)
 
@@ -252,20 +255,20 @@ def shifted(side: int, shift: Float[Tensor, " g"]) -> tuple[Int[Tensor, "g s"], 
 def cutout(x: Groups, value: Tensor) -> Groups:
     """A hole of zeros whose row and column indices are clamped to the image, as in the authors' code."""
     hole = (
-        covered(x.shape[-2], value[:, 0], value[:, 2])[:, :, None]
-        & covered(x.shape[-1], value[:, 1], value[:, 3])[:, None, :]
+        cover(x.shape[-2], value[:, 0], value[:, 2])[:, :, None]
+        & cover(x.shape[-1], value[:, 1], value[:, 3])[:, None, :]
     )
     return x * ~hole[:, None, None]
 
 
-def covered(side: int, centre: Float[Tensor, " g"], width: Float[Tensor, " g"]) -> Bool[Tensor, "g s"]:
+def cover(side: int, centre: Float[Tensor, " g"], width: Float[Tensor, " g"]) -> Bool[Tensor, "g s"]:
     low = centre - width.div(2, rounding_mode="floor")
     index = torch.arange(side, device=centre.device)
     return (index >= low.clamp(0, side - 1)[:, None]) & (index <= (low + width - 1).clamp(0, side - 1)[:, None])
 
 
 def flip(x: Groups, value: Tensor) -> Groups:
-    return torch.where(column(value[:, 0]) < 0.5, x.flip(-1), x)
+    return torch.where(as_column(value[:, 0]) < 0.5, x.flip(-1), x)
 
 
 def scale(value: Float[Tensor, "g 2"]) -> Float[Tensor, "g 2 2"]:
@@ -280,7 +283,7 @@ def rotate(degrees: float, value: Float[Tensor, "g 1"]) -> Float[Tensor, "g 2 2"
     return torch.stack([torch.stack([cos, -sin], 1), torch.stack([sin, cos], 1)], 1)
 
 
-def mapped(op: str, x: Groups, value: Tensor) -> Groups:
+def apply_map(op: str, x: Groups, value: Tensor) -> Groups:
     return affine(x, MATRICES[op](value))
 
 
@@ -292,14 +295,14 @@ MATRICES: dict[str, Callable[[Tensor], Tensor]] = {
 COLOR = "brightness", "saturation", "contrast"
 # how many parameters, how they are drawn, what it does
 OPERATIONS: dict[str, tuple[int, Callable[..., Tensor], Callable[[Tensor, Tensor], Tensor]]] = {
-    "brightness": (1, uniform(1), brightness),
-    "saturation": (1, uniform(1), saturation),
-    "contrast": (1, uniform(1), contrast),
+    "brightness": (1, draw_uniform(1), brightness),
+    "saturation": (1, draw_uniform(1), saturation),
+    "contrast": (1, draw_uniform(1), contrast),
     "crop": (2, draw_shift, crop),
     "cutout": (4, draw_hole, cutout),
-    "flip": (1, uniform(1), flip),
-    "scale": (2, uniform(2), partial(mapped, "scale")),
-    "rotate": (1, uniform(1), partial(mapped, "rotate")),
-    "turn": (1, uniform(1), partial(mapped, "turn")),
+    "flip": (1, draw_uniform(1), flip),
+    "scale": (2, draw_uniform(2), partial(apply_map, "scale")),
+    "rotate": (1, draw_uniform(1), partial(apply_map, "rotate")),
+    "turn": (1, draw_uniform(1), partial(apply_map, "turn")),
 }
 FUNCTIONS = {name: function for name, (_, _, function) in OPERATIONS.items()}

@@ -16,12 +16,12 @@ from attar.report.page import write_report
 from attar.synthesis.journal import read_metrics
 
 
-def short(data: str) -> str:
+def shorten_data(data: str) -> str:
     """`digits` for itself, `mine` for `npz:where/mine.npz`."""
     return Path(data.rpartition(":")[2]).stem
 
 
-def default_folder(name: str, resume: bool) -> Path:
+def choose_folder(name: str, resume: bool) -> Path:
     """`runs/NAME`, or `runs/NAME-2` and on where that is taken; the latest of them to resume."""
     candidates = [Path("runs") / (name if i == 1 else f"{name}-{i}") for i in range(1, 10_000)]
     first_free = next(i for i, folder in enumerate(candidates) if not folder.exists())
@@ -29,7 +29,7 @@ def default_folder(name: str, resume: bool) -> Path:
 
 
 @contextlib.contextmanager
-def resumable(folder: Path) -> Iterator[None]:
+def say_how_to_resume(folder: Path) -> Iterator[None]:
     """After Ctrl-C, the line that goes on; everything up to the last checkpoint is saved by then."""
     try:
         yield
@@ -43,7 +43,7 @@ def resumable(folder: Path) -> Iterator[None]:
         raise SystemExit(130) from None
 
 
-def artefacts(folders: Sequence[Path]) -> list[Path]:
+def find_sets(folders: Sequence[Path]) -> list[Path]:
     """The folders themselves, or for a comparison those within. Raises `ValueError` where there is none, or one holds nothing finished."""
     if not folders:
         raise ValueError("name the folder of at least one run")
@@ -58,7 +58,7 @@ def artefacts(folders: Sequence[Path]) -> list[Path]:
     return found
 
 
-def sole_data(sets: Sequence[CondensedSet]) -> str:
+def agree_on_data(sets: Sequence[CondensedSet]) -> str:
     """The known data set that all of them were made from. Raises `ValueError` where there is not one such."""
     names = sorted({made.provenance.get("data", "unnamed data") for made in sets})
     if not names:
@@ -70,12 +70,12 @@ def sole_data(sets: Sequence[CondensedSet]) -> str:
     return names[0]
 
 
-def report(folders: Sequence[Path], task: Task, out: Path) -> Path:
+def report_on(folders: Sequence[Path], task: Task, out: Path) -> Path:
     """The page about the sets of these folders, with the rows and losses that lie there; returns `out`.
 
     Raises `ValueError` where a folder holds nothing finished, something damaged, or a set that is not of this data.
     """
-    found = artefacts(folders)
+    found = find_sets(folders)
     sets = [load(folder) for folder in found]
     for made in sets:
         check_fits(made, task)

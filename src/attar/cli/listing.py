@@ -6,7 +6,7 @@ from attar.data.known_sets import DATASETS
 from attar.data.load import READERS
 from attar.methods import about, names
 from attar.networks.by_name import ARCHITECTURES
-from attar.runs.recipe import resolve, shipped
+from attar.runs.recipe import list_shipped, resolve
 from attar.training.protocol import PROTOCOLS
 
 
@@ -35,16 +35,16 @@ def list_protocols() -> Iterator[tuple[str, str]]:
 
 def list_recipes() -> Iterator[tuple[str, str]]:
     """Below each, by images a class, its values and in brackets the published ones."""
-    for method, data, content in shipped():
+    for method, data, content in list_shipped():
         yield f"{method}/{data}", content.get("about", "")
         differences: dict[str, list[str]] = {}
         for ipc in sorted({1, 10, 50} | {int(budget) for budget in content.get("ipc", {})}):
-            differences.setdefault(differing(method, data, ipc), []).append(str(ipc))
+            differences.setdefault(describe_differences(method, data, ipc), []).append(str(ipc))
         for told, budgets in differences.items():
             yield f"  at {', '.join(budgets)}", told
 
 
-def differing(method: str, data: str, ipc: int) -> str:
+def describe_differences(method: str, data: str, ipc: int) -> str:
     """What a recipe does differently, each value with the published one behind it."""
     ours, published = (resolve(method, data, ipc, {}, published=kind).hyperparameters for kind in (False, True))
     return ", ".join(f"{key} {value} ({published[key]})" for key, value in ours.items() if value != published[key])

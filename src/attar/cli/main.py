@@ -44,29 +44,29 @@ class Condense:
     engine: tyro.conf.OmitArgPrefixes[Engine] = field(default_factory=Engine)
 
     def __call__(self) -> None:
-        from attar.cli.folders import default_folder, resumable, short
+        from attar.cli.folders import choose_folder, say_how_to_resume, shorten_data
         from attar.cli.progress import Progress
         from attar.methods import find
         from attar.runs.condense import OtherEngine, condense, plan
-        from attar.runs.default_method import chosen
-        from attar.runs.recipe import check, parse
+        from attar.runs.default_method import choose
+        from attar.runs.recipe import check_settings, parse_setting
         from attar.wording import size
 
-        method, recipe, given = self.method, self.recipe, dict(map(parse, self.set))
+        method, recipe, given = self.method, self.recipe, dict(map(parse_setting, self.set))
         if method:
-            check(find(method), given)  # now: reading the data may take long
+            check_settings(find(method), given)  # now: reading the data may take long
         task = self.source.task(self.data)
         if not method:
-            method, recipe = chosen(task, self.ipc, recipe)
-        settings = check(find(method), given)
-        name = f"{short(self.data)}-{method}-ipc{self.ipc}-seed{self.seed}"
-        folder = (self.out or default_folder(name, self.resume)).expanduser()
+            method, recipe = choose(task, self.ipc, recipe)
+        settings = check_settings(find(method), given)
+        name = f"{shorten_data(self.data)}-{method}-ipc{self.ipc}-seed{self.seed}"
+        folder = (self.out or choose_folder(name, self.resume)).expanduser()
         if self.dry_run:
             named: dict[str, Any] = {"recipe": recipe, "published": self.published}
             print(plan(task, method, self.ipc, seed=self.seed, **named, **self.engine.options(), **settings))
             return
         try:
-            with resumable(folder), Progress(f"{method} on {task.name}") as progress:
+            with say_how_to_resume(folder), Progress(f"{method} on {task.name}") as progress:
                 made = condense(
                     task,
                     method,
@@ -111,9 +111,9 @@ class Evaluate:
     engine: tyro.conf.OmitArgPrefixes[Engine] = field(default_factory=Engine)
 
     def __call__(self) -> None:
-        from attar.cli.folders import sole_data
+        from attar.cli.folders import agree_on_data
         from attar.cli.progress import Progress
-        from attar.cli.table import notes, show
+        from attar.cli.table import notes, print_rows
         from attar.condensed.store import load
         from attar.evaluation.evaluate import evaluate
         from attar.evaluation.rows import ROWS, read_rows, write_rows
@@ -121,7 +121,7 @@ class Evaluate:
         sets = [load(run) for run in self.runs]
         for run in self.runs:
             read_rows(run / ROWS)  # now, if they are damaged
-        task = self.source.task(self.data or sole_data(sets))
+        task = self.source.task(self.data or agree_on_data(sets))
         with Progress("evaluation") as progress:
             rows = evaluate(
                 sets,
@@ -133,7 +133,7 @@ class Evaluate:
                 progress=progress,
                 **self.engine.options(),
             )
-        show(rows, task.classes)
+        print_rows(rows, task.classes)
         for i, (run, made) in enumerate(zip(self.runs, sets, strict=True)):
             own = rows[i * self.seeds : (i + 1) * self.seeds]
             write_rows(run / ROWS, own)
@@ -166,15 +166,17 @@ class Compare:
     engine: tyro.conf.OmitArgPrefixes[Engine] = field(default_factory=Engine)
 
     def __call__(self) -> None:
-        from attar.cli.folders import default_folder, report, resumable, short
+        from attar.cli.folders import choose_folder, report_on, say_how_to_resume, shorten_data
         from attar.cli.progress import in_turn
-        from attar.cli.table import show
+        from attar.cli.table import print_rows
         from attar.evaluation.rows import REPORT, ROWS, write_rows
         from attar.runs.compare import compare
 
-        folder = (self.out or default_folder(f"{short(self.data)}-{'-'.join(self.methods)}", resume=False)).expanduser()
+        folder = (
+            self.out or choose_folder(f"{shorten_data(self.data)}-{'-'.join(self.methods)}", resume=False)
+        ).expanduser()
         task = self.source.task(self.data)
-        with resumable(folder), in_turn() as watch:
+        with say_how_to_resume(folder), in_turn() as watch:
             _, rows = compare(
                 task,
                 self.methods,
@@ -188,9 +190,9 @@ class Compare:
                 watch=watch,
                 **self.engine.options(),
             )
-        show(rows, task.classes)
+        print_rows(rows, task.classes)
         write_rows(folder / ROWS, rows)
-        print(f"report: {report([folder], task, folder / REPORT)}")
+        print(f"report: {report_on([folder], task, folder / REPORT)}")
 
 
 @dataclass(frozen=True)
@@ -218,13 +220,13 @@ class Report:
     source: tyro.conf.OmitArgPrefixes[Source] = field(default_factory=Source)
 
     def __call__(self) -> None:
-        from attar.cli.folders import artefacts, report, sole_data
+        from attar.cli.folders import agree_on_data, find_sets, report_on
         from attar.condensed.store import load
         from attar.evaluation.rows import REPORT
 
-        sets = [load(folder) for folder in artefacts(self.runs)]
-        task = self.source.task(self.data or sole_data(sets))
-        print(report(self.runs, task, (self.out or self.runs[0] / REPORT).expanduser()))
+        sets = [load(folder) for folder in find_sets(self.runs)]
+        task = self.source.task(self.data or agree_on_data(sets))
+        print(report_on(self.runs, task, (self.out or self.runs[0] / REPORT).expanduser()))
 
 
 @dataclass(frozen=True)

@@ -9,19 +9,19 @@ from rich.table import Table
 from attar.condensed.condensed_set import CondensedSet
 from attar.data.task import Task
 from attar.evaluation.rows import COLUMNS, Row, summarise
-from attar.report.page import labels
+from attar.report.page import label_cells
 
 MOST_CLASSES = 20  # whose accuracies are printed side by side
 
 
-def show(rows: Sequence[Row], classes: Sequence[str]) -> None:
+def print_rows(rows: Sequence[Row], classes: Sequence[str]) -> None:
     """The table of accuracies, those of each class where they are few, and what all of them rest on."""
     cells = summarise(rows)
     table = Table(*COLUMNS, box=None)
     for column in table.columns:
         column.justify = "left" if column.header in ("data", "method", "protocol") else "right"
     by_class = Table("accuracy by class", *classes, box=None)
-    for cell, label in zip(cells, labels(cells), strict=True):
+    for cell, label in zip(cells, label_cells(cells), strict=True):
         table.add_row(*cell.cells())
         by_class.add_row(label, *(f"{accuracy:.1f}" for accuracy in cell.per_class))
     console = Console(width=None if sys.stdout.isatty() else 160)

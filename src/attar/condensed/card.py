@@ -8,7 +8,7 @@ from typing import Any
 
 from attar.condensed.condensed_set import CondensedSet
 from attar.condensed.pictures import CONTACT, IMAGES, shorten
-from attar.files import beside
+from attar.files import write_beside
 from attar.wording import duration, size
 
 CARD = "README.md"
@@ -16,17 +16,17 @@ CARD = "README.md"
 
 def write_card(made: CondensedSet, folder: Path) -> None:
     """`README.md` with the header that Hugging Face reads."""
-    with beside(folder / CARD) as temporary:
-        temporary.write_text(card(made), encoding="utf-8")
+    with write_beside(folder / CARD) as temporary:
+        temporary.write_text(make_card(made), encoding="utf-8")
 
 
-def card(made: CondensedSet) -> str:
+def make_card(made: CondensedSet) -> str:
     """Markdown: what the set is for, where it comes from, how to train on it. Says nothing of what the provenance does not hold."""
     about = made.provenance
     data, method, classes = about.get("data", "a data set"), about.get("method", "a method"), len(made.classes)
-    names = ", ".join(escaped(shorten(name, 40)) for name in made.classes[:20]) + (", …" if classes > 20 else "")
+    names = ", ".join(escape(shorten(name, 40)) for name in made.classes[:20]) + (", …" if classes > 20 else "")
     purpose = (
-        f"{len(made.labels):,} stored images ({made.ipc} a class, {classes} classes), to stand in for the training set of {escaped(data)}: "
+        f"{len(made.labels):,} stored images ({made.ipc} a class, {classes} classes), to stand in for the training set of {escape(data)}: "
         "networks trained on them alone should come near to networks trained on all of it. They are made to learn from, not to look real."
     )
     files = (
@@ -34,21 +34,21 @@ def card(made: CondensedSet) -> str:
         f'`datasets.load_dataset("imagefolder", data_dir="{IMAGES}")` read them with the same labels. Rounding can cost a little accuracy.'
     )
     sections = [
-        header(made, f"{data}, condensed by {method}"),
-        f"# {escaped(data)}, condensed by {escaped(method)}",
+        make_header(made, f"{data}, condensed by {method}"),
+        f"# {escape(data)}, condensed by {escape(method)}",
         purpose,
         f"![The condensed images, class by class]({CONTACT})",
         f"Classes, in the order of their labels: {names}.",
-        table("|  |  |", facts(made)),
+        make_table("|  |  |", list_facts(made)),
         f"## Train on it\n\nFrom inside this folder:\n\n```python\n{SNIPPET}```",
         files,
         "## How it decodes",
-        decoding(made),
+        describe_decoding(made),
     ]
     if settings := about.get("hyperparameters"):
         sections += [
             "## Hyper-parameters",
-            table("| name | value |", {f"`{key}`": f"`{brief(value)}`" for key, value in settings.items()}),
+            make_table("| name | value |", {f"`{key}`": f"`{brief(value)}`" for key, value in settings.items()}),
         ]
     return "\n\n".join(sections) + "\n"
 
@@ -68,7 +68,7 @@ for epoch in range(300):
 """
 
 
-def header(made: CondensedSet, title: str) -> str:
+def make_header(made: CondensedSet, title: str) -> str:
     """YAML; every JSON string is one."""
     count = len(made.decoded_labels())
     bounds = [(1e3, "n<1K"), (1e4, "1K<n<10K"), (1e5, "10K<n<100K"), (1e6, "100K<n<1M"), (math.inf, "1M<n<10M")]
@@ -79,7 +79,7 @@ def header(made: CondensedSet, title: str) -> str:
     )
 
 
-def facts(made: CondensedSet) -> dict[str, str]:
+def list_facts(made: CondensedSet) -> dict[str, str]:
     """What is known of where the set comes from."""
     about, bytes = made.provenance, made.bytes
     known: dict[str, Any] = {
@@ -94,7 +94,7 @@ def facts(made: CondensedSet) -> dict[str, str]:
         "Versions": ", ".join(f"{name} {version}" for name, version in about.get("versions", {}).items()),
         "Fingerprint of the training data": about.get("fingerprint"),
     }
-    return {name: escaped(str(value)) for name, value in known.items() if value not in (None, "")}
+    return {name: escape(str(value)) for name, value in known.items() if value not in (None, "")}
 
 
 def brief(value: Any) -> str:
@@ -112,7 +112,7 @@ def brief(value: Any) -> str:
     return "" if value is None else str(value)
 
 
-def decoding(made: CondensedSet) -> str:
+def describe_decoding(made: CondensedSet) -> str:
     """From stored floats to what networks see, in words."""
     c, h, w = made.images.shape[1:]
     mean, std = (
@@ -129,10 +129,10 @@ def decoding(made: CondensedSet) -> str:
     return f"{told} Networks see them normalised per channel with mean {mean} and standard deviation {std}; `as_dataset()` does all this."
 
 
-def table(head: str, cells: dict[str, str]) -> str:
+def make_table(head: str, cells: dict[str, str]) -> str:
     return "\n".join([head, "|---|---|", *(f"| {name} | {value} |" for name, value in cells.items())])
 
 
-def escaped(text: str) -> str:
+def escape(text: str) -> str:
     """User text that Markdown shows as it is."""
     return re.sub(r"([\\`*_\[\]<>|#&])", r"\\\1", " ".join(text.split()))

@@ -11,7 +11,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from attar.condensed.condensed_set import CondensedSet
-from attar.files import beside
+from attar.files import write_beside
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -36,21 +36,21 @@ def write_pictures(made: CondensedSet, folder: Path) -> None:
     for leftover in (part, old):
         shutil.rmtree(leftover, ignore_errors=True)
     pictures, labels = made.pictures(), made.decoded_labels()
-    for c, name in enumerate(class_folders(made.classes)):
+    for c, name in enumerate(name_folders(made.classes)):
         (part / name).mkdir(parents=True)
         for i, pixels in enumerate(pictures[labels == c]):
-            picture(pixels).save(part / name / f"{i:04d}.png")
+            to_picture(pixels).save(part / name / f"{i:04d}.png")
     if final.exists():
         final.rename(old)
     part.rename(final)
     shutil.rmtree(old, ignore_errors=True)
-    with beside(folder / CONTACT) as temporary:
-        contact_sheet(made).save(temporary, format="PNG", optimize=True)
+    with write_beside(folder / CONTACT) as temporary:
+        draw_contact_sheet(made).save(temporary, format="PNG", optimize=True)
 
 
-def class_folders(classes: Sequence[str]) -> list[str]:
+def name_folders(classes: Sequence[str]) -> list[str]:
     """A folder name for each class, in an order that sorting keeps: with a number in front only where it must be."""
-    names = [file_safe(name) for name in classes]
+    names = [make_file_safe(name) for name in classes]
     # Some file systems take "A" and "a" for one folder.
     if names == sorted(names) and len({name.casefold() for name in names}) == len(names):
         return names
@@ -58,21 +58,21 @@ def class_folders(classes: Sequence[str]) -> list[str]:
     return [f"{i:0{digits}d}-{name}" for i, name in enumerate(names)]
 
 
-def file_safe(name: str) -> str:
+def make_file_safe(name: str) -> str:
     """Letters, digits, `-` and `_`; at most 60 characters; never empty, hidden, or the name of a split or a device."""
     safe = re.sub(r"[^\w-]+", "_", name)[:60].strip("_") or "class"
     safe = SPLITS.sub(lambda found: found[0].capitalize(), safe)
     return f"{safe}_" if DEVICES.fullmatch(safe) else safe
 
 
-def picture(pixels: UInt8[Tensor, "c h w"]) -> "Image":
+def to_picture(pixels: UInt8[Tensor, "c h w"]) -> "Image":
     from PIL import Image
 
     array = pixels[:3].permute(1, 2, 0) if len(pixels) >= 3 else pixels[0]
     return Image.fromarray(array.contiguous().cpu().numpy())
 
 
-def enlarged(image: "Image", side: int) -> "Image":
+def resize(image: "Image", side: int) -> "Image":
     """A small image at a whole multiple of its size that comes near `side`, a large one shrunk to it."""
     from PIL import Image
 
@@ -83,16 +83,16 @@ def enlarged(image: "Image", side: int) -> "Image":
     return image.resize([n * times for n in image.size], Image.Resampling.NEAREST)
 
 
-def contact_sheet(made: CondensedSet, *, most: int = 20, most_classes: int = 100, side: int = 50) -> "Image":
+def draw_contact_sheet(made: CondensedSet, *, most: int = 20, most_classes: int = 100, side: int = 50) -> "Image":
     """A row of decoded images for each class, its name at the left; many classes stand in several columns."""
     from PIL import Image, ImageDraw
 
     pictures, labels = made.pictures(), made.decoded_labels()
-    rows = [[enlarged(picture(p), side) for p in pictures[labels == c][:most]] for c in range(len(made.classes))][
+    rows = [[resize(to_picture(p), side) for p in pictures[labels == c][:most]] for c in range(len(made.classes))][
         :most_classes
     ]
     cell_w, cell_h = next(row[0].size for row in rows if row)
-    gap, margin, text = 4, 24, font(15)
+    gap, margin, text = 4, 24, load_font(15)
     names = [shorten(name, 24) for name in made.classes[:most_classes]]
     name_w = max(math.ceil(text.getlength(name)) for name in names) + 14
     row_w, row_h = name_w + max(map(len, rows)) * (cell_w + gap) - gap, max(cell_h, 18) + gap
@@ -100,7 +100,7 @@ def contact_sheet(made: CondensedSet, *, most: int = 20, most_classes: int = 100
     columns = max(1, min(len(rows), round(math.sqrt(len(rows) * row_h / (1.2 * (row_w + margin))))))
     deep = math.ceil(len(rows) / columns)
     columns = math.ceil(len(rows) / deep)
-    note = remark(made, most, most_classes)
+    note = say_omissions(made, most, most_classes)
     width, height = margin + columns * (row_w + margin), 2 * margin + deep * row_h - gap + (28 if note else 0)
     sheet = Image.new("RGB", (width, height), PAPER)
     draw = ImageDraw.Draw(sheet)
@@ -109,18 +109,18 @@ def contact_sheet(made: CondensedSet, *, most: int = 20, most_classes: int = 100
         draw.text((x + name_w - 14, y + (row_h - gap) / 2), name, INK, text, anchor="rm")
         for j, image in enumerate(row):
             sheet.paste(image, (x + name_w + j * (cell_w + gap), y))
-    draw.text((margin, height - margin), note, FAINT, font(13), anchor="ls")
+    draw.text((margin, height - margin), note, FAINT, load_font(13), anchor="ls")
     return sheet
 
 
-def remark(made: CondensedSet, most: int, most_classes: int) -> str:
+def say_omissions(made: CondensedSet, most: int, most_classes: int) -> str:
     """What the sheet leaves out."""
     count, classes = int(made.decoded_labels().bincount().max()), len(made.classes)
     parts = [f"the first {most} of {count} images a class"] if count > most else []
     return ", ".join(parts + ([f"the first {most_classes} of {classes} classes"] if classes > most_classes else []))
 
 
-def font(points: int):
+def load_font(points: int):
     """DejaVu Sans, which matplotlib carries: it has the letters of most languages."""
     import matplotlib
     from PIL import ImageFont

@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from attar.files import cache_folder
+
 LIMIT = 2 << 30  # bytes that an array made here may take of the memory
 PIECE = 4096 * 3 * 32 * 32  # values held at a time
 

@@ -5,6 +5,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int, Shaped
@@ -40,7 +41,7 @@ class Examples:
 
     def to(self, device: torch.device, *, images: bool = True) -> "Examples":
         """The same on another device, or all but their images."""
-        moved = {name: part.to(device) for name, part in self.tensors.items() if images or name != "x"}
+        moved: dict[str, Any] = {name: part.to(device) for name, part in self.tensors.items() if images or name != "x"}
         return dataclasses.replace(self, **moved)
 
 

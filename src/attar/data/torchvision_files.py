@@ -185,7 +185,7 @@ def read_cifar(source: str, files: list[Path], quiet: bool) -> Read:
         inner = Path(scratch) / dataset.base_folder
         inner.mkdir()
         for file in files:
-            unpack(file, inner, LAYOUTS[source].files) if file.name in LAYOUTS[source].archive else link(
+            unpack(file, inner, LAYOUTS[source].files) if file.name in LAYOUTS[source].archive else link_file(
                 file, inner / file.name
             )
         read: Iterator[Any] = (dataset(scratch, train=train) for train in (True, False))
@@ -204,7 +204,7 @@ def unpack(archive: Path, folder: Path, names: dict[str, str]) -> None:
                     shutil.copyfileobj(packed, target)
 
 
-def link(file: Path, target: Path) -> None:
+def link_file(file: Path, target: Path) -> None:
     try:
         target.symlink_to(file.resolve())
     except OSError:  # a system without links

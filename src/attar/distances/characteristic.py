@@ -20,13 +20,13 @@ def characteristic_distance(
 
     Φ(t) is the mean of exp(i⟨t, f⟩) over features of unit norm; with α = β = 1 a summand is |Φ_r − Φ_s| (Wang et al., CVPR 2025).
     """
-    (a, b), (c, e) = parts(s, t), parts(r, t)
+    (a, b), (c, e) = real_and_imaginary(s, t), real_and_imaginary(r, t)
     size_s, size_r = torch.hypot(a, b), torch.hypot(c, e)
     turned = 2 * (size_r * size_s - c * a - e * b)
     return (amplitude * (size_r - size_s).square() + phase * turned).clamp_min(1e-12).sqrt().mean(1)
 
 
-def parts(x: Sample, t: Frequencies) -> tuple[Float[Tensor, "k t"], Float[Tensor, "k t"]]:
+def real_and_imaginary(x: Sample, t: Frequencies) -> tuple[Float[Tensor, "k t"], Float[Tensor, "k t"]]:
     """Real and imaginary part of the empirical characteristic function; one product serves both."""
     angle = products(F.normalize(x, dim=2), t)
     return angle.cos().mean(1), angle.sin().mean(1)

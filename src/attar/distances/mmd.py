@@ -91,12 +91,12 @@ def negative_distance(d2: Distances, b: Scale) -> Distances:
 
 
 def squared_distances(x: Sample, y: Other) -> Distances:
-    """‖x_i − y_j‖², directly and clamped at 0: no square root, whose slope at 0 is infinite."""
+    """‖x_i − y_j‖², directly and clamped at 0: no square root, whose derivative at 0 is infinite."""
     return (x.square().sum(2)[:, :, None] + y.square().sum(2)[:, None, :] - 2 * products(x, y)).clamp_min(0)
 
 
 def root(d2: Tensor) -> Tensor:
-    """√d², with slope 0 where two points coincide."""
+    """√d², with derivative 0 where two points coincide."""
     return d2.clamp_min(torch.finfo(d2.dtype).tiny).sqrt()
 
 

@@ -23,12 +23,12 @@ def sliced_wasserstein(s: Sample, r: Other, directions: Float[Tensor, "t d"]) ->
     Batches of different sizes are compared on the merged grid of their quantiles.
     """
     a, b = (products(x, F.normalize(directions, dim=1)).sort(1).values for x in (s, r))
-    met = ranks(s.shape[1], r.shape[1], s.device, s.dtype) @ b
+    met = quantile_plan(s.shape[1], r.shape[1], s.device, s.dtype) @ b
     return s.shape[2] * (a.square().mean(1) - 2 * (a * met).sum(1) + b.square().mean(1)).mean(1)
 
 
 @functools.cache
-def ranks(n: int, m: int, device: torch.device, dtype: torch.dtype) -> Float[Tensor, "n m"]:
+def quantile_plan(n: int, m: int, device: torch.device, dtype: torch.dtype) -> Float[Tensor, "n m"]:
     """The optimal plan between sorted samples: the length that [i/n, (i + 1)/n] and [j/m, (j + 1)/m] share."""
     i, j = torch.arange(n, dtype=torch.float64)[:, None] / n, torch.arange(m, dtype=torch.float64) / m
     return (torch.minimum(i + 1 / n, j + 1 / m) - torch.maximum(i, j)).clamp_min(0).to(device, dtype)

@@ -37,7 +37,7 @@ def has_compiler(device: torch.device) -> bool:
     return any(shutil.which(name) for name in names[device.type])
 
 
-def compile_whole(function: Function) -> Function:
+def compile_whole(function: Callable[..., Any]) -> Callable[..., Any]:
     """One graph for each shape; what would fall back to eager execution, unseen, is an error."""
     return torch.compile(function, dynamic=False, fullgraph=True)
 

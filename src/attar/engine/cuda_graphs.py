@@ -34,7 +34,7 @@ class Recording:
     """One CUDA graph, with the tensors that it reads and writes."""
 
     def __init__(self, function: Callable[..., Any], arguments: tuple[Any, ...]):
-        own = map_tensors(arguments, copy_of)
+        own = map_tensors(arguments, own_copy)
         self.places = [leaf for leaf in leaves(own) if isinstance(leaf, Tensor)]
         kinds = [place.dtype for place in self.places]
         self.together = [
@@ -64,7 +64,7 @@ def stream(device: int, i: int) -> torch.cuda.Stream:
     return torch.cuda.Stream(device)
 
 
-def copy_of(x: Tensor) -> Tensor:
+def own_copy(x: Tensor) -> Tensor:
     return x.detach().clone()
 
 

@@ -65,12 +65,12 @@ def execute(jobs: list[Job], flop: int, ticker: Ticker) -> list[Result]:
     """Run the jobs here, or in one-thread processes where the device is a CPU and the work is worth their start."""
     device = jobs[0].device
     count = min(torch.get_num_threads(), len(jobs))
-    if device.type != "cpu" or count < 2 or flop < WORTH_PROCESSES * eager_flops(device) or not travels(jobs[0]):
+    if device.type != "cpu" or count < 2 or flop < WORTH_PROCESSES * eager_flops(device) or not can_travel(jobs[0]):
         return [result for job in jobs for result in train_and_test(job, ticker, show=True)]
-    return spread(jobs, count, ticker)
+    return run_in_processes(jobs, count, ticker)
 
 
-def spread(jobs: list[Job], count: int, ticker: Ticker) -> list[Result]:
+def run_in_processes(jobs: list[Job], count: int, ticker: Ticker) -> list[Result]:
     """Run the jobs in `count` one-thread processes, none of which outlives this. Raises `OSError` where one is killed."""
     from concurrent.futures import FIRST_EXCEPTION, wait
 
@@ -99,7 +99,7 @@ def spread(jobs: list[Job], count: int, ticker: Ticker) -> list[Result]:
         )  # after Ctrl-C, or when one job failed, the others would go on for long
 
 
-def travels(job: Job) -> bool:
+def can_travel(job: Job) -> bool:
     """Whether the user's network can be sent to another process."""
     import cloudpickle
 

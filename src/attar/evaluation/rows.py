@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from attar.files import only_writer, read_json, write_json
+from attar.files import lock_writer, read_json, write_json
 from attar.wording import duration, size
 
 ROWS, REPORT = "rows.json", "report.html"  # in the folder of a run or a comparison
@@ -120,7 +120,7 @@ def circumstances(row: Row) -> tuple:
 
 def write_rows(path: Path, rows: Sequence[Row]) -> None:
     """Add rows to a file; a row of the same circumstances, method, draw and seed replaces its earlier self."""
-    with only_writer(path):
+    with lock_writer(path):
         kept = {identity(row): row for row in [*read_rows(path), *rows]}
         write_json(path, [asdict(row) for row in kept.values()])
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from torch import nn
 
+from attar.wording import in_a_line
+
 
 @dataclass(frozen=True)
 class UserFile:

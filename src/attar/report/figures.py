@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-from attar.condensed.pictures import enlarged, picture
+from attar.condensed.pictures import resize, to_picture
 from attar.evaluation.rows import Summary
 
 if TYPE_CHECKING:
@@ -50,14 +50,14 @@ STYLE: Any = {
 }
 
 
-def figure(height: float) -> tuple["Figure", Any]:
+def make_figure(height: float) -> tuple["Figure", Any]:
     from matplotlib.figure import Figure
 
     made = Figure(figsize=(WIDTH, height), layout="constrained")
     return made, made.subplots()
 
 
-def svg(made: "Figure", name: str, alt: str) -> str:
+def to_svg(made: "Figure", name: str, alt: str) -> str:
     """The figure's markup, for a page: no prologue, no foreign address, its own ids, the page's colours and type."""
     out = StringIO()
     made.savefig(out, format="svg", transparent=True, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
@@ -73,18 +73,18 @@ def svg(made: "Figure", name: str, alt: str) -> str:
     return f'<svg viewBox="{box[1]}" role="img" aria-label="{html.escape(alt)}">' + text[text.index(">") + 1 :]
 
 
-def colours(methods: Iterable[str]) -> dict[str, str]:
+def choose_colours(methods: Iterable[str]) -> dict[str, str]:
     """One for each method, the same in all charts of a page; what only serves to compare is grey."""
     series = itertools.cycle(SERIES)
     return {method: GREY if method in REFERENCES else next(series) for method in dict.fromkeys(methods)}
 
 
-def accuracies(summaries: Sequence[Summary], names: Sequence[str], palette: Mapping[str, str]) -> str:
+def plot_accuracies(summaries: Sequence[Summary], names: Sequence[str], palette: Mapping[str, str]) -> str:
     """A line for each set: every network as a small dot, their mean as a large one, a bar of a standard deviation each way."""
     from matplotlib import rc_context
 
     with rc_context(STYLE):
-        made, axes = figure(0.75 + 0.3 * len(summaries))
+        made, axes = make_figure(0.75 + 0.3 * len(summaries))
         for i, summary in enumerate(summaries):
             method, mean = summary.first.method, summary.mean
             colour = palette[method]
@@ -115,10 +115,10 @@ def accuracies(summaries: Sequence[Summary], names: Sequence[str], palette: Mapp
         axes.spines["left"].set_visible(False)
         axes.set_xlabel("test accuracy (%)")
         told = ", ".join(f"{name} {summary.mean:.1f} %" for name, summary in zip(names, summaries, strict=True))
-        return svg(made, "accuracies", f"Test accuracy of each set: {told}")
+        return to_svg(made, "accuracies", f"Test accuracy of each set: {told}")
 
 
-def loss_curves(losses: Mapping[str, Sequence[tuple[int, float]]], palette: Mapping[str, str]) -> str:
+def plot_losses(losses: Mapping[str, Sequence[tuple[int, float]]], palette: Mapping[str, str]) -> str:
     """The raw loss faintly and its running mean; on a logarithmic scale where no value forbids it.
 
     Runs of one method share its colour and differ in their dashes.
@@ -127,7 +127,7 @@ def loss_curves(losses: Mapping[str, Sequence[tuple[int, float]]], palette: Mapp
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     with rc_context(STYLE):
-        made, axes = figure(2.9)
+        made, axes = make_figure(2.9)
         for i, (label, curve) in enumerate(losses.items()):
             steps, values = [step for step, _ in curve], [value for _, value in curve]
             smooth, colour = running_mean(values, max(1, len(values) // 40)), palette[label]
@@ -147,7 +147,7 @@ def loss_curves(losses: Mapping[str, Sequence[tuple[int, float]]], palette: Mapp
         axes.set_xlabel("update")
         axes.set_ylabel("loss")
         axes.legend(loc="upper right")
-        return svg(made, "losses", "Loss by update of " + ", ".join(losses))
+        return to_svg(made, "losses", "Loss by update of " + ", ".join(losses))
 
 
 def running_mean(values: Sequence[float], reach: int) -> list[float]:
@@ -155,7 +155,7 @@ def running_mean(values: Sequence[float], reach: int) -> list[float]:
     return [statistics.fmean(values[max(0, i - reach) : i + reach + 1]) for i in range(len(values))]
 
 
-def scatter(
+def plot_scatter(
     name: str,
     real: tuple[Float[Tensor, "n 2"], Int[Tensor, " n"]],
     condensed: tuple[Float[Tensor, "m 2"], Int[Tensor, " m"]],
@@ -167,7 +167,7 @@ def scatter(
 
     few = len(classes) <= len(SERIES)
     with rc_context(STYLE):
-        made, axes = figure(3.7)
+        made, axes = make_figure(3.7)
         for c in range(len(classes)):
             colour = SERIES[c] if few else SERIES[0]
             behind, before = (points[labels == c] for points, labels in (real, condensed))
@@ -176,7 +176,7 @@ def scatter(
         axes.set(xticks=[], yticks=[])
         axes.grid(visible=False)
         axes.spines[:].set_visible(False)
-        return svg(made, name, alt)
+        return to_svg(made, name, alt)
 
 
 def plain(text: str, most: int = 34) -> str:
@@ -194,11 +194,11 @@ class Block(NamedTuple):
     alt: str
 
 
-def block(label: str, name: str, images: UInt8[Tensor, "n c h w"], lines: int) -> Block:
+def draw_block(label: str, name: str, images: UInt8[Tensor, "n c h w"], lines: int) -> Block:
     """The images in `lines` lines, a transparent pixel or two apart."""
     from PIL import Image
 
-    small = [enlarged(image, LARGEST) if max(image.size) > LARGEST else image for image in map(picture, images)]
+    small = [resize(image, LARGEST) if max(image.size) > LARGEST else image for image in map(to_picture, images)]
     w, h = small[0].size
     gap, columns = max(1, w // 16), math.ceil(len(small) / lines)
     canvas = Image.new("RGBA", (columns * (w + gap) - gap, math.ceil(len(small) / columns) * (h + gap) - gap))

@@ -12,7 +12,7 @@ from torch import Tensor
 from attar.condensed.card import brief
 from attar.data.normalisation import unit
 from attar.evaluation.rows import COLUMNS, Row, Summary, summarise
-from attar.files import beside
+from attar.files import write_beside
 from attar.report import figures
 from attar.rng import Rng
 from attar.training.protocol import PROTOCOLS
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from attar.condensed.condensed_set import CondensedSet
     from attar.data.task import Task
 
-TEMPLATE = "report.html.j2"
+TEMPLATE = "page.html.j2"
 PIXELS = 1_900_000  # bytes of pixels on the page, before compression: it is to go by mail
 PROJECTED, FLOPS = 700, 2e11  # real images of the projection, fewer where the network is dear
 FEW = 20  # classes whose accuracies are read side by side
@@ -42,16 +42,16 @@ def write_report(
     """
     import jinja2
 
-    loader = jinja2.PackageLoader("attar", ".")
+    loader = jinja2.PackageLoader("attar.report", ".")
     page = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True).get_template(
         TEMPLATE
     )
-    with beside(Path(path)) as temporary:
-        temporary.write_text(page.render(contents(made, rows, task, losses)), encoding="utf-8")
+    with write_beside(Path(path)) as temporary:
+        temporary.write_text(page.render(collect(made, rows, task, losses)), encoding="utf-8")
     return Path(path)
 
 
-def contents(
+def collect(
     made: Sequence["CondensedSet"],
     rows: Sequence[Row],
     task: "Task | None",
@@ -59,16 +59,16 @@ def contents(
 ) -> dict[str, Any]:
     """All that the template shows."""
     cells = sorted(summarise(rows), key=lambda cell: (cell.first.method == "whole set", cell.first.ipc))
-    sets = distinct(made)
+    sets = first_draws(made)
     judged = [cell for cell in cells if cell.first.method not in figures.REFERENCES]
     judged = [cell for cell in judged if not cell.first.soft] or judged  # others were trained on more than images
     best = max(judged, key=lambda cell: cell.mean, default=None)
     subject = next(
         (s for s in sets if best and key(s) == (best.first.method, best.first.ipc)), sets[0] if sets else None
     )
-    palette = figures.colours([*map(method, sets), *(cell.first.method for cell in cells)])
+    palette = figures.choose_colours([*map(method, sets), *(cell.first.method for cell in cells)])
     curves = {label: curve for label, curve in losses.items() if len(curve) > 1}
-    names = labels(cells)
+    names = label_cells(cells)
     return {
         "data": task.name
         if task
@@ -77,18 +77,18 @@ def contents(
         "subject": subject and size_of(subject, task),
         "best": best,
         "whole": best
-        and next((c for c in cells if c.first.method == "whole set" and alike(c.first, best.first)), None),
+        and next((c for c in cells if c.first.method == "whole set" and are_alike(c.first, best.first)), None),
         "protocols": {row.protocol: PROTOCOLS[row.protocol].about if row.protocol in PROTOCOLS else "" for row in rows},
         "networks": list(dict.fromkeys(row.network for row in rows)),
         "splits": list(dict.fromkeys(row.split for row in rows)),
         "columns": [(name, name not in TEXT) for name in COLUMNS],
-        "table": table(cells),
-        "accuracies": figures.accuracies(cells, names, palette) if cells else None,
-        "losses": figures.loss_curves(curves, curve_colours(curves, palette)) if curves else None,
-        "sheets": sheets(sets, task),
-        "per_class": per_class(cells, names, made[0].classes if made else task.classes if task else (), best),
-        "projection": projection(sets, task, subject) if task and subject else None,
-        "details": [(title(s, seed=True), settings(s)) for s in made],
+        "table": table_rows(cells),
+        "accuracies": figures.plot_accuracies(cells, names, palette) if cells else None,
+        "losses": figures.plot_losses(curves, colour_curves(curves, palette)) if curves else None,
+        "sheets": make_sheets(sets, task),
+        "per_class": by_class(cells, names, made[0].classes if made else task.classes if task else (), best),
+        "projection": project(sets, task, subject) if task and subject else None,
+        "details": [(title(s, seed=True), list_settings(s)) for s in made],
     }
 
 
@@ -109,7 +109,7 @@ def title(made: "CondensedSet", *, seed: bool = False) -> str:
     return f"{method(made)}, {made.ipc} per class{drawn}"
 
 
-def distinct(made: Sequence["CondensedSet"]) -> list["CondensedSet"]:
+def first_draws(made: Sequence["CondensedSet"]) -> list["CondensedSet"]:
     """The first draw of each method and budget."""
     first: dict[tuple[str, int], CondensedSet] = {}
     for one in made:
@@ -118,7 +118,7 @@ def distinct(made: Sequence["CondensedSet"]) -> list["CondensedSet"]:
     return list(first.values())
 
 
-def alike(a: Row, b: Row) -> bool:
+def are_alike(a: Row, b: Row) -> bool:
     return (a.data, a.protocol, a.network, a.eight_bit, a.soft) == (b.data, b.protocol, b.network, b.eight_bit, b.soft)
 
 
@@ -141,7 +141,7 @@ def size_of(made: "CondensedSet", task: "Task | None") -> dict[str, Any]:
     return facts
 
 
-def labels(cells: Sequence[Summary]) -> list[str]:
+def label_cells(cells: Sequence[Summary]) -> list[str]:
     """A name for each cell, as short as tells them apart."""
     varied = [
         name for name in ("data", "protocol", "network") if len({getattr(cell.first, name) for cell in cells}) > 1
@@ -153,7 +153,7 @@ def labels(cells: Sequence[Summary]) -> list[str]:
     return names
 
 
-def table(cells: Sequence[Summary]) -> list[dict[str, Any]]:
+def table_rows(cells: Sequence[Summary]) -> list[dict[str, Any]]:
     """The rows of `attar.rows`, with the best of each data, budget and protocol marked where there is a choice."""
     groups: dict[tuple, list[Summary]] = {}
     for cell in (cell for cell in cells if cell.first.method != "whole set"):
@@ -165,7 +165,7 @@ def table(cells: Sequence[Summary]) -> list[dict[str, Any]]:
     ]
 
 
-def curve_colours(curves: Mapping[str, Any], palette: Mapping[str, str]) -> dict[str, str]:
+def colour_curves(curves: Mapping[str, Any], palette: Mapping[str, str]) -> dict[str, str]:
     """That of the method whose name the run's begins with, or one that no method has."""
     spare = itertools.cycle([colour for colour in figures.SERIES if colour not in palette.values()] or figures.SERIES)
     longest = sorted(palette, key=len, reverse=True)
@@ -175,7 +175,7 @@ def curve_colours(curves: Mapping[str, Any], palette: Mapping[str, str]) -> dict
     }
 
 
-def per_class(
+def by_class(
     cells: Sequence[Summary], names: Sequence[str], classes: Sequence[str], best: Summary | None
 ) -> dict[str, Any] | None:
     """Accuracies by class; of many classes only the most comparable cells, the hardest class first."""
@@ -184,7 +184,7 @@ def per_class(
         return None
     order = list(range(len(classes)))
     if len(classes) > FEW and best:
-        near = [i for i in chosen if alike(cells[i].first, best.first) and cells[i].first.ipc == best.first.ipc]
+        near = [i for i in chosen if are_alike(cells[i].first, best.first) and cells[i].first.ipc == best.first.ipc]
         chosen = [*near, *(i for i in chosen if cells[i].first.method == "whole set" and i not in near)][:4]
         names = [cell.first.method for cell in cells]
         order.sort(key=lambda c: best.per_class[c])
@@ -197,7 +197,7 @@ def per_class(
     }
 
 
-def sheets(sets: Sequence["CondensedSet"], task: "Task | None") -> list[dict[str, Any]]:
+def make_sheets(sets: Sequence["CondensedSet"], task: "Task | None") -> list[dict[str, Any]]:
     """For each budget: class by class, real images and those of each method."""
     budgets = sorted({made.ipc for made in sets})
     if not budgets:
@@ -210,43 +210,43 @@ def sheets(sets: Sequence["CondensedSet"], task: "Task | None") -> list[dict[str
     )
     shown = min(len(sets[0].classes), 100, max(10, int(place / 2)))
     most = max(1, min(10, int(place / shown)))
-    return [sheet([made for made in sets if made.ipc == ipc], task, shown, most) for ipc in budgets]
+    return [make_sheet([made for made in sets if made.ipc == ipc], task, shown, most) for ipc in budgets]
 
 
-def sheet(sets: Sequence["CondensedSet"], task: "Task | None", shown: int, most: int) -> dict[str, Any]:
+def make_sheet(sets: Sequence["CondensedSet"], task: "Task | None", shown: int, most: int) -> dict[str, Any]:
     """Sets of one budget side by side: the first `shown` classes, at most `most` images of each, and first the real ones."""
     decoded = [(made, made.pictures(), made.decoded_labels()) for made in sets]
-    counts = [int(labels.bincount().max()) for _, _, labels in decoded]
+    counts = [int(label_cells.bincount().max()) for _, _, label_cells in decoded]
     lines = 2 if min(most, max(counts)) > 5 else 1
     classes = []
     for c, name in enumerate(sets[0].classes[:shown]):
-        own = [(method(made), pictures[labels == c][:most]) for made, pictures, labels in decoded]
+        own = [(method(made), pictures[label_cells == c][:most]) for made, pictures, label_cells in decoded]
         if task:
             real = unit(task.raw(task.table[c][: min(int(task.counts[c]), most, max(4, *counts))]))
             own.insert(0, ("real", (real * 255).round().to(torch.uint8)))
-        blocks = [figures.block(label, name, images, lines) for label, images in own if len(images)]
+        blocks = [figures.draw_block(label, name, images, lines) for label, images in own if len(images)]
         classes.append((name, blocks))
     return {"ipc": sets[0].ipc, "classes": classes, "of": len(sets[0].classes), "most": most, "counts": counts}
 
 
-def projection(sets: Sequence["CondensedSet"], task: "Task", subject: "CondensedSet") -> dict[str, Any]:
+def project(sets: Sequence["CondensedSet"], task: "Task", subject: "CondensedSet") -> dict[str, Any]:
     """Where the images of the subject, and random ones beside it, lie among the real ones."""
-    beside = [made for made in sets if made.ipc == subject.ipc and made is not subject]
-    shown = [subject, *sorted(beside, key=lambda made: method(made) != "random")[:1]]
+    write_beside = [made for made in sets if made.ipc == subject.ipc and made is not subject]
+    shown = [subject, *sorted(write_beside, key=lambda made: method(made) != "random")[:1]]
     classes, count = range(len(task.classes)), min(PROJECTED, max(100, int(FLOPS / task.network.flop(task.shape))))
     real = task.indices(classes, max(1, count // len(classes)), Rng.of(0).fold("projection")).flatten().unique()
     parts = [(task.images(real), task.train.y[real])]
     for made in shown:
-        labels = made.decoded_labels()
-        chosen = torch.cat([(labels == c).nonzero()[: max(1, 200 // len(classes)), 0] for c in classes])
-        parts.append((made.decoded()[chosen].to(task.device), labels[chosen].to(task.device)))
+        label_cells = made.decoded_labels()
+        chosen = torch.cat([(label_cells == c).nonzero()[: max(1, 200 // len(classes)), 0] for c in classes])
+        parts.append((made.decoded()[chosen].to(task.device), label_cells[chosen].to(task.device)))
     sizes = [len(x) for x, _ in parts]
-    placed = plane(embed(task, torch.cat([x for x, _ in parts]))).split(sizes)
+    placed = reduce_to_plane(embed(task, torch.cat([x for x, _ in parts]))).split(sizes)
     real, *condensed = [(points, y.cpu()) for points, (_, y) in zip(placed, parts, strict=True)]
     panels = []
     for i, (made, points) in enumerate(zip(shown, condensed, strict=True)):
         alt = f"Real images and those of {title(made)}, in two dimensions"
-        panels.append((title(made), figures.scatter(f"projection{i}", real, points, task.classes, alt)))
+        panels.append((title(made), figures.plot_scatter(f"projection{i}", real, points, task.classes, alt)))
     return {"panels": panels, "legend": task.classes if len(task.classes) <= len(figures.SERIES) else ()}
 
 
@@ -260,7 +260,7 @@ def embed(task: "Task", x: Tensor) -> Tensor:
     return torch.cat(parts)[order.argsort()]
 
 
-def plane(features: Tensor) -> Tensor:
+def reduce_to_plane(features: Tensor) -> Tensor:
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
 
@@ -269,7 +269,7 @@ def plane(features: Tensor) -> Tensor:
     return torch.from_numpy(TSNE(init="pca", perplexity=perplexity, random_state=0, n_jobs=1).fit_transform(reduced))
 
 
-def settings(made: "CondensedSet") -> list[tuple[str, str]]:
+def list_settings(made: "CondensedSet") -> list[tuple[str, str]]:
     """Every entry of the provenance, those of its parts by their path."""
     took = f"{size(made.bytes['stored'])} stored, {size(made.bytes['eight_bit'])} at 8 bit"
     facts = {
@@ -277,13 +277,23 @@ def settings(made: "CondensedSet") -> list[tuple[str, str]]:
         "bytes": took,
         "factor": made.factor,
     }
-    return list(flat({**facts, "space": made.space, "mean": list(made.normalisation.mean), "std": list(made.normalisation.std), **made.provenance}))
+    return list(
+        flatten_entries(
+            {
+                **facts,
+                "space": made.space,
+                "mean": list(made.normalisation.mean),
+                "std": list(made.normalisation.std),
+                **made.provenance,
+            }
+        )
+    )
 
 
-def flat(entries: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+def flatten_entries(entries: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
     for name, value in entries.items():
         if isinstance(value, dict):
-            yield from flat(value, f"{prefix}{name} · ")
+            yield from flatten_entries(value, f"{prefix}{name} · ")
         else:
             yield (
                 prefix + name,

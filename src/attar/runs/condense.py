@@ -26,9 +26,9 @@ from attar.evaluation.rows import REPORT, ROWS
 from attar.files import read_json, sweep, write_json
 from attar.methods import find
 from attar.rng import Rng
-from attar.runs.default_method import chosen
+from attar.runs.default_method import choose
 from attar.runs.plan import Plan, forecast
-from attar.runs.recipe import Resolved, known, resolve
+from attar.runs.recipe import Resolved, check_data, resolve
 from attar.synthesis.checkpoint import CHECKPOINT
 from attar.synthesis.journal import METRICS, read_metrics
 
@@ -77,17 +77,17 @@ def condense(
         Rng.of(seed), None if out is None else Path(out), *choose_device(device, precision), compile, progress=progress
     )
     task = load_data(data, network=network).to(run.device)
-    method, resolved = decided(task, method, ipc, recipe, settings, published)
+    method, resolved = decide(task, method, ipc, recipe, settings, published)
     request = describe(task, method, ipc, seed, resolved, run)
     if run.folder is not None and resume and (run.folder / MANIFEST).exists():
-        same(run.folder, request, anyway=True)
+        check_same(run.folder, request, anyway=True)
         return load(run.folder)
-    with alone(run.folder), begun(run.folder, request, resume, anyway, overwrite) as before:
+    with lock_folder(run.folder), begin(run.folder, request, resume, anyway, overwrite) as before:
         start = time.perf_counter()
         with use_precision(run.precision), use_device(run.device):
             made = resolved.method(task, ipc, run)
         seconds = before + time.perf_counter() - start + sum(run.ledger.cached_seconds)
-        made = signed(made, task, request, resolved, run, seconds)
+        made = sign(made, task, request, resolved, run, seconds)
         if run.folder is not None:
             save(made, run.folder)
             (run.folder / CHECKPOINT).unlink(missing_ok=True)
@@ -114,12 +114,12 @@ def plan(
     """
     run = Run(Rng.of(seed), None, *choose_device(device, precision), compile)
     task = load_data(data, network=network).to(run.device)
-    _, resolved = decided(task, method, ipc, recipe, settings, published)
+    _, resolved = decide(task, method, ipc, recipe, settings, published)
     with use_precision(run.precision), use_device(run.device):
         return forecast(resolved.method, task, ipc, run)
 
 
-def decided(
+def decide(
     task: Task, method: str | None, ipc: int, recipe: str | None, settings: dict[str, Any], published: bool
 ) -> tuple[str, Resolved]:
     """The method's name, the best known where none is given, and the method with its values.
@@ -127,8 +127,8 @@ def decided(
     What the recipe expects of them holds for its own data and Attar's default network.
     """
     if method is None:
-        method, recipe = chosen(task, ipc, recipe)
-    source = known(recipe) if recipe else task.name
+        method, recipe = choose(task, ipc, recipe)
+    source = check_data(recipe) if recipe else task.name
     resolved = resolve(method, source, ipc, settings, published)
     usual = source == task.name and task.network.name == "ConvNet"
     return method, resolved if usual else dataclasses.replace(resolved, expect={})
@@ -155,7 +155,7 @@ def describe(task: Task, method: str, ipc: int, seed: int, resolved: Resolved, r
     }
 
 
-def signed(
+def sign(
     made: CondensedSet, task: Task, request: dict[str, Any], resolved: Resolved, run: Run, seconds: float
 ) -> CondensedSet:
     """The set with its provenance: the request, where its values come from, what ran, for how long."""
@@ -176,7 +176,7 @@ def signed(
 
 
 @contextlib.contextmanager
-def begun(folder: Path | None, request: dict[str, Any], resume: bool, anyway: bool, overwrite: bool) -> Iterator[float]:
+def begin(folder: Path | None, request: dict[str, Any], resume: bool, anyway: bool, overwrite: bool) -> Iterator[float]:
     """The run's folder, made or found as it was left; gives the seconds already spent.
 
     Never loses a result unasked; nor to a run that comes to nothing before its first checkpoint: then all is as it was.
@@ -187,7 +187,7 @@ def begun(folder: Path | None, request: dict[str, Any], resume: bool, anyway: bo
     if resume:
         if not (folder / REQUEST).exists():
             raise ValueError(f"nothing to resume in {folder}: no {REQUEST}")
-        same(folder, request, anyway)
+        check_same(folder, request, anyway)
         yield max((entry["seconds"] for entry in read_metrics(folder)), default=0.0)
         return
     if (folder / MANIFEST).exists() and not overwrite:
@@ -195,7 +195,7 @@ def begun(folder: Path | None, request: dict[str, Any], resume: bool, anyway: bo
     if (folder / REQUEST).exists() and not overwrite:
         raise ValueError(f"{folder} holds an unfinished run: --resume goes on with it, --overwrite starts anew")
     earlier = folder / EARLIER
-    move(folder, earlier)
+    move_files(folder, earlier)
     try:
         write_json(folder / REQUEST, request)
         (folder / METRICS).touch()
@@ -204,13 +204,13 @@ def begun(folder: Path | None, request: dict[str, Any], resume: bool, anyway: bo
         if not (folder / CHECKPOINT).exists():
             for name in (REQUEST, METRICS):
                 (folder / name).unlink(missing_ok=True)
-            move(earlier, folder)
+            move_files(earlier, folder)
         raise
     finally:
         shutil.rmtree(earlier, ignore_errors=True)
 
 
-def move(source: Path, target: Path) -> None:
+def move_files(source: Path, target: Path) -> None:
     """What a run leaves beside its images."""
     target.mkdir(exist_ok=True)
     for name in OWN:
@@ -219,7 +219,7 @@ def move(source: Path, target: Path) -> None:
 
 
 @contextlib.contextmanager
-def alone(folder: Path | None) -> Iterator[None]:
+def lock_folder(folder: Path | None) -> Iterator[None]:
     """No other process condenses into the folder meanwhile, and what killed writes left is removed.
 
     Raises `ValueError` where one does, or the folder is none for a run. One that is made here and stays empty goes again.
@@ -248,7 +248,7 @@ def alone(folder: Path | None) -> Iterator[None]:
             folder.rmdir()
 
 
-def same(folder: Path, request: dict[str, Any], anyway: bool) -> None:
+def check_same(folder: Path, request: dict[str, Any], anyway: bool) -> None:
     """Raises `ValueError` where the folder's run asked for something else, or ran on another engine."""
     earlier = read_json(folder / REQUEST)
     if isinstance(earlier, dict) and earlier.get("format") != FORMAT:
@@ -259,10 +259,12 @@ def same(folder: Path, request: dict[str, Any], anyway: bool) -> None:
         raise ValueError(f"{folder / REQUEST} was not written by attar")
     request = json.loads(json.dumps(request))
     check_retired(folder, earlier, request)
-    for key, was, now in differences(earlier | earlier["hyperparameters"], request | request["hyperparameters"]):
+    for key, was, now in list_differences(earlier | earlier["hyperparameters"], request | request["hyperparameters"]):
         if not isinstance(now, dict):
             raise ValueError(f"{folder} holds a run with {key} = {was}, not {now}")
-    changed = ", ".join(f"{key} {was} → {now}" for key, was, now in differences(earlier["engine"], request["engine"]))
+    changed = ", ".join(
+        f"{key} {was} → {now}" for key, was, now in list_differences(earlier["engine"], request["engine"])
+    )
     if changed and not anyway:
         raise OtherEngine(
             f"the engine changed since the run in {folder} began ({changed}): its bits will differ; --anyway goes on"
@@ -280,7 +282,7 @@ def check_retired(folder: Path, earlier: dict[str, Any], request: dict[str, Any]
             raise ValueError(told + instead)
 
 
-def differences(earlier: dict[str, Any], now: dict[str, Any]) -> list[tuple[str, Any, Any]]:
+def list_differences(earlier: dict[str, Any], now: dict[str, Any]) -> list[tuple[str, Any, Any]]:
     """The keys whose values differ, with both values."""
     return [(key, earlier.get(key), value) for key, value in now.items() if earlier.get(key) != value]
 

@@ -5,31 +5,34 @@ import tomllib
 from importlib import resources
 
 from attar.data.task import Task
-from attar.runs.recipe import known, lower, read
+from attar.runs.recipe import check_data, lower_budget, read_recipe
 
 LOG = logging.getLogger("attar")
 DEFAULT = "m3d"  # where nothing is known
 
 
-def chosen(task: Task, ipc: int, recipe: str | None = None) -> tuple[str, str]:
+def choose(task: Task, ipc: int, recipe: str | None = None) -> tuple[str, str]:
     """The best method known for such data and so many images, and the data set whose recipe it takes; both are logged, with the reason.
 
     Data that is in no recipe is taken for the nearest that is: digits below 16 pixels a side, else MNIST where grey and CIFAR-10 where not.
     What is best was found by `benchmarks/race.py`, from each method's accuracy on a tenth of the training images held out.
     Raises `ValueError` for an unknown `recipe`.
     """
-    data = known(recipe) if recipe else task.name
-    races, nearest = winners(), "digits" if max(task.shape[1:]) < 16 else "mnist" if task.shape[0] == 1 else "cifar10"
+    data = check_data(recipe) if recipe else task.name
+    races, nearest = (
+        read_winners(),
+        "digits" if max(task.shape[1:]) < 16 else "mnist" if task.shape[0] == 1 else "cifar10",
+    )
     like = data if data in races else nearest
     method, why = DEFAULT, "methods were not compared on such data"
     if like in races:
-        budget, best = lower(races[like], ipc)
+        budget, best = lower_budget(races[like], ipc)
         method, why = best["method"], f"on {like} at {budget} per class {best['why']}"
-    source = data if read(method, data) else nearest
+    source = data if read_recipe(method, data) else nearest
     LOG.warning(f"method {method}, with its recipe for {source}: {why}")
     return method, source
 
 
-def winners() -> dict[str, dict[str, dict[str, str]]]:
+def read_winners() -> dict[str, dict[str, dict[str, str]]]:
     """Method and reason for each data set and budget."""
     return tomllib.loads((resources.files("attar") / "recipes" / "best.toml").read_text())

@@ -102,7 +102,7 @@ def forecast(method: Method, task: Task, ipc: int, run: Run) -> Plan:
     values = ipc * len(run.shard(len(task.classes))) * task.train.x[0].numel()
     # float32 images, and about a byte a value in each of two pictures, decoded
     disk = values * 4 + values * getattr(method, "factor", 1) ** 2 * 2 + checkpoint
-    return Plan(flop, seconds, peak(run.device), disk, compiles)
+    return Plan(flop, seconds, peak_memory(run.device), disk, compiles)
 
 
 def gain(run: Run) -> float:
@@ -124,7 +124,7 @@ def checkpoint_bytes(checkpoint: Path) -> int:
     return 3 * bytes["learned.syn."] + bytes["learned.state."]
 
 
-def peak(device: torch.device) -> int:
+def peak_memory(device: torch.device) -> int:
     """The most memory so far, in bytes: the device's, or this process's where the device is a CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)

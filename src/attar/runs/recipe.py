@@ -41,7 +41,7 @@ def resolve(method: str, data: str, ipc: int, settings: Mapping[str, Any], publi
     if not isinstance(ipc, Integral) or ipc < 1:
         raise ValueError(f"the budget must be a whole number of images per class, at least 1, not {ipc!r}")
     cls = find(method)
-    recipe = read(method, data)
+    recipe = read_recipe(method, data)
     values: dict[str, Any] = {}
     sources = [f"{cls.__name__} defaults"]
     paper = dict(recipe.get("published", {}))
@@ -49,7 +49,7 @@ def resolve(method: str, data: str, ipc: int, settings: Mapping[str, Any], publi
     like = f", as for {recipe['like']}" if "like" in recipe else ""
     layers += [] if published else [(f"recipe {method}/{data}{like}", recipe)]
     for source, layer in layers:
-        own, (budget, tables) = layer.get("defaults", {}), lower(layer.get("ipc", {}), ipc)
+        own, (budget, tables) = layer.get("defaults", {}), lower_budget(layer.get("ipc", {}), ipc)
         values |= own | tables
         if own or tables:
             sources.append(source if budget is None else f"{source}, its values for {budget} images per class")
@@ -57,25 +57,25 @@ def resolve(method: str, data: str, ipc: int, settings: Mapping[str, Any], publi
         values |= settings
         sources.append("the caller's settings")
     expect = {} if published or settings else recipe.get("expect", {}).get(str(ipc), {})
-    return Resolved(cls(**check(cls, values)), tuple(sources), expect)
+    return Resolved(cls(**check_settings(cls, values)), tuple(sources), expect)
 
 
-def lower(tables: Mapping[str, Any], ipc: int) -> tuple[int | None, dict[str, Any]]:
+def lower_budget(tables: Mapping[str, Any], ipc: int) -> tuple[int | None, dict[str, Any]]:
     """The values for the greatest budget that is not above `ipc`, or for the least one where all are above; and which that is."""
     budgets = sorted(int(n) for n in tables)
     budget = max((n for n in budgets if n <= ipc), default=budgets[0] if budgets else None)
     return budget, {} if budget is None else tables[str(budget)]
 
 
-def known(data: str) -> str:
+def check_data(data: str) -> str:
     """The name itself. Raises `ValueError` where no method has a recipe for it."""
-    names = sorted({data for _, data, _ in shipped()})
+    names = sorted({data for _, data, _ in list_shipped()})
     if data not in names:
         raise ValueError(unknown("recipe", data, names))
     return data
 
 
-def read(method: str, data: str) -> dict[str, Any]:
+def read_recipe(method: str, data: str) -> dict[str, Any]:
     """The recipe shipped for a method and a data set; empty where there is none.
 
     One that is `like` that of another data set takes over what Attar does there, on top of what was published for its own.
@@ -91,20 +91,20 @@ def read(method: str, data: str) -> dict[str, Any]:
     for section in recipe:
         if section not in SECTIONS:
             raise ValueError(unknown(f"section of recipe {method}/{data}", section, SECTIONS))
-    shared = read(method, recipe["like"]) if "like" in recipe else {}
+    shared = read_recipe(method, recipe["like"]) if "like" in recipe else {}
     return {key: shared[key] for key in ("defaults", "ipc") if key in shared} | recipe
 
 
-def shipped() -> list[tuple[str, str, dict[str, Any]]]:
+def list_shipped() -> list[tuple[str, str, dict[str, Any]]]:
     """Every recipe as (method, data, content)."""
     root = resources.files("attar") / "recipes"
     found = [
         (m, file.name.removesuffix(".toml")) for m in names() if (root / m).is_dir() for file in (root / m).iterdir()
     ]
-    return [(m, data, read(m, data)) for m, data in sorted(found)]
+    return [(m, data, read_recipe(m, data)) for m, data in sorted(found)]
 
 
-def check(cls: type, values: Mapping[str, Any]) -> dict[str, Any]:
+def check_settings(cls: type, values: Mapping[str, Any]) -> dict[str, Any]:
     """The values as the dataclass wants them. Raises `ValueError` naming key, value and what was expected."""
     hints = get_type_hints(cls)
     defaults = {f.name: f.default for f in dataclasses.fields(cls)}
@@ -144,7 +144,7 @@ def check_value(key: str, value: Any, hint: Any, default: Any) -> Any:
     return value
 
 
-def parse(setting: str) -> tuple[str, Any]:
+def parse_setting(setting: str) -> tuple[str, Any]:
     """`key=value` of a command line; the value as TOML reads it, or else as text."""
     key, equals, text = setting.partition("=")
     if not equals or not key:

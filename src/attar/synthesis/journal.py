@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from attar.engine.run import Run
-from attar.files import beside
+from attar.files import write_beside
 
 METRICS = "metrics.jsonl"
 GUARD_EVERY = 100  # updates between looks at a GPU's losses; each look waits for the device
@@ -31,7 +31,7 @@ class Journal:
             return
         kept = read_metrics(self.path.parent)[:done]
         self.start -= kept[-1]["seconds"] if kept else 0.0
-        with beside(self.path) as temporary:
+        with write_beside(self.path) as temporary:
             temporary.write_text("".join(json.dumps(entry) + "\n" for entry in kept))
 
     def add(self, update: int, loss: Tensor) -> None:

@@ -45,7 +45,7 @@ class Batch(NamedTuple):
         mix = Mix.some(n, shape, protocol.cutmix, rngs, x.device) if protocol.cutmix else None
         return cls(x, y, Draw.cat(draws).to(x.device), mix)
 
-    def shown(self, apply: Callable[..., Tensor]) -> Float[Tensor, "networks n c h w"]:
+    def show(self, apply: Callable[..., Tensor]) -> Float[Tensor, "networks n c h w"]:
         x = apply(self.x.flatten(0, 1)[:, None], self.draw).view_as(self.x)
         return x if self.mix is None else self.mix(x)
 
@@ -76,8 +76,8 @@ def fit_together(
     epochs, augment = protocol.length(len(x)), protocol.augment if flip else protocol.augment.without_flip()
     networks = [network.init(rng.fold("network")) for rng in rngs]
     params = [[p.requires_grad_() for p in w.params.values()] for w in networks]
-    logits = run.engine(network.train_logits, len(rngs) * TRAINING * epochs * len(x) * network.flop(tuple(x.shape[1:])))
-    shown = run.fused(apply)
+    flop = len(rngs) * TRAINING * epochs * len(x) * network.flop(tuple(x.shape[1:]))
+    logits, show = run.engine(network.train_logits, flop), run.fuse(apply, flop)
 
     def gradients(batch: Batch, buffers: tuple[dict[str, Tensor], ...]) -> tuple[Any, ...]:
         """Of each network's loss in its parameters; and its buffers as this call leaves them."""
@@ -89,8 +89,8 @@ def fit_together(
                 gradient.contiguous() for gradient in gradients
             ), after  # as the optimiser's one kernel wants them
 
-        x = batch.shown(shown)
-        return side_by_side(one, len(networks))
+        x = batch.show(show)
+        return run_side_by_side(one, len(networks))
 
     replay = Replay(gradients) if network.replayable else gradients
     lr, drops = protocol.lr, protocol.drops(epochs)
@@ -99,7 +99,7 @@ def fit_together(
         for epoch in range(epochs):
             if epoch in drops:
                 lr *= drops[epoch]
-                opt = forget(opt, protocol, lr)
+                opt = drop_rate(opt, protocol, lr)
             orders = torch.stack(
                 [torch.randperm(len(x), generator=rng.fold("order", epoch).generator()) for rng in rngs]
             )
@@ -115,7 +115,7 @@ def fit_together(
     return [Weights({name: p.detach() for name, p in w.params.items()}, w.buffers) for w in networks]
 
 
-def side_by_side(function: Callable[[int], Any], count: int) -> tuple[Any, ...]:
+def run_side_by_side(function: Callable[[int], Any], count: int) -> tuple[Any, ...]:
     """`function` of every number below; where a GPU records it in streams of its own, as one network alone does not fill it."""
     if not torch.cuda.is_available() or not torch.cuda.is_current_stream_capturing():
         return tuple(map(function, range(count)))
@@ -136,7 +136,7 @@ def sgd(params: list[Tensor], protocol: Protocol, lr: float) -> torch.optim.Opti
     return torch.optim.SGD(params, lr=lr, momentum=momentum, weight_decay=decay, fused=in_one_kernel(params))
 
 
-def forget(opt: torch.optim.Optimizer, protocol: Protocol, lr: float) -> torch.optim.Optimizer:
+def drop_rate(opt: torch.optim.Optimizer, protocol: Protocol, lr: float) -> torch.optim.Optimizer:
     """The optimiser after a drop of the step size: a new one where the protocol says so, else the same with its momentum."""
     if protocol.decay == "half":
         return sgd(opt.param_groups[0]["params"], protocol, lr)

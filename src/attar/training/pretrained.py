@@ -52,13 +52,13 @@ def pretrain(task: Task, run: Run, count: int, epochs: int) -> list[tuple[Weight
         logging.getLogger("attar").warning(
             f"networks to train first: {missing}, epochs of each: {epochs} ({missing * flop / 1e12:.3g} TFLOP){kept}"
         )
-    protocol, rngs = pretraining(epochs), map(network_rng, range(count))
+    protocol, rngs = pretraining_protocol(epochs), map(network_rng, range(count))
     return [(task.network.init(rng.fold("network")), load_or_train(task, run, protocol, rng)) for rng in rngs]
 
 
 def pretraining_left(task: Task, run: Run, count: int, epochs: int) -> Stage:
     """What of `pretrain` is still to be done."""
-    protocol = pretraining(epochs)
+    protocol = pretraining_protocol(epochs)
     paths = [cache_path(identify(task, run, protocol, network_rng(i))) for i in range(count)]
     missing = sum(not (task.network.key and path.exists()) for path in paths)
     return Stage(missing, training_flop(task, protocol))
@@ -78,7 +78,7 @@ def soft_labels(task: Task, run: Run, networks: Sequence[Weights], x: Float[Tens
     return torch.stack([map_slices(partial(scores, w), x, run.slice_size(len(x))).softmax(1) for w in networks]).mean(0)
 
 
-def pretraining(epochs: int) -> Protocol:
+def pretraining_protocol(epochs: int) -> Protocol:
     return Protocol("pretrained", "networks that methods share", epochs, 256, "thirds", IDC, cutmix=0.5)
 
 

@@ -1,10 +1,10 @@
-// A ConvNet's first block on a CPU: 3×3 convolution, instance normalisation, ReLU and 2×2 mean, and their slopes.
+// A ConvNet's first block on a CPU: 3×3 convolution, instance normalisation, ReLU and 2×2 mean, and their gradients.
 //
 // Its convolution writes forty times as many numbers as it reads. Here a core makes a few maps of one image at a time and pools them while its caches
-// hold them. On the way back it makes them again, and keeps the slopes in all maps of one image (0.6 MB at 32 pixels and 128 maps).
+// hold them. Backward it makes them again, and keeps the gradients in all maps of one image (0.6 MB at 32 pixels and 128 maps).
 // The letters are those of first_block_gpu.py: p the patches of an image, a = w·p a map, r its inverse deviation, s = gain · r,
-// and g the slope in the normalised map where that is positive, elsewhere 0.
-// Everything is computed in float32. What leaves the block, and the slope in it, may be bfloat16 (as uint16_t).
+// and g the gradient in the normalised map where that is positive, elsewhere 0.
+// Everything is computed in float32. What leaves the block, and the gradient in it, may be bfloat16 (as uint16_t).
 
 #include <cmath>
 #include <cstdint>
@@ -169,10 +169,10 @@ void forward(const float *image, const float *weights, const float *gain, const 
     }
 }
 
-// Given the slope in the pooled maps, that in the framed maps (rows + 2, columns + 2, outputs), s g − s E g − s r² E[g (a − mean)] (a − mean);
+// Given the gradient in the pooled maps, that in the framed maps (rows + 2, columns + 2, outputs), s g − s E g − s r² E[g (a − mean)] (a − mean);
 // and what the image adds to those in gain and shift.
 template <typename Number>
-void backward(const float *image, const float *weights, const float *gain, const float *shift, const float *moments, const Number *up, float *slope,
+void backward(const float *image, const float *weights, const float *gain, const float *shift, const float *moments, const Number *up, float *gradient,
               float *sides, Window *a, const Sizes &z) {
     for (int64_t d = 0; d < z.outputs; d += FEW) {
         Lanes mean[2], r[2], s[2], t[2], sum[2]{}, along[2]{};
@@ -204,7 +204,7 @@ void backward(const float *image, const float *weights, const float *gain, const
             for (int64_t x = 0; x < z.columns(); x += 2, i++)
                 for (int half = 0; half < 2; half++) {
                     Lanes u = load(up + i * z.outputs + d + half * LANES) * 0.25f * s[half];
-                    float *to = slope + (y + 1) * z.below() + (x + 1) * z.outputs + d + half * LANES;
+                    float *to = gradient + (y + 1) * z.below() + (x + 1) * z.outputs + d + half * LANES;
                     for (int j = 0; j < 4; j++) {
                         Lanes pixel = a[i].at[j][half], g = pixel * s[half] + t[half] <= 0 ? Lanes{} : u;
                         store(to + j / 2 * z.below() + j % 2 * z.outputs, g - level[half] - curve[half] * pixel);
@@ -213,8 +213,8 @@ void backward(const float *image, const float *weights, const float *gain, const
     }
 }
 
-// The slope in an image: each pixel takes what it was in nine patches.
-template <int inputs> void gather(const float *slope, const float *weights, float *out, const Sizes &z) {
+// The gradient in an image: each pixel takes what it was in nine patches.
+template <int inputs> void gather(const float *gradient, const float *weights, float *out, const Sizes &z) {
     constexpr int SOME = 4; // pixels at a time
     for (int64_t y = 0; y < z.tall; y++)
         for (int64_t x = 0; x < z.wide; x += SOME) {
@@ -222,7 +222,7 @@ template <int inputs> void gather(const float *slope, const float *weights, floa
             const float *w = weights;
             for (int64_t d = 0; d < z.outputs; d += FEW)
                 for (int tap = 0; tap < 9; tap++, w += inputs * FEW) {
-                    const float *from = slope + (y + z.border + 2 - tap / 3) * z.below() + (x + z.border + 2 - tap % 3) * z.outputs + d;
+                    const float *from = gradient + (y + z.border + 2 - tap / 3) * z.below() + (x + z.border + 2 - tap % 3) * z.outputs + d;
                     for (int half = 0; half < 2; half++)
                         for (int j = 0; j < SOME; j++) {
                             Lanes value = load(from + j * z.outputs + half * LANES);
@@ -236,8 +236,8 @@ template <int inputs> void gather(const float *slope, const float *weights, floa
         }
 }
 
-// What an image adds to the slope in the weights, (3, 3, inputs, outputs): the sum over its pixels of the patch times the slope.
-void spread(const float *image, const float *slope, float *out, const Sizes &z) {
+// What an image adds to the gradient in the weights, (3, 3, inputs, outputs): the sum over its pixels of the patch times the gradient.
+void spread(const float *image, const float *gradient, float *out, const Sizes &z) {
     constexpr int SOME = 4;                         // numbers of a patch at a time
     std::vector<int64_t> where(z.numbers() + SOME); // in the image, from the patch's first number, which also stands in for those after the last
     for (int64_t k = 0; k < z.numbers(); k++)
@@ -247,7 +247,7 @@ void spread(const float *image, const float *slope, float *out, const Sizes &z) 
     for (int64_t y = 0; y < z.rows(); y++)
         for (int64_t d = 0; d < z.outputs; d += FEW)
             for (int64_t k = 0; k < z.numbers(); k += SOME) {
-                const float *from = slope + (y + 1) * z.below() + z.outputs + d, *p = image + y * z.line();
+                const float *from = gradient + (y + 1) * z.below() + z.outputs + d, *p = image + y * z.line();
                 Lanes found[SOME][2]{};
                 for (int64_t x = 0; x < z.columns(); x++, from += z.outputs, p += z.inputs) {
                     Lanes one = load(from), other = load(from + LANES);
@@ -286,17 +286,17 @@ void back(const float *x, const float *weight, const float *gain, const float *s
 #pragma omp parallel num_threads(z.threads)
     {
         Buffer image((z.rows() + 2) * z.line());
-        Buffer slope((z.rows() + 2) * z.below() + 4 * z.outputs); // pixels are gathered four at a time, the last maybe too many
+        Buffer gradient((z.rows() + 2) * z.below() + 4 * z.outputs); // pixels are gathered four at a time, the last maybe too many
         std::vector<Window> a(z.windows());
 #pragma omp for
         for (int64_t n = 0; n < z.images; n++) {
             frame(x + n * z.values(), image.data(), z);
-            backward(image.data(), w.data(), gain, shift, moments + 2 * n * z.outputs, up + n * z.windows() * z.outputs, slope.data(),
+            backward(image.data(), w.data(), gain, shift, moments + 2 * n * z.outputs, up + n * z.windows() * z.outputs, gradient.data(),
                      sides + 2 * n * z.outputs, a.data(), z);
             if (images)
-                (z.inputs == 1 ? gather<1> : gather<3>)(slope.data(), w.data(), images + n * z.values(), z);
+                (z.inputs == 1 ? gather<1> : gather<3>)(gradient.data(), w.data(), images + n * z.values(), z);
             if (weights)
-                spread(image.data(), slope.data(), weights + n * z.numbers() * z.outputs, z);
+                spread(image.data(), gradient.data(), weights + n * z.numbers() * z.outputs, z);
         }
     }
 }
@@ -309,7 +309,7 @@ extern "C" void first_block(const float *x, const float *weight, const float *ga
         there(x, weight, gain, shift, eps, static_cast<float *>(out), moments, *z);
 }
 
-extern "C" void first_block_slopes(const float *x, const float *weight, const float *gain, const float *shift, const float *moments, const void *up,
+extern "C" void first_block_gradients(const float *x, const float *weight, const float *gain, const float *shift, const float *moments, const void *up,
                                    float *images, float *weights, float *sides, const Sizes *z, bool low) {
     if (low)
         back(x, weight, gain, shift, moments, static_cast<const uint16_t *>(up), images, weights, sides, *z);

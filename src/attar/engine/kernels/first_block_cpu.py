@@ -1,4 +1,4 @@
-"""A ConvNet's first block as one CPU kernel there and one back (`first_block.cpp`), which g++ compiles once for a kind of processor."""
+"""A ConvNet's first block as one CPU kernel forward and one backward (`first_block.cpp`), which g++ compiles once for a kind of processor."""
 
 import ctypes
 import functools
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from attar.engine.compiling import constant_when_compiled
 from attar.engine.device import say_once
-from attar.files import beside, cache_folder, only_writer
+from attar.files import cache_folder, lock_writer, write_beside
 
 SOURCE = Path(__file__).with_name("first_block.cpp")
 OPTIONS = ["-O3", "-std=c++17", "-fopenmp", "-shared", "-fPIC"]
@@ -25,13 +25,13 @@ VECTORS = {
 
 
 @functools.cache
-def library() -> ctypes.CDLL | None:
+def load_library() -> ctypes.CDLL | None:
     """The kernels; `None` without Linux, vectors of eight numbers at least, or g++, or where it fails, which is said once."""
     compiler, vectors = shutil.which("g++"), torch.backends.cpu.get_cpu_capability()
     if sys.platform != "linux" or compiler is None or vectors not in VECTORS:
         return None
     try:
-        return loaded([compiler, *OPTIONS, *VECTORS[vectors]])
+        return compile_once([compiler, *OPTIONS, *VECTORS[vectors]])
     except (OSError, RuntimeError, subprocess.CalledProcessError) as error:  # RuntimeError: no home for a cache
         lines = [*(getattr(error, "stderr", None) or "").splitlines(), str(error)]
         told = next((line for line in lines if "error" in line), lines[0])
@@ -39,26 +39,26 @@ def library() -> ctypes.CDLL | None:
         return None
 
 
-def loaded(command: list[str]) -> ctypes.CDLL:
+def compile_once(command: list[str]) -> ctypes.CDLL:
     """From the cache, once `command` has made it."""
-    version = output([command[0], "-dumpfullversion"])
+    version = run_command([command[0], "-dumpfullversion"])
     key = hashlib.blake2b(SOURCE.read_bytes() + " ".join([version, *command]).encode(), digest_size=16).hexdigest()
     path = cache_folder() / "kernels" / f"{key}.so"
     if not path.exists():
-        with only_writer(path), beside(path) as temporary:
-            output([*command, str(SOURCE), "-o", str(temporary)])
+        with lock_writer(path), write_beside(path) as temporary:
+            run_command([*command, str(SOURCE), "-o", str(temporary)])
             ctypes.CDLL(str(temporary))  # what cannot be loaded is not kept
     return ctypes.CDLL(str(path))
 
 
-def output(command: list[str]) -> str:
+def run_command(command: list[str]) -> str:
     return subprocess.run(command, capture_output=True, text=True, errors="replace", check=True).stdout
 
 
 @constant_when_compiled
 def maps_at_a_time() -> int:
     """How many the kernels make at once, and of which a multiple is what they can make; 0 where there are none."""
-    found = library()
+    found = load_library()
     return ctypes.c_int64.in_dll(found, "first_block_maps").value if found else 0
 
 
@@ -76,7 +76,7 @@ def call(name: str, *given: Tensor | float | None, numbers: list[int], low: bool
         for x in given
     ]
     threads = max(1, min(torch.get_num_threads(), numbers[0]))
-    getattr(library(), name)(*arguments, (ctypes.c_int64 * 7)(*numbers, threads), ctypes.c_bool(low))
+    getattr(load_library(), name)(*arguments, (ctypes.c_int64 * 7)(*numbers, threads), ctypes.c_bool(low))
 
 
 def sizes(x: Tensor, weight: Tensor, border: int) -> list[int]:
@@ -92,14 +92,14 @@ def pooled(
     x: Tensor, weight: Tensor, gain: Tensor, shift: Tensor, eps: float, border: int, low: bool
 ) -> tuple[Tensor, Tensor]:
     """The pooled maps of images, channels last (n, h / 2, w / 2, d), and of each map mean and inverse deviation (n, 2, d)."""
-    out, moments = places(x, weight, gain, shift, eps, border, low)
+    out, moments = shape_pooled(x, weight, gain, shift, eps, border, low)
     given = [part.contiguous() for part in (x, weight, gain, shift)]
     call("first_block", *given, eps, out, moments, numbers=sizes(x, weight, border), low=low)
     return out, moments
 
 
 @pooled.register_fake
-def places(
+def shape_pooled(
     x: Tensor, weight: Tensor, gain: Tensor, shift: Tensor, eps: float, border: int, low: bool
 ) -> tuple[Tensor, Tensor]:
     """Raises `ValueError` for what the kernels, which take but addresses, cannot work on."""
@@ -112,8 +112,8 @@ def places(
     return x.new_empty(shape, dtype=torch.bfloat16 if low else torch.float32), x.new_empty(n, 2, d)
 
 
-@torch.library.custom_op(f"attar::first_block_slopes_{VERSION}", mutates_args=(), device_types="cpu")
-def slopes(
+@torch.library.custom_op(f"attar::first_block_gradients_{VERSION}", mutates_args=(), device_types="cpu")
+def block_gradients(
     x: Tensor,
     weight: Tensor,
     gain: Tensor,
@@ -124,37 +124,37 @@ def slopes(
     images: bool,
     weights: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Given those in the pooled maps, the slopes in images and what each image adds to those in weights (n, 3, 3, c, d), where asked,
+    """Given those in the pooled maps, the gradients in images and what each image adds to those in weights (n, 3, 3, c, d), where asked,
     and in gain and shift (n, 2, d)."""
-    found = shares(x, weight, images, weights)
+    found = shape_gradients(x, weight, images, weights)
     given = [part.contiguous() for part in (x, weight, gain, shift, moments, up)]
     asked = [part if part.numel() else None for part in found]
-    call("first_block_slopes", *given, *asked, numbers=sizes(x, weight, border), low=up.dtype == torch.bfloat16)
+    call("first_block_gradients", *given, *asked, numbers=sizes(x, weight, border), low=up.dtype == torch.bfloat16)
     return found
 
 
-@slopes.register_fake
-def shares(x: Tensor, weight: Tensor, *others: Any) -> tuple[Tensor, Tensor, Tensor]:
+@block_gradients.register_fake
+def shape_gradients(x: Tensor, weight: Tensor, *others: Any) -> tuple[Tensor, Tensor, Tensor]:
     images, weights = others[-2:]
     n, c, d = x.shape[0], x.shape[1], weight.shape[0]
     return x.new_empty(x.shape if images else 0), x.new_empty((n, 3, 3, c, d) if weights else 0), x.new_empty(n, 2, d)
 
 
-def kept(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+def keep_for_backward(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
     ctx.mark_non_differentiable(output[1])
     ctx.save_for_backward(*inputs[:4], output[1])
     ctx.border = inputs[5]
 
 
-def back(ctx: Any, up: Tensor, _: Any) -> tuple[Tensor | None, ...]:
-    """The slopes in what learns: images, or weights, gain and shift."""
+def backward(ctx: Any, up: Tensor, _: Any) -> tuple[Tensor | None, ...]:
+    """The gradients in what learns: images, or weights, gain and shift."""
     images, weights = ctx.needs_input_grad[0], any(ctx.needs_input_grad[1:4])
-    in_images, in_weights, sides = slopes(*ctx.saved_tensors, up, ctx.border, images, weights)
+    in_images, in_weights, sides = block_gradients(*ctx.saved_tensors, up, ctx.border, images, weights)
     learned = (in_weights.sum(0).permute(3, 2, 0, 1), *sides.sum(0)) if weights else (None, None, None)
     return in_images if images else None, *learned, None, None, None
 
 
-pooled.register_autograd(back, setup_context=kept)
+pooled.register_autograd(backward, setup_context=keep_for_backward)
 
 
 def first_block(x: Tensor, weight: Tensor, gain: Tensor, shift: Tensor, eps: float, border: int) -> Tensor:

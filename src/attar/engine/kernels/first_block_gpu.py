@@ -1,10 +1,10 @@
-"""A ConvNet's first block as one GPU kernel there, one back to the images and one to the weights.
+"""A ConvNet's first block as one GPU kernel forward, one backward to the images and one to the weights.
 
 Its convolution has few inputs and many outputs: it writes forty times as many numbers as it reads, which normalisation and pooling
-read again, twice. Here nothing but the pooled maps is written, and on the way back the slopes in the patches.
+read again, twice. Here nothing but the pooled maps is written, and backward the gradients in the patches.
 
 Let p be the 3×3 patches of an image and a = w·p a map. Its mean and variance, w·E p and w·Cov(p)·w, need no map. With r = (var + ε)^-½
-and s = gain · r it is normalised to s (a − mean) + shift; where that is positive, let g be the slope in it, elsewhere 0. The slope in a
+and s = gain · r it is normalised to s (a − mean) + shift; where that is positive, let g be the gradient in it, elsewhere 0. The gradient in a
 map is then s g − s E g − s r² E[g (a − mean)] (a − mean), that in a patch the sum of w times it over all maps, and that in w the sum of
 p times it over all patches.
 """
@@ -133,7 +133,7 @@ def backward(
     MANY: tl.constexpr,
     SOME: tl.constexpr,
 ):
-    """The slope in each patch of one image, given that in its pooled maps."""
+    """The gradient in each patch of one image, given that in its pooled maps."""
     line: tl.constexpr = (wide + 2) * inputs
     k, d, j, n = tl.arange(0, K), tl.arange(0, outputs), tl.arange(0, SOME), tl.program_id(0).to(tl.int64)
     real = k < 9 * inputs
@@ -148,12 +148,12 @@ def backward(
         at = start + j
         here = at < high * broad
         corner = image + (at // broad * 2 * line + at % broad * 2 * inputs)[:, None]
-        slope = tl.load(up + at[:, None] * outputs + d[None, :], mask=here[:, None], other=0.0).to(tl.float32) / 4
+        gradient = tl.load(up + at[:, None] * outputs + d[None, :], mask=here[:, None], other=0.0).to(tl.float32) / 4
         one, other = tl.zeros((SOME, outputs), tl.float32), tl.zeros((SOME, outputs), tl.float32)
         for c in tl.static_range(4):
             p = tl.load(corner + (c // 2 * line + c % 2 * inputs), mask=real[None, :] & here[:, None], other=0.0)
             a = tl.dot(p, w)
-            g = tl.where(a * s[None, :] + t[None, :] > 0, slope, 0.0)
+            g = tl.where(a * s[None, :] + t[None, :] > 0, gradient, 0.0)
             one += g
             other += g * a
         sums += tl.sum(one, 0)
@@ -169,10 +169,10 @@ def backward(
         here = at < high * broad
         row, column = at // broad * 2, at % broad * 2
         corner = image + (row * line + column * inputs)[:, None]
-        slope = tl.load(up + at[:, None] * outputs + d[None, :], mask=here[:, None], other=0.0).to(tl.float32) / 4
+        gradient = tl.load(up + at[:, None] * outputs + d[None, :], mask=here[:, None], other=0.0).to(tl.float32) / 4
         for c in tl.static_range(4):
             p = tl.load(corner + (c // 2 * line + c % 2 * inputs), mask=real[None, :] & here[:, None], other=0.0)
-            g = tl.where(tl.dot(p, w) * s[None, :] + t[None, :] > 0, slope * s[None, :], 0.0)
+            g = tl.where(tl.dot(p, w) * s[None, :] + t[None, :] > 0, gradient * s[None, :], 0.0)
             found = tl.dot(g.to(w.dtype), turned) - tl.dot(p, pulled) + constant[None, :]
             pixel = (row + c // 2) * wide + column + c % 2
             tl.store(out + pixel[:, None] * K + k[None, :], found.to(out.dtype.element_ty), mask=here[:, None])
@@ -197,7 +197,7 @@ def learning(
     MANY: tl.constexpr,
     SOME: tl.constexpr,
 ):
-    """What one image adds to the slopes in weights, and in gain and shift, given that in its pooled maps."""
+    """What one image adds to the gradients in weights, and in gain and shift, given that in its pooled maps."""
     line: tl.constexpr = (wide + 2) * inputs
     k, d, j, n = tl.arange(0, K), tl.arange(0, outputs), tl.arange(0, SOME), tl.program_id(0).to(tl.int64)
     real = k < 9 * inputs
@@ -212,16 +212,16 @@ def learning(
         at = start + j
         here = at < high * broad
         corner = image + (at // broad * 2 * line + at % broad * 2 * inputs)[:, None]
-        slope = tl.load(up + at[:, None] * outputs + d[None, :], mask=here[:, None], other=0.0).to(tl.float32) / 4
+        gradient = tl.load(up + at[:, None] * outputs + d[None, :], mask=here[:, None], other=0.0).to(tl.float32) / 4
         for c in tl.static_range(4):
             p = tl.load(corner + (c // 2 * line + c % 2 * inputs), mask=real[None, :] & here[:, None], other=0.0)
-            g = tl.where(tl.dot(p, w) * s[None, :] + t[None, :] > 0, slope, 0.0)
+            g = tl.where(tl.dot(p, w) * s[None, :] + t[None, :] > 0, gradient, 0.0)
             found = tl.dot(tl.trans(p), g.to(w.dtype), found)
             sums += tl.sum(g, 0)
     # Σ p g, of which Σ g a is the part along w; what mean and variance pass back is in E p and Cov(p)
     along = inverse * (tl.sum(found * w.to(tl.float32), 0) - mean * sums)
-    slopes = s[None, :] * (found - centre[:, None] * sums[None, :] - turned * (inverse * along)[None, :])
-    tl.store(weights + (n * K + k[:, None]) * outputs + d[None, :], slopes)
+    patch_gradients = s[None, :] * (found - centre[:, None] * sums[None, :] - turned * (inverse * along)[None, :])
+    tl.store(weights + (n * K + k[:, None]) * outputs + d[None, :], patch_gradients)
     tl.store(sides + n * 2 * outputs + d, along)
     tl.store(sides + (n * 2 + 1) * outputs + d, sums)
 
@@ -237,8 +237,8 @@ def sizes(images: Tensor, weight: Tensor) -> dict[str, int]:
 
 
 # Pixels at a time, and threads: what fits the registers.
-THERE = {"MANY": 128, "SOME": 32, "num_warps": 4, "maxnreg": 128}
-BACK = {"MANY": 128, "SOME": 16, "num_warps": 4}
+FORWARD = {"MANY": 128, "SOME": 32, "num_warps": 4, "maxnreg": 128}
+BACKWARD = {"MANY": 128, "SOME": 16, "num_warps": 4}
 LEARNING = {"MANY": 128, "SOME": 32, "num_warps": 8}
 
 
@@ -249,27 +249,27 @@ VERSION = hashlib.blake2b(Path(__file__).read_bytes(), digest_size=8).hexdigest(
 @torch.library.custom_op(f"attar::first_block_{VERSION}", mutates_args=())
 def pooled(images: Tensor, weight: Tensor, gain: Tensor, shift: Tensor, eps: float) -> Tensor:
     """Of images with a border and channels last (n, h + 2, w + 2, c), and weights (3, 3, c, d): (n, h / 2, w / 2, d)."""
-    out = places(images, weight)
-    forward[(len(images),)](images, weight, gain, shift, out, eps, **sizes(images, weight), **THERE)
+    out = shape_pooled(images, weight)
+    forward[(len(images),)](images, weight, gain, shift, out, eps, **sizes(images, weight), **FORWARD)
     return out
 
 
 @pooled.register_fake
-def places(images: Tensor, weight: Tensor, *others: Any) -> Tensor:
+def shape_pooled(images: Tensor, weight: Tensor, *others: Any) -> Tensor:
     n, tall, wide, _ = images.shape
     return images.new_empty(n, (tall - 2) // 2, (wide - 2) // 2, weight.shape[3])
 
 
-@torch.library.custom_op(f"attar::first_block_slopes_{VERSION}", mutates_args=())
-def slopes(images: Tensor, weight: Tensor, gain: Tensor, shift: Tensor, up: Tensor, eps: float) -> Tensor:
-    """Given those in its pooled maps, the slopes in each patch of an image, padded: (n, h, w, K)."""
-    out = patches(images)
-    backward[(len(images),)](images, weight, gain, shift, up, out, eps, **sizes(images, weight), **BACK)
+@torch.library.custom_op(f"attar::first_block_gradients_{VERSION}", mutates_args=())
+def patch_gradients(images: Tensor, weight: Tensor, gain: Tensor, shift: Tensor, up: Tensor, eps: float) -> Tensor:
+    """Given those in its pooled maps, the gradients in each patch of an image, padded: (n, h, w, K)."""
+    out = shape_patches(images)
+    backward[(len(images),)](images, weight, gain, shift, up, out, eps, **sizes(images, weight), **BACKWARD)
     return out
 
 
-@slopes.register_fake
-def patches(images: Tensor, *others: Any) -> Tensor:
+@patch_gradients.register_fake
+def shape_patches(images: Tensor, *others: Any) -> Tensor:
     n, tall, wide, inputs = images.shape
     return images.new_empty(n, tall - 2, wide - 2, padded(inputs))
 
@@ -278,33 +278,33 @@ def patches(images: Tensor, *others: Any) -> Tensor:
 def learned(
     images: Tensor, weight: Tensor, gain: Tensor, shift: Tensor, up: Tensor, eps: float
 ) -> tuple[Tensor, Tensor]:
-    """Likewise what each image adds to the slopes in weights, padded (n, K, d), and in gain and shift (n, 2, d)."""
-    weights, sides = shares(images, weight)
+    """Likewise what each image adds to the gradients in weights, padded (n, K, d), and in gain and shift (n, 2, d)."""
+    weights, sides = shape_learned(images, weight)
     given = images, weight, gain, shift, up, weights, sides, eps
     learning[(len(images),)](*given, **sizes(images, weight), **LEARNING)
     return weights, sides
 
 
 @learned.register_fake
-def shares(images: Tensor, weight: Tensor, *others: Any) -> tuple[Tensor, Tensor]:
+def shape_learned(images: Tensor, weight: Tensor, *others: Any) -> tuple[Tensor, Tensor]:
     n, d = len(images), weight.shape[3]
     return images.new_empty(n, padded(images.shape[3]), d, dtype=torch.float32), images.new_empty(
         n, 2, d, dtype=torch.float32
     )
 
 
-def kept(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+def keep_for_backward(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     ctx.save_for_backward(*inputs[:4])
     ctx.eps = inputs[4]
 
 
-def back(ctx: Any, up: Tensor) -> tuple[Tensor | None, ...]:
-    """The slopes in what learns: images, or weights, gain and shift."""
+def pass_back(ctx: Any, up: Tensor) -> tuple[Tensor | None, ...]:
+    """The gradients in what learns: images, or weights, gain and shift."""
     images, weight, gain, shift = ctx.saved_tensors
     up, c = up.to(images.dtype).contiguous(), images.shape[3]
     found: list[Tensor | None] = [None] * 4
     if ctx.needs_input_grad[0]:  # each pixel takes what it was in nine patches
-        in_patches = slopes(images, weight, gain, shift, up, ctx.eps).float()
+        in_patches = patch_gradients(images, weight, gain, shift, up, ctx.eps).float()
         parts = [
             F.pad(in_patches[..., c * i : c * i + c], [0, 0, i % 3, 2 - i % 3, i // 3, 2 - i // 3]) for i in range(9)
         ]
@@ -315,7 +315,7 @@ def back(ctx: Any, up: Tensor) -> tuple[Tensor | None, ...]:
     return *found, None
 
 
-pooled.register_autograd(back, setup_context=kept)
+pooled.register_autograd(pass_back, setup_context=keep_for_backward)
 
 
 def first_block(x: Tensor, weight: Tensor, gain: Tensor, shift: Tensor, eps: float, border: int) -> Tensor:

@@ -1,6 +1,5 @@
 """Hyper-parameters that the methods which match feature distributions share, and how they begin and end."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -52,7 +51,7 @@ class Settings:
     space: Space
     augment: str
     style: Literal["dsa", "idc"]
-    retired: ClassVar[Mapping[str, Retired]] = {
+    retired: ClassVar[dict[str, Retired]] = {
         "networks": Retired(1, "an update sees one network"),
         "warm": Retired(0, "networks are unlearned"),
         "draw": Retired("class", "each class has an augmentation of its own"),

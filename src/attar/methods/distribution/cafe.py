@@ -107,11 +107,22 @@ class CAFE:
             (w, state), inner = pupil.at(0), Window(self.window)
             with torch.no_grad():
                 x, y = syn()
-            plain, augment = SGD(momentum=0.0, weight_decay=0.0), views.augment
+            plain = SGD(momentum=0.0, weight_decay=0.0)
             for epoch in range(self.most):
                 own = rng.fold(epoch)
-                options = {"optimiser": plain, "batch": self.batch_train, "augment": augment, "state": state}
-                w, state = train(task.network, w, x, y, epochs=1, rng=own, run=run, **options)
+                w, state = train(
+                    task.network,
+                    w,
+                    x,
+                    y,
+                    epochs=1,
+                    optimiser=plain,
+                    batch=self.batch_train,
+                    rng=own,
+                    run=run,
+                    augment=views.augment,
+                    state=state,
+                )
                 # The first window sees all epochs: once the accuracy has moved, no more looks are needed.
                 if inner.spread <= self.inner:
                     inner.push(accuracy(task, run, scores, w, self.query, own.fold("query")))

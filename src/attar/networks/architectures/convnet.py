@@ -26,7 +26,7 @@ class ConvNet(nn.Module):
         depth = depth or default_depth(min(sides))
         border = 2 if sides == [28, 28] else 0
         inputs, paddings = [channels, *[width] * (depth - 1)], [1 + border, *[1] * (depth - 1)]
-        blocks = [block(*each, width, norm) for each in zip(inputs, paddings, strict=True)]
+        blocks = [make_block(*each, width, norm) for each in zip(inputs, paddings, strict=True)]
         height, breadth = (side + 2 * border >> depth for side in sides)
         self.body = nn.Sequential(*blocks, nn.Flatten())
         self.head = nn.Linear(width * height * breadth, classes)
@@ -37,15 +37,16 @@ class ConvNet(nn.Module):
     def layers(self, x: Float[Tensor, "n c h w"]) -> list[Tensor]:
         """What leaves the ReLU of each block, and the features."""
         maps = []
-        for *first, pool in list(self.body)[:-1]:
-            for layer in first:
+        for block in list(self.body)[:-1]:
+            *inner, pool = block.children()
+            for layer in inner:
                 x = layer(x)
             maps.append(x)
             x = pool(x)
         return [*maps, x.flatten(1)]
 
 
-def block(inputs: int, padding: int, width: int, norm: str) -> nn.Sequential:
+def make_block(inputs: int, padding: int, width: int, norm: str) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(inputs, width, 3, padding=padding), normalisation(norm, width), nn.ReLU(), nn.AvgPool2d(2)
     )
