@@ -4,7 +4,10 @@ from torch import nn
 
 
 class Small(nn.Module):
-    """Called with the images' shape (channels, height, width) and the number of classes; its last Linear is the classifier."""
+    """Called with the images' shape (channels, height, width) and the number of classes.
+
+    Its last Linear is the classifier.
+    """
 
     def __init__(self, shape: tuple[int, int, int], classes: int):
         super().__init__()

@@ -9,7 +9,7 @@ import jaxtyping
 import pytest
 import torch
 
-from attar.data.normalisation import unit
+from attar.data.normalisation import Normalisation, unit
 from attar.data.task import Examples, Task
 from attar.networks.by_name import network
 
@@ -55,7 +55,7 @@ def toy(
     mean, std = (tuple(f(pixels, (0, 2, 3)).tolist()) for f in (torch.mean, torch.std))
     names = tuple("abcdefghijklmnopqrstuvwxyz"[: len(counts)])
     family = network(architecture, (channels, h, w), len(counts))
-    return Task(name, train, test, names, mean, std, family, flip=False)
+    return Task(name, train, test, names, Normalisation(mean, std), family, flip=False)
 
 
 @pytest.fixture

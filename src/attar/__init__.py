@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from attar.training.protocol import Protocol
     from attar.training.train import SGD, train
 
-# Where each public name lives. Looked up on first use: torch takes seconds to import, and `attar --help` needs none of it.
+# Where each public name lives. It is looked up on first use: torch takes seconds to import, and `attar --help` needs
+# none of it.
 _HOMES = {
     "MLP": "networks.architectures",
     "SGD": "training.train",

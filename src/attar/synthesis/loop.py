@@ -4,7 +4,7 @@ import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ from attar.synthesis.checkpoint import check_finite, restore, save_checkpoint, t
 from attar.synthesis.journal import Journal
 
 
+@runtime_checkable
 class Synthetic(Protocol):
     """What is learned, an `nn.Module`: pixels, or codes that a generator makes images of. Five names make one."""
 

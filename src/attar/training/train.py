@@ -104,7 +104,7 @@ def batches(n: int, batch: int | None, total: int, rng: Rng) -> Iterator[tuple[T
     epoch = done = 0
     while done < total:
         own = rng.fold("epoch", epoch) if epoch else rng
-        order = None if batch is None else torch.randperm(n, generator=own.fold("order").generator()).split(batch)
+        order = None if batch is None else torch.randperm(n, generator=own.generator()).split(batch)
         for i, rows in enumerate(order or [None]):
             if done < total:
                 yield rows, own.fold(i)

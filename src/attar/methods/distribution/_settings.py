@@ -87,10 +87,10 @@ class Settings:
         return self.updates * 2 * len(syn.classes) * syn.each * task.network.flop(task.shape)
 
     def step_per_class(self, classes: int, scale: int = 1) -> tuple[float, float]:
-        """Step size and momentum of one update, for a paper that steps once a class on a tensor that holds all classes.
+        """Step size and momentum of one update, for a paper that steps once a class on a tensor of all classes.
 
-        `scale` multiplies the step of sgd. Those of the other optimisers do not depend on how large a gradient is. Where
-        theirs is zero for all classes but one, one step in `classes` moves an image; here every step does.
+        `scale` multiplies the step of sgd. Those of the other optimisers do not depend on how large a gradient is.
+        Where theirs is zero for all classes but one, one step in `classes` moves an image; here every step does.
         """
         if self.optimiser != "sgd":
             return self.lr, self.momentum
@@ -106,10 +106,8 @@ class Settings:
         state: nn.Module | None = None,
     ) -> CondensedSet:
         """The images after all updates. `lr` and `momentum` are those of one step that moves all classes."""
-        opt, schedule = (
-            OPTIMISERS[self.optimiser](syn.parameters(), lr, momentum),
-            SCHEDULES[self.schedule](self.updates),
-        )
+        opt = OPTIMISERS[self.optimiser](syn.parameters(), lr, momentum)
+        schedule = SCHEDULES[self.schedule](self.updates)
         if not self.average:
             return optimise(episode, syn, opt, updates=self.updates, run=run, schedule=schedule, state=state).export()
         average = Average(syn.clamped, self.average)

@@ -111,7 +111,10 @@ class View(NamedTuple):
     kept: tuple[Float[Tensor, "k m d"], ...] | None = None
 
     def pairs(self, features: Features, w: Weights) -> Iterator[tuple[Float[Tensor, "k n d"], Float[Tensor, "k m d"]]]:
-        """For each chunk of classes the features of its synthetic and of its real images, the latter without a graph."""
+        """For each chunk of classes the features of its synthetic and of its real images.
+
+        The real ones are without a graph.
+        """
         for chunk in self.views.chunks:
             real = self.real(features, w, chunk)  # before there is a graph
             yield by_class(features(w, self.synthetic(chunk)), chunk), real
@@ -150,5 +153,5 @@ def labels(classes: tuple[int, ...], each: int, device: torch.device) -> Int[Ten
     return torch.tensor(classes).repeat_interleave(each).to(device)
 
 
-def by_class(features: Float[Tensor, "kn d"], chunk: Chunk) -> Float[Tensor, "k n d"]:
-    return features.unflatten(0, (len(chunk), -1))
+def by_class(rows: Float[Tensor, "kn *d"], chunk: Chunk) -> Float[Tensor, "k n *d"]:
+    return rows.unflatten(0, (len(chunk), -1))

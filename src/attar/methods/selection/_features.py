@@ -19,34 +19,33 @@ Select = Callable[[Float[Tensor, "n d"], int], Int[Tensor, " ipc"]]
 
 
 def select(task: Task, ipc: int, run: Run, space: FeatureSpace, epochs: int, rule: Select) -> CondensedSet:
-    """`rule` picks `ipc` rows among the features of each class. Raises `ValueError` where a class has too few images."""
+    """`rule` picks `ipc` rows among the features of each class.
+
+    Raises `ValueError` where a class has too few images.
+    """
     classes = run.shard(len(task.classes))
     task.need(classes, ipc)
-    embed = embedding(task, run, space, epochs)
-    chosen = []
+    embed = make_embedding(task, run, space, epochs)
+    picked = []
     for c in classes:
         members = task.table[c, : int(task.counts[c])]
-        chosen.append(members[rule(embed(members), ipc)])
-    return CondensedSet.selected(task, torch.stack(chosen))
+        picked.append(members[rule(embed(members), ipc)])
+    return CondensedSet.selected(task, torch.stack(picked))
 
 
-def embedding(
+def make_embedding(
     task: Task, run: Run, space: FeatureSpace, epochs: int
 ) -> Callable[[Int[Tensor, " n"]], Float[Tensor, "n d"]]:
-    """Features of training images by index: `pixels`, the last layer of an unlearned network, or of one trained on all images."""
+    """Features of training images by index: `pixels`, or the last layer of a network, unlearned or trained on all."""
     if space == "pixels":
         return lambda members: task.images(members).flatten(1)
-    flop = len(task.train.y) * task.network.flop(task.shape)
+    network, flop = task.network, len(task.train.y) * task.network.flop(task.shape)
     if space == "random":
-        w, features = (
-            task.network.init(run.rng.fold("network")),
-            run.engine(partial(task.network.features, train=True), flop),
-        )
+        w, features = network.init(run.rng.fold("network")), run.engine(partial(network.features, train=True), flop)
     else:
-        w, features = train_whole(task, run, epochs), run.engine(task.network.features, flop)
-    size = (
-        256 if task.network.keeps_statistics else run.slice_size(1024)
-    )  # those of an unlearned network are of the slice
+        w, features = train_whole(task, run, epochs), run.engine(network.features, flop)
+    # An unlearned network with batch statistics takes them from the slice, which must not depend on the machine.
+    size = 256 if network.keeps_statistics else run.slice_size(1024)
 
     @torch.no_grad()
     def embed(members: Int[Tensor, " n"]) -> Float[Tensor, "n d"]:

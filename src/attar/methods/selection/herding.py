@@ -15,7 +15,7 @@ from attar.methods.selection._features import FeatureSpace, select
 
 @dataclass(frozen=True)
 class Herding:
-    """`features`: pixels, or the last layer of an unlearned network, or of one trained on the whole set for `epochs` epochs."""
+    """`features`: pixels, or the last layer of a network, unlearned or trained on the whole set for `epochs` epochs."""
 
     features: FeatureSpace = "trained"
     epochs: int = 20
@@ -26,9 +26,10 @@ class Herding:
 
 
 def herd(f: Float[Tensor, "n d"], m: int) -> Int[Tensor, " m"]:
-    """Step i picks the j, not yet picked, that minimises ‖(i + 1) μ − Σ picked − f_j‖; one product of f and a vector a pick.
+    """Step i picks the j, not yet picked, that minimises ‖(i + 1) μ − Σ picked − f_j‖.
 
-    With g = f − μ that is ‖Σ g_picked + g_j‖, whose square is, but for a constant, ‖g_j‖² + 2 ⟨g_j, Σ g_picked⟩.
+    With g = f − μ that is ‖Σ g_picked + g_j‖, whose square is, but for a constant, ‖g_j‖² + 2 ⟨g_j, Σ g_picked⟩. So a
+    pick takes one product of f and a vector.
     """
     g = f - f.mean(0)
     score, total = torch.linalg.vector_norm(g, dim=1).square(), torch.zeros_like(g[0])

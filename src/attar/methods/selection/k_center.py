@@ -15,7 +15,7 @@ from attar.methods.selection._features import FeatureSpace, select
 
 @dataclass(frozen=True)
 class KCenter:
-    """`features`: pixels, or the last layer of an unlearned network, or of one trained on the whole set for `epochs` epochs."""
+    """`features`: pixels, or the last layer of a network, unlearned or trained on the whole set for `epochs` epochs."""
 
     features: FeatureSpace = "trained"
     epochs: int = 20
@@ -28,7 +28,8 @@ class KCenter:
 def farthest_first(f: Float[Tensor, "n d"], m: int) -> Int[Tensor, " m"]:
     """The image nearest to the class mean, then again and again the one farthest from all picked.
 
-    Squared distances are expanded, so that a pick takes one product of f and a vector; what cancels is far from the farthest.
+    Squared distances are expanded, so that a pick takes one product of f and a vector. What cancels is far from the
+    farthest.
     """
     g = f - f.mean(0)
     norm = torch.linalg.vector_norm(g, dim=1).square()  # without a copy of g
