@@ -8,7 +8,7 @@ import attar
 
 ROOT = Path(attar.__file__).parent
 FLOORS = [  # from top to bottom; a module imports from its own floor and from those below
-    {"__init__"},
+    {"__init__", "__main__"},
     {"cli"},
     {"runs"},
     {"report"},

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from attar.data.load import load_data
     from attar.data.normalisation import Normalisation
     from attar.data.task import Examples, Task
+    from attar.engine.by_hand import with_gradient
     from attar.engine.run import Run
     from attar.evaluation.evaluate import evaluate
     from attar.networks.architectures import MLP, ConvNet
@@ -49,6 +50,7 @@ _HOMES = {
     "plan": "runs.condense",
     "save": "condensed.store",
     "train": "training.train",
+    "with_gradient": "engine.by_hand",
     "write_report": "report.page",
 }
 
@@ -76,6 +78,7 @@ __all__ = [
     "plan",
     "save",
     "train",
+    "with_gradient",
     "write_report",
 ]
 

@@ -10,6 +10,8 @@ import torch
 from conftest import toy
 
 from attar.condensed.condensed_set import CondensedSet
+from attar.data.normalisation import Normalisation
+from attar.data.task import Examples
 from attar.engine.run import Run
 from attar.evaluation.rows import Row
 from attar.report import figures
@@ -57,46 +59,35 @@ class Page(HTMLParser):
 
 
 def sets(task, methods=("m3d", "random"), ipc=2, factor=1) -> list[CondensedSet]:
-    made = []
-    for seed, method in enumerate(methods):
-        one = Pixels.start(task, ipc, Run(Rng.of(seed)), factor=factor).export()
-        about = {
-            "method": method,
-            "data": task.name,
-            "seed": 0,
-            "seconds": 70.0,
-            "hyperparameters": {"lr": 0.25, "init": "mix"},
-        }
-        made.append(
-            dataclasses.replace(one, provenance=about | {"fingerprint": task.fingerprint, "indices": list(range(99))})
-        )
-    return made
+    about = {"data": task.name, "seed": 0, "seconds": 70.0, "hyperparameters": {"lr": 0.25, "init": "mix"}}
+    about |= {"fingerprint": task.fingerprint, "indices": list(range(99))}
+    made = [Pixels.start(task, ipc, Run(Rng.of(seed)), factor=factor).export() for seed in range(len(methods))]
+    return [dataclasses.replace(s, provenance={"method": m, **about}) for s, m in zip(made, methods, strict=True)]
 
 
 def rows(task, accuracies, ipc=2, protocol="dm", networks=3) -> list[Row]:
-    k = len(task.classes)
     return [
         Row(
-            task.name,
-            method,
-            ipc,
-            0,
-            "a",
-            protocol,
-            "ConvNet",
-            s,
-            a + s,
-            (a + s,) * k,
-            9,
-            1000,
-            False,
-            "fp32",
-            task.split,
-            None,
-            1.0,
+            data=task.name,
+            method=method,
+            ipc=ipc,
+            draw=0,
+            variant="a",
+            protocol=protocol,
+            network="ConvNet",
+            seed=seed,
+            accuracy=a + seed,
+            per_class=(a + seed,) * len(task.classes),
+            epochs=9,
+            bytes=1000,
+            eight_bit=False,
+            precision="fp32",
+            split=task.split,
+            condense_seconds=None,
+            train_seconds=1.0,
         )
         for method, a in accuracies.items()
-        for s in range(networks)
+        for seed in range(networks)
     ]
 
 
@@ -108,11 +99,9 @@ def read(path) -> tuple[str, Page]:
 @pytest.fixture(scope="module")
 def full(tmp_path_factory) -> tuple[str, Page]:
     task = toy()
-    accuracies = {"m3d": 80.0, "random": 60.0, "whole set": 95.0}
-    path = write_report(
-        tmp_path_factory.mktemp("page") / "r.html", sets(task), rows(task, accuracies), task, {"m3d-ipc2-seed0": CURVE}
-    )
-    return read(path)
+    judged = rows(task, {"m3d": 80.0, "random": 60.0, "whole set": 95.0})
+    path = tmp_path_factory.mktemp("page") / "r.html"
+    return read(write_report(path, sets(task), judged, task, {"m3d-ipc2-seed0": CURVE}))
 
 
 def test_every_section_is_there_once(full):
@@ -126,9 +115,8 @@ def test_every_section_is_there_once(full):
 
 def test_nothing_is_loaded_from_elsewhere(full):
     text, page = full
-    loads = [
-        value for _, name, value in page.attributes if name in ("src", "href", "xlink:href", "srcset", "data", "action")
-    ]
+    loading = ("src", "href", "xlink:href", "srcset", "data", "action")
+    loads = [value for _, name, value in page.attributes if name in loading]
     assert loads
     assert all(value.startswith(("data:", "#")) for value in loads)
     assert not re.search(r"@import|<script|<link|url\((?!#)", text)
@@ -152,15 +140,8 @@ def test_charts_take_the_colours_of_the_page(full):
 
 def test_the_summary_says_what_was_measured(full):
     _, page = full
-    for words in (
-        "72 training images",
-        "became 6",
-        "12 times",
-        "81.0 ± 1.0 %",
-        "random real images 61.0 %",
-        "96.0 ± 1.0 %",
-        "test set",
-    ):
+    told = ["72 training images", "became 6", "12 times", "81.0 ± 1.0 %", "random real images 61.0 %", "96.0 ± 1.0 %"]
+    for words in (*told, "test set"):
         assert words in page.text, words
     assert "For a first look" not in page.text
     assert "no better than random" not in page.text
@@ -183,9 +164,8 @@ def test_user_text_is_escaped(tmp_path):
     nasty = "<b>&\"'$x$"
     task = dataclasses.replace(toy(name=nasty), classes=(nasty, "b", "_c"), split=nasty)
     made = [dataclasses.replace(s, provenance=s.provenance | {"method": nasty, "note": nasty}) for s in sets(task)]
-    text, page = read(
-        write_report(tmp_path / "r.html", made, rows(task, {nasty: 50.0, "random": 40.0}), task, {nasty: CURVE})
-    )
+    judged = rows(task, {nasty: 50.0, "random": 40.0})
+    text, page = read(write_report(tmp_path / "r.html", made, judged, task, {nasty: CURVE}))
     assert "<b>" not in text
     assert html.escape(nasty, quote=False).split('"')[0] in text
     assert nasty in page.text
@@ -221,9 +201,8 @@ def test_what_is_not_given_is_left_out(tmp_path, given, sections):
 
 def test_a_quick_protocol_and_a_loss_to_random_are_said(tmp_path):
     task = toy()
-    _, page = read(
-        write_report(tmp_path / "r.html", sets(task), rows(task, {"m3d": 50.0, "random": 55.0}, protocol="quick"), None)
-    )
+    judged = rows(task, {"m3d": 50.0, "random": 55.0}, protocol="quick")
+    _, page = read(write_report(tmp_path / "r.html", sets(task), judged, None))
     assert "For a first look" in page.text
     assert "no better than random" in page.text
 
@@ -238,11 +217,9 @@ def test_many_classes_many_sets_and_colour(tmp_path):
 
 
 def test_pictures_stay_within_a_mail(tmp_path):
-    classes = tuple(f"class {i}" for i in range(200))
+    classes, about = tuple(f"class {i}" for i in range(200)), Normalisation((0.5,) * 3, (0.2,) * 3)
     images, labels = torch.rand(400, 3, 32, 32, generator=torch.Generator().manual_seed(0)), torch.arange(200).repeat(2)
-    made = [
-        CondensedSet(images, labels, classes, (0.5,) * 3, (0.2,) * 3, provenance={"method": name}) for name in "abcdef"
-    ]
+    made = [CondensedSet(images, labels, classes, about, provenance={"method": name}) for name in "abcdef"]
     path = write_report(tmp_path / "r.html", made, [])
     assert path.stat().st_size < 3e6
 
@@ -254,11 +231,8 @@ def test_float_images_and_a_network_with_batch_statistics(tmp_path):
     from attar.networks.network import Network
 
     task = toy(side=16)
-    task = dataclasses.replace(
-        task,
-        train=task.train._replace(x=task.train.x / 255),
-        network=Network(partial(ConvNet, task.shape, 3, norm="batch")),
-    )
+    train = Examples(task.train.x / 255, task.train.y)
+    task = dataclasses.replace(task, train=train, network=Network(partial(ConvNet, task.shape, 3, norm="batch")))
     before = torch.random.get_rng_state()
     _, page = read(write_report(tmp_path / "r.html", sets(task), [], task))
     assert page.sections == ["images", "projection", "details"]

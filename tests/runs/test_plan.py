@@ -6,7 +6,7 @@ import pytest
 
 import attar
 from attar.engine.run import Run
-from attar.methods.distribution._views import Matching
+from attar.methods.distribution._views import View
 from attar.methods.distribution.dance import DANCE
 from attar.methods.distribution.dm import DM
 from attar.methods.distribution.idm import IDM
@@ -98,13 +98,12 @@ def test_a_plan_is_that_of_its_seed(task):
     assert other == again + 3 * len(task.train.y) * task.network.flop(task.shape)
 
 
-@pytest.mark.parametrize("features", ["network", "pixels"])
 @pytest.mark.parametrize("calibration, asked", [(0.5, 6), (0.0, 0)])
-def test_judges_are_asked_also_before_they_have_learned_anything(calibration, asked, features, task, monkeypatch):
-    """A plan is made then: all these updates are under one network, fresh like the rest of the queue."""
+def test_judges_are_asked_also_before_they_have_learned_anything(calibration, asked, task, monkeypatch):
+    """A plan is made then: all these updates are under one network, fresh like the rest of the pool."""
     scores = []
-    monkeypatch.setattr(Matching, "_cross_entropy", lambda self, *_: scores.append(1) or self.syn.images.sum())
-    IDM(updates=6, ipm=6, calibration=calibration, batch_real=4, factor=1, features=features)(task, 1, Run(Rng.of(0)))
+    monkeypatch.setattr(View, "cross_entropy", lambda view, *_: scores.append(1) or view.views.syn.images.sum())
+    IDM(updates=6, ipm=6, calibration=calibration, batch_real=4, factor=1)(task, 1, Run(Rng.of(0)))
     assert len(scores) == asked
 
 
@@ -120,7 +119,7 @@ def test_a_plan_writes_nothing(method, task, tmp_path):
 
 @pytest.mark.parametrize("settings", [{}, {"optimiser": "adam"}, {"average": 0.9}], ids=["sgd", "adam", "average"])
 def test_the_checkpoint_is_planned_for(settings, task, tmp_path):
-    """With the queue of IDM, most of it."""
+    """With the pool of IDM, most of it."""
     method = IDM(updates=8, batch_real=4, batch_train=4, capacity=3, learners=1, steps=1, ipm=2, factor=1, **settings)
 
     def stop(done, total, loss):

@@ -1,9 +1,13 @@
+"""Recipes: which value wins, what each shipped one holds, and how a wrong setting is refused."""
+
 import dataclasses
 
 import pytest
 from conftest import toy
 
-from attar.methods import names
+from attar.data.known_sets import DATASETS
+from attar.methods import find, names
+from attar.methods.distribution._settings import Settings
 from attar.runs.condense import decide
 from attar.runs.recipe import list_shipped, parse_setting, resolve
 
@@ -44,10 +48,8 @@ def test_published_settings_come_first_and_alone_where_asked(monkeypatch):
     paper, faster = (resolve("idm", "some", 1, {}, published).hyperparameters for published in (True, False))
     assert [paper[key] for key in ("steps", "interval", "batch_real")] == [7, 5, 256]
     assert [faster[key] for key in ("steps", "interval", "batch_real")] == [3, 5, 9]
-    assert resolve("idm", "some", 1, {}, True).sources == (
-        "IDM defaults",
-        "published for some, its values for 1 images per class",
-    )
+    sources = resolve("idm", "some", 1, {}, True).sources
+    assert sources == ("IDM defaults", "published for some, its values for 1 images per class")
 
 
 def test_a_recipe_like_another_takes_over_what_attar_does_not_what_was_published():
@@ -63,8 +65,9 @@ def test_a_recipe_like_another_takes_over_what_attar_does_not_what_was_published
 
 
 def test_every_shipped_recipe_resolves_and_says_what_to_expect():
-    learned = ("cafe", "dance", "dm", "idm", "m3d", "ncfm")
-    every = {(m, d) for m in learned for d in ("digits", "mnist", "fashion-mnist", "svhn", "cifar10", "cifar100")}
+    learned = ("cafe", "dance", "discrepancy", "dm", "idm", "m3d", "ncfm")
+    every = {(method, data) for method in learned for data in DATASETS}
+    every |= {(method, "toy") for method in names() if dataclasses.fields(find(method))}
     assert {(method, data) for method, data, _ in list_shipped()} == every
     for method, data, content in list_shipped():
         assert method in names() and content["about"]
@@ -85,7 +88,8 @@ def test_every_shipped_recipe_resolves_and_says_what_to_expect():
         ("m3d", 1, {"lr": float("nan")}, "lr must be a number of at least 0"),
         ("m3d", 1, {"lr": "fast"}, "lr must be of type float, not 'fast'"),
         ("m3d", 1, {"updates": 2.5}, "updates must be of type int"),
-        ("m3d", 1, {"discrepancy": "gausian"}, r"unknown value for discrepancy 'gausian', did you mean 'gaussian'\?"),
+        ("m3d", 1, {"discrepancy": "energy"}, "M3D no longer has .* 'discrepancy': use --method discrepancy"),
+        ("discrepancy", 1, {"discrepancy": "gausian"}, r"for discrepancy 'gausian', did you mean 'gaussian'\?"),
         ("random", 1, {"lr": 1.0}, "Random has no hyper-parameters, so no 'lr'"),
     ],
 )
@@ -94,12 +98,18 @@ def test_refusals(method, ipc, settings, sentence):
         resolve(method, "mnist", ipc, settings)
 
 
+@pytest.mark.parametrize("method", ["dance", "dm", "idm", "m3d", "ncfm"])
+def test_what_a_method_no_longer_has_says_what_to_do_instead(method):
+    cls = find(method)
+    assert list(cls.retired) == list(Settings.retired) == ["networks", "warm", "draw", "discrepancy", "features"]
+    for key, (value, instead) in cls.retired.items():
+        with pytest.raises(ValueError, match=f"{cls.__name__} no longer has the hyper-parameter {key!r}: {instead}"):
+            resolve(method, "mnist", 1, {key: value})
+
+
 def test_settings_of_the_command_line():
-    assert (
-        parse_setting("lr=0.5") == ("lr", 0.5)
-        and parse_setting("init=mix") == ("init", "mix")
-        and parse_setting("updates=10") == ("updates", 10)
-    )
+    typed = {"lr=0.5": ("lr", 0.5), "init=mix": ("init", "mix"), "updates=10": ("updates", 10)}
+    assert {text: parse_setting(text) for text in typed} == typed
     with pytest.raises(ValueError, match="written key=value"):
         parse_setting("lr")
 

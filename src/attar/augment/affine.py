@@ -26,7 +26,10 @@ def affine(x: Groups, matrix: Float[Tensor, "#g 2 2"]) -> Groups:
 
 
 class Resample(torch.autograd.Function):
-    """`affine`, with a transpose that gathers: a GPU adds up what torch's scatters in any order, and in other bits each time."""
+    """`affine`, with a transpose that gathers.
+
+    Torch's scatters. A GPU adds that up in any order, and so in other bits each time.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, matrix: Tensor) -> Tensor:
@@ -38,13 +41,16 @@ class Resample(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *up: Tensor) -> tuple[Tensor, None]:
-        """A pixel goes to all that lead to it: less than `reach` from where the inverse leads. A turn by 45 degrees sets it."""
+        """A pixel goes to all that lead to it: they lie less than `reach` from where the inverse leads.
+
+        A turn by 45 degrees sets `reach`.
+        """
         (matrix,) = ctx.saved_tensors
         h, w = up[0].shape[-2:]
         reach, here = math.ceil(math.sqrt(2) * max(h, w) / min(h, w)), grid(h, w, matrix)
         rows, columns = neighbours(*lead_points(inverse(matrix), h, w, *here), range(1 - reach, 1 + reach))
-        there = lead_points(matrix, h, w, rows, columns)
-        return gather_weighted(up[0], rows, columns, hat(there[0] - here[0]) * hat(there[1] - here[1])), None
+        led = lead_points(matrix, h, w, rows, columns)
+        return gather_weighted(up[0], rows, columns, hat(led[0] - here[0]) * hat(led[1] - here[1])), None
 
 
 def grid(h: int, w: int, like: Tensor) -> tuple[Points, Points]:
@@ -77,7 +83,7 @@ def hat(distance: Tensor) -> Tensor:
 
 
 def gather_weighted(x: Groups, rows: Points, columns: Points, weight: Points) -> Groups:
-    """Weighted sums of the pixels there, zero outside."""
+    """Weighted sums of the pixels at `rows` and `columns`, zero outside."""
     h, w = x.shape[-2:]
     inside = (rows >= 0) & (rows < h) & (columns >= 0) & (columns < w)
     index = (rows.clamp(0, h - 1) * w + columns.clamp(0, w - 1)).long()

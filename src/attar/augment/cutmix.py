@@ -21,7 +21,10 @@ class Mix(NamedTuple):
 
     @classmethod
     def some(cls, n: int, shape: Sequence[int], probability: float, rngs: Sequence[Rng], device: torch.device) -> "Mix":
-        """A batch of `n` images for each of `rngs`, with a box in it or, else, none. On `device`, for which the host does not wait."""
+        """A batch of `n` images for each of `rngs`, which has a box with this `probability`.
+
+        It is sent to `device`, and the host does not wait for that.
+        """
         b, (h, w) = len(rngs), shape[-2:]
         mix = cls(torch.arange(n).repeat(b, 1), torch.zeros(b, h, w, dtype=torch.bool), torch.ones(b))
         for i, rng in enumerate(rngs):

@@ -1,8 +1,9 @@
 """Differentiable siamese augmentation (DSA), in the two styles of the literature.
 
-Drawing and applying are two steps: `draw` makes the parameters of `groups` groups, on the host, `apply` uses them on a tensor of
-that many groups. Real and synthetic batches of a class share a group, so they see the same transformation (Zhao & Bilen,
-ICML 2021). All images are in normalised units; zero is the mean colour. Angles are in degrees, shifts in pixels.
+Drawing and applying are two steps. `draw` makes the parameters of `groups` groups on the host; `apply` uses them on a
+tensor of that many groups. Real and synthetic batches of a class share a group, so they see the same transformation
+(Zhao & Bilen, ICML 2021). All images are in normalised units; zero is the mean colour. Angles are in degrees, shifts in
+pixels.
 """
 
 import math
@@ -34,8 +35,10 @@ class Step(NamedTuple):
 
 
 class Draw(NamedTuple):
-    """Operations in their order, each with the number of its parameters; a row of the table holds those of a group, each operation's
-    after a 1 or 0 that says whether it applies. One tensor: a single copy brings it to a GPU.
+    """Operations in their order, each with the number of its parameters.
+
+    A row of the table holds the parameters of a group. Before those of each operation comes a 1 or 0 that says whether
+    it applies. It is one tensor, so that a single copy brings it to a GPU.
     """
 
     ops: tuple[tuple[str, int], ...]
@@ -66,9 +69,9 @@ class Draw(NamedTuple):
 class Augment:
     """A strategy: operation names joined by `_` (color, crop, cutout, flip, scale, rotate, turn), empty for none.
 
-    `style="dsa"` applies ONE operation, drawn uniformly from the names (DSA, DM); `"dc"` the same, where a batch is trained on
-    with an operation for each image instead of one for all (DC). `style="idc"` applies flip if named, color if named, exactly
-    one of {crop, scale, rotate} among those named, cutout if named, in that order (IDC, M3D).
+    `style="dsa"` applies ONE operation, drawn uniformly from the names (DSA, DM). `"dc"` does the same, but a batch to
+    train on has an operation for each image instead of one for all (DC). `"idc"` applies several, in this order: flip
+    if named, color if named, exactly one of {crop, scale, rotate} among those named, cutout if named (IDC, M3D).
     """
 
     strategy: str
@@ -91,7 +94,10 @@ class Augment:
         return Augment("_".join(name for name in self.names if name != "flip"), self.style)
 
     def draw(self, groups: int, shape: Sequence[int], rng: Rng, *, same_op: bool = False) -> Draw:
-        """Parameters for `groups` groups of images of `shape` (c, h, w); `same_op` lets all groups share the operation."""
+        """Parameters for `groups` groups of images of `shape` (c, h, w).
+
+        `same_op` lets all groups share the operation.
+        """
         plan = self._plan(Choice(groups, same_op, rng.generator()))
         steps = [(op, on) for name, on in plan for op in (COLOR if name == "color" else (name,))]
         ops = tuple((op, OPERATIONS[op][0]) for op, _ in steps)
@@ -134,7 +140,10 @@ class Choice:
 
 
 def apply(x: Groups, draw: Draw) -> Groups:
-    """`x` as the drawn parameters transform it; differentiable in `x`. One group in the draw serves all groups of `x`."""
+    """`x` as the drawn parameters transform it; differentiable in `x`.
+
+    One group in the draw serves all groups of `x`.
+    """
     if x.is_cuda:
         return apply_everywhere(x, draw)
     each = max(1, CACHED // max(1, x.shape[1:].numel()))
@@ -222,7 +231,10 @@ def crop(x: Groups, value: Tensor) -> Groups:
 
 
 class Crop(torch.autograd.Function):
-    """Its transpose is the opposite shift: gathered like the shift itself, where torch would scatter, on a GPU in any order."""
+    """Its transpose is the opposite shift, gathered like the shift itself.
+
+    Torch would scatter, on a GPU in any order.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, value: Tensor) -> Tensor:

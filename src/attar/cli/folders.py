@@ -1,4 +1,4 @@
-"""Folders of runs and comparisons: how they are named, gone on with, found again and reported on."""
+"""Folders of runs and comparisons: how they are named, resumed, found again and reported on."""
 
 import contextlib
 import shlex
@@ -30,7 +30,7 @@ def choose_folder(name: str, resume: bool) -> Path:
 
 @contextlib.contextmanager
 def say_how_to_resume(folder: Path) -> Iterator[None]:
-    """After Ctrl-C, the line that goes on; everything up to the last checkpoint is saved by then."""
+    """After Ctrl-C, the line that resumes; everything up to the last checkpoint is saved by then."""
     try:
         yield
     except KeyboardInterrupt:
@@ -44,14 +44,16 @@ def say_how_to_resume(folder: Path) -> Iterator[None]:
 
 
 def find_sets(folders: Sequence[Path]) -> list[Path]:
-    """The folders themselves, or for a comparison those within. Raises `ValueError` where there is none, or one holds nothing finished."""
+    """The folders themselves, or for a comparison those within.
+
+    Raises `ValueError` where there is none, or one holds nothing finished.
+    """
     if not folders:
         raise ValueError("name the folder of at least one run")
     found = []
     for folder in folders:
-        inside = (
-            [folder] if (folder / MANIFEST).exists() else sorted(path.parent for path in folder.glob(f"*/{MANIFEST}"))
-        )
+        whole = (folder / MANIFEST).exists()
+        inside = [folder] if whole else sorted(path.parent for path in folder.glob(f"*/{MANIFEST}"))
         if not inside:
             raise ValueError(f"{folder} holds no condensed set (no {MANIFEST})")
         found += inside

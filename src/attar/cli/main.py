@@ -86,9 +86,8 @@ class Condense:
             if not (sys.stdin.isatty() and input(f"{error}. Go on? [y/N] ").lower().startswith("y")):
                 raise
             return replace(self, anyway=True)()
-        print(
-            f"{len(made.labels)} images, {size(made.bytes['stored'])} (8 bit: {size(made.bytes['eight_bit'])}), in {folder}/"
-        )
+        stored, eight_bit = size(made.bytes["stored"]), size(made.bytes["eight_bit"])
+        print(f"{len(made.labels)} images, {stored} (8 bit: {eight_bit}), in {folder}/")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,9 +171,8 @@ class Compare:
         from attar.evaluation.rows import REPORT, ROWS, write_rows
         from attar.runs.compare import compare
 
-        folder = (
-            self.out or choose_folder(f"{shorten_data(self.data)}-{'-'.join(self.methods)}", resume=False)
-        ).expanduser()
+        name = f"{shorten_data(self.data)}-{'-'.join(self.methods)}"
+        folder = (self.out or choose_folder(name, resume=False)).expanduser()
         task = self.source.task(self.data)
         with say_how_to_resume(folder), in_turn() as watch:
             _, rows = compare(
@@ -253,9 +251,13 @@ COMMANDS: dict[str, Callable[..., Any]] = {
 
 
 def main() -> None:
-    """Run the command that was typed. Bad input, or a file that cannot be read or written, is one sentence and exit code 2."""
-    # Waiting threads spin for less than a millisecond, as long as it takes from one layer to the next, and then sleep: to sleep at once
-    # costs a third of the speed, and to spin for long more than half of it where something else runs beside.
+    """Run the command that was typed.
+
+    Bad input, or a file that cannot be read or written, is one sentence and exit code 2.
+    """
+    # Waiting threads spin for less than a millisecond, as long as it takes from one layer to the next, and then sleep.
+    # To sleep at once costs a third of the speed. To spin for long costs more than half of it where something else runs
+    # beside.
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "20000")  # read when torch is first imported, below
     command = tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="attar", description=sys.modules["attar"].__doc__)

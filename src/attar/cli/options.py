@@ -37,7 +37,10 @@ class Engine:
     """auto compiles when the work would take over a minute without."""
 
     def options(self) -> dict[str, Any]:
-        """What `attar.condense` and `attar.evaluate` take. Raises `ValueError` for a device that is unknown or not there."""
+        """What `attar.condense` and `attar.evaluate` take.
+
+        Raises `ValueError` for a device that is unknown or not there.
+        """
         from attar.engine.device import parse_device
 
         return {

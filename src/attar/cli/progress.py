@@ -39,11 +39,10 @@ class Progress:
 
     def __call__(self, done: int, total: int, loss: float) -> None:
         now = time.monotonic()
-        if self.first < 0 or done < self.last:  # a run that goes on, or another stage: the rate counts from here
+        if self.first < 0 or done < self.last:  # a resumed run, or another stage: the rate counts from here
             self.first, self.start, self.begun = done, now, self.seen
-            if (
-                self.bar is not None and now - self.begun >= LINE_EVERY
-            ):  # a line above the bar, which would write over it
+            if self.bar is not None and now - self.begun >= LINE_EVERY:
+                # A line above the bar, which would write over it.
                 self.bar.console.print(f"{self.what}: {self.state(done, total, loss, now)}", highlight=False)
         self.last, self.seen = done, now
         if self.bar is not None:

@@ -28,11 +28,10 @@ def print_rows(rows: Sequence[Row], classes: Sequence[str]) -> None:
     console.print(table)
     if len(classes) <= MOST_CLASSES:
         console.print(by_class)
-    seeds, precisions, splits = (
-        sorted({getattr(row, name) for row in rows}) for name in ("seed", "precision", "split")
-    )
-    told = f"seeds {', '.join(map(str, seeds))}; trained in {', '.join(precisions)}; tested after the last epoch, on: {'; '.join(splits)}"
-    console.print(told, highlight=False)
+    kinds = (sorted({getattr(row, name) for row in rows}) for name in ("seed", "precision", "split"))
+    seeds, precisions, splits = (list(map(str, kind)) for kind in kinds)
+    trained = f"seeds {', '.join(seeds)}; trained in {', '.join(precisions)}"
+    console.print(f"{trained}; tested after the last epoch, on: {'; '.join(splits)}", highlight=False)
 
 
 def notes(made: CondensedSet, rows: Sequence[Row], task: Task) -> Iterator[str]:
@@ -44,4 +43,5 @@ def notes(made: CondensedSet, rows: Sequence[Row], task: Task) -> Iterator[str]:
     for cell in summarise(rows) if expect.get("protocol") == rows[0].protocol else ():
         low, high = expect["accuracy"]
         if not low <= cell.mean <= high:
-            yield f"{cell.mean:.1f} is outside the {low} to {high} that its recipe expects ({expect['source']}: {expect['published']})"
+            source = f"{expect['source']}: {expect['published']}"
+            yield f"{cell.mean:.1f} is outside the {low} to {high} that its recipe expects ({source})"

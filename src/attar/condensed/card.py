@@ -21,17 +21,23 @@ def write_card(made: CondensedSet, folder: Path) -> None:
 
 
 def make_card(made: CondensedSet) -> str:
-    """Markdown: what the set is for, where it comes from, how to train on it. Says nothing of what the provenance does not hold."""
+    """Markdown: what the set is for, where it comes from, how to train on it.
+
+    Says nothing of what the provenance does not hold.
+    """
     about = made.provenance
     data, method, classes = about.get("data", "a data set"), about.get("method", "a method"), len(made.classes)
     names = ", ".join(escape(shorten(name, 40)) for name in made.classes[:20]) + (", …" if classes > 20 else "")
     purpose = (
-        f"{len(made.labels):,} stored images ({made.ipc} a class, {classes} classes), to stand in for the training set of {escape(data)}: "
-        "networks trained on them alone should come near to networks trained on all of it. They are made to learn from, not to look real."
+        f"{len(made.labels):,} stored images ({made.ipc} a class, {classes} classes), to stand in for the training "
+        f"set of {escape(data)}: networks trained on them alone should come near to networks trained on all of it. "
+        "They are made to learn from, not to look real."
     )
     files = (
-        f'The same images at 8 bit are in `{IMAGES}/`, one folder a class: `torchvision.datasets.ImageFolder("{IMAGES}")` and '
-        f'`datasets.load_dataset("imagefolder", data_dir="{IMAGES}")` read them with the same labels. Rounding can cost a little accuracy.'
+        f"The same images at 8 bit are in `{IMAGES}/`, one folder a class: "
+        f'`torchvision.datasets.ImageFolder("{IMAGES}")` and '
+        f'`datasets.load_dataset("imagefolder", data_dir="{IMAGES}")` read them with the same labels. '
+        "Rounding can cost a little accuracy."
     )
     sections = [
         make_header(made, f"{data}, condensed by {method}"),
@@ -46,10 +52,8 @@ def make_card(made: CondensedSet) -> str:
         describe_decoding(made),
     ]
     if settings := about.get("hyperparameters"):
-        sections += [
-            "## Hyper-parameters",
-            make_table("| name | value |", {f"`{key}`": f"`{brief(value)}`" for key, value in settings.items()}),
-        ]
+        cells = {f"`{key}`": f"`{brief(value)}`" for key, value in settings.items()}
+        sections += ["## Hyper-parameters", make_table("| name | value |", cells)]
     return "\n\n".join(sections) + "\n"
 
 
@@ -74,8 +78,11 @@ def make_header(made: CondensedSet, title: str) -> str:
     bounds = [(1e3, "n<1K"), (1e4, "1K<n<10K"), (1e5, "10K<n<100K"), (1e6, "100K<n<1M"), (math.inf, "1M<n<10M")]
     category = next(name for bound, name in bounds if count < bound)
     return (
-        f"---\npretty_name: {json.dumps(title)}\ntags:\n- dataset-condensation\n- attar\ntask_categories:\n- image-classification\n"
-        f"size_categories:\n- {category}\nconfigs:\n- config_name: default\n  data_files:\n  - split: train\n    path: {IMAGES}/**\n---"
+        f"---\npretty_name: {json.dumps(title)}\n"
+        "tags:\n- dataset-condensation\n- attar\n"
+        "task_categories:\n- image-classification\n"
+        f"size_categories:\n- {category}\n"
+        f"configs:\n- config_name: default\n  data_files:\n  - split: train\n    path: {IMAGES}/**\n---"
     )
 
 
@@ -101,12 +108,10 @@ def brief(value: Any) -> str:
     """A value of a provenance in one line."""
     if isinstance(value, dict):
         return ", ".join(f"{name} {brief(inner)}" for name, inner in value.items())
+    if isinstance(value, list | tuple) and len(value) > 12:
+        return f"{len(value)} values"
     if isinstance(value, list | tuple):
-        return (
-            f"{len(value)} values"
-            if len(value) > 12
-            else ", ".join(brief(inner) for inner in value if inner is not None)
-        )
+        return ", ".join(brief(inner) for inner in value if inner is not None)
     if isinstance(value, float):
         return f"{value:.6g}"
     return "" if value is None else str(value)
@@ -115,18 +120,18 @@ def brief(value: Any) -> str:
 def describe_decoding(made: CondensedSet) -> str:
     """From stored floats to what networks see, in words."""
     c, h, w = made.images.shape[1:]
-    mean, std = (
-        ", ".join(f"{value:.4g}" for value in values) for values in (made.normalisation.mean, made.normalisation.std)
-    )
+    measured = made.normalisation.mean, made.normalisation.std
+    mean, std = (", ".join(f"{value:.4g}" for value in values) for values in measured)
     where = "on [0, 1]" if made.space == "unit" else "already normalised"
     tiles = made.factor**2
     told = f"Images are {h} × {w} with {c} channel{'s' * (c > 1)}, stored {where} as floats in `condensed.safetensors`."
     if made.factor > 1:
         told += (
-            f" Each stored image holds {tiles} tiles ({made.factor} × {made.factor}), and each tile is enlarged bilinearly to full size: "
-            f"{len(made.labels):,} stored images decode to {len(made.decoded_labels()):,}."
+            f" Each stored image holds {tiles} tiles ({made.factor} × {made.factor}), and each tile is enlarged "
+            f"bilinearly to full size: {len(made.labels):,} stored images decode to {len(made.decoded_labels()):,}."
         )
-    return f"{told} Networks see them normalised per channel with mean {mean} and standard deviation {std}; `as_dataset()` does all this."
+    seen = f"Networks see them normalised per channel with mean {mean} and standard deviation {std}"
+    return f"{told} {seen}; `as_dataset()` does all this."
 
 
 def make_table(head: str, cells: dict[str, str]) -> str:

@@ -19,8 +19,9 @@ from attar.data.task import Task
 class CondensedSet:
     """Stored images and the transform that makes them network-ready.
 
-    `images` are as learned: on [0, 1] where `space` is `"unit"`, as networks see them where it is `"normalised"`. Each holds `factor`² tiles, which decoding enlarges to images of the full side. `soft` is
-    a row for each decoded image: probabilities of the classes, where a teacher gave them, or learned labels.
+    `images` are as learned: on [0, 1] where `space` is `"unit"`, as networks see them where it is `"normalised"`. Each
+    holds `factor`² tiles, which decoding enlarges to images of the full side. `soft` is a row for each decoded image:
+    probabilities of the classes, where a teacher gave them, or learned labels.
     """
 
     images: Float[Tensor, "n c h w"]
@@ -55,13 +56,15 @@ class CondensedSet:
     @classmethod
     def whole(cls, task: Task) -> "CondensedSet":
         """All training images, to compare with."""
-        return dataclasses.replace(
-            cls.of(task, unit(task.train.x).cpu(), task.train.y.cpu()), provenance={"method": "whole set"}
-        )
+        made = cls.of(task, unit(task.train.x).cpu(), task.train.y.cpu())
+        return dataclasses.replace(made, provenance={"method": "whole set"})
 
     @classmethod
     def concat(cls, sets: Sequence["CondensedSet"]) -> "CondensedSet":
-        """Shards of one run (by classes) as one set, in the order of labels. Raises `ValueError` where they do not fit."""
+        """Shards of one run (by classes) as one set, in the order of labels.
+
+        Raises `ValueError` where they do not fit.
+        """
         if not sets:
             raise ValueError("there are no sets to join")
         first = sets[0]
@@ -86,7 +89,10 @@ class CondensedSet:
 
     @property
     def bytes(self) -> dict[str, int]:
-        """Bytes of the float images and labels as stored, of the decoded 8-bit images uncompressed, and of soft labels."""
+        """Bytes of the float images and labels as stored, of the decoded 8-bit images, and of soft labels.
+
+        All are uncompressed.
+        """
         decoded = self.images.numel() * self.factor**2
         soft = 0 if self.soft is None else self.soft.nbytes
         return {"stored": self.images.nbytes + self.labels.nbytes, "eight_bit": decoded, "soft": soft}
@@ -108,8 +114,8 @@ class CondensedSet:
     def as_dataset(self, *, eight_bit: bool = False, soft: bool = False) -> TensorDataset:
         """Network-ready images and labels: train on them with no further transform.
 
-        `eight_bit` gives what the 8-bit images give, after the same normalisation; `soft` gives probabilities as labels, which
-        `torch.nn.functional.cross_entropy` takes as well. Raises `ValueError` where there are none.
+        `eight_bit` gives what the 8-bit images give, after the same normalisation. `soft` gives probabilities as
+        labels, which `torch.nn.functional.cross_entropy` takes as well. Raises `ValueError` where there are none.
         """
         labels = self.soft if soft else self.decoded_labels()
         if labels is None:

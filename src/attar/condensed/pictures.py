@@ -28,9 +28,9 @@ INK, FAINT, PAPER = "#1f2328", "#6b7280", "#ffffff"
 def write_pictures(made: CondensedSet, folder: Path) -> None:
     """`images/<class>/<nnnn>.png`, decoded to 8 bit, and `contact.png`.
 
-    `torchvision.datasets.ImageFolder` and `datasets.load_dataset("imagefolder")` number the classes as the set does, where
-    every class has images; one without has an empty folder. Images of one or two channels are saved as grey, of more as RGB:
-    the first channel or three. An older `images/` is replaced as a whole.
+    `torchvision.datasets.ImageFolder` and `datasets.load_dataset("imagefolder")` number the classes as the set does,
+    where every class has images. A class without images has an empty folder. Images of one or two channels are saved as
+    grey, from the first channel, and others as RGB, from the first three. An older `images/` is replaced as a whole.
     """
     part, old, final = folder / f".{IMAGES}.part", folder / f".{IMAGES}.old", folder / IMAGES
     for leftover in (part, old):
@@ -88,12 +88,11 @@ def draw_contact_sheet(made: CondensedSet, *, most: int = 20, most_classes: int 
     from PIL import Image, ImageDraw
 
     pictures, labels = made.pictures(), made.decoded_labels()
-    rows = [[resize(to_picture(p), side) for p in pictures[labels == c][:most]] for c in range(len(made.classes))][
-        :most_classes
-    ]
+    classes = range(min(len(made.classes), most_classes))
+    rows = [[resize(to_picture(p), side) for p in pictures[labels == c][:most]] for c in classes]
     cell_w, cell_h = next(row[0].size for row in rows if row)
     gap, margin, text = 4, 24, load_font(15)
-    names = [shorten(name, 24) for name in made.classes[:most_classes]]
+    names = [shorten(made.classes[c], 24) for c in classes]
     name_w = max(math.ceil(text.getlength(name)) for name in names) + 14
     row_w, row_h = name_w + max(map(len, rows)) * (cell_w + gap) - gap, max(cell_h, 18) + gap
     # As many columns as bring the sheet nearest to a page that is a little taller than wide.

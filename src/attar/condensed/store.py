@@ -36,7 +36,10 @@ def save(made: CondensedSet, folder: str | Path, *, overwrite: bool = False) -> 
 
 
 def load(folder: str | Path) -> CondensedSet:
-    """The artefact of a run's folder. Raises `ValueError` where there is none, or a damaged one, or one of another version."""
+    """The artefact of a run's folder.
+
+    Raises `ValueError` where there is none, or a damaged one, or one of another version.
+    """
     folder = Path(folder)
     if not (folder / MANIFEST).is_file():
         what = "an unfinished run: resume it first" if (folder / REQUEST).exists() else "no condensed set"
@@ -64,7 +67,10 @@ def load(folder: str | Path) -> CondensedSet:
 
 
 def claim(folder: Path, marks: Sequence[str] = (MANIFEST, REQUEST)) -> None:
-    """Raises `ValueError` where the folder is none, or holds files but none of the `marks`: by default a set, or the beginning of a run."""
+    """Raises `ValueError` where the folder is none, or holds files but none of the `marks`.
+
+    By default these are a set, or the beginning of a run.
+    """
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is a file, not a folder")
     others = folder.exists() and any(not path.name.endswith((".lock", ".part")) for path in folder.iterdir())

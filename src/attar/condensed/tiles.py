@@ -42,7 +42,10 @@ def unpack_tiles(x: Float[Tensor, "n c h w"], factor: int, padding: Sequence[flo
 
 
 def enlarge(x: Float[Tensor, "n c r s"], h: int, w: int) -> Float[Tensor, "n c h w"]:
-    """Bilinear interpolation as two products, whose transpose is two products as well: torch's own adds up in any order on a GPU."""
+    """Bilinear interpolation as two products, whose transpose is two products as well.
+
+    The gradient of torch's own adds up in any order on a GPU.
+    """
     rows, columns = (interpolation(*sides, x.device, x.dtype) for sides in ((x.shape[2], h), (x.shape[3], w)))
     return products(rows, products(columns, x))
 

@@ -1,4 +1,4 @@
-"""Images and labels as they come, turned into what a task holds; whatever cannot be meant is refused in one sentence."""
+"""Images and labels as they come, turned into what a task holds; what cannot be meant is refused in one sentence."""
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -27,7 +27,10 @@ class Given(NamedTuple):
 
 
 class Parts(NamedTuple):
-    """Checked examples, the names of their classes in the order of the codes, and the files that alone they came from."""
+    """Checked examples, and the names of their classes in the order of the codes.
+
+    `files` are those that the examples came from, where they came from nothing else.
+    """
 
     train: Examples
     test: Examples | None
@@ -73,14 +76,14 @@ def check_test(test: Given, train: Examples, known: list[str]) -> Examples:
 
 
 def check_images(values: Any, what: str) -> Shaped[Tensor, "n c h w"]:
-    """uint8, or float32 in [0, 1], copied to the CPU from `(n, h, w)`, `(n, h, w, c)` or `(n, c, h, w)` with 1 or 3 channels.
+    """uint8, or float32 in [0, 1], copied to the CPU.
 
-    Which axis is the channels' is seen from its length, as a side has at least 4 pixels. Integers may lie in 0..255,
-    floats in [0, 1]; booleans are black and white. Arrays of uint8 or float32 that are mapped for reading are not copied.
+    The shape is `(n, h, w)`, `(n, h, w, c)` or `(n, c, h, w)` with 1 or 3 channels. Which axis is the channels' is seen
+    from its length, as a side has at least 4 pixels. Integers may lie in 0..255, floats in [0, 1]; booleans are black
+    and white. Arrays of uint8 or float32 that are mapped for reading are not copied.
     """
-    keep = (
-        isinstance(values, np.memmap) and values.mode == "r"
-    )  # a private mapping, open to writes, cannot exceed the memory
+    # A private mapping, open to writes, cannot exceed the memory.
+    keep = isinstance(values, np.memmap) and values.mode == "r"
     values = to_array(values, what)
     shape = "x".join(map(str, values.shape))
     if not values.size:
@@ -127,9 +130,8 @@ def check_labels(values: Any, what: str) -> np.ndarray:
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
     if values.ndim != 1:
-        raise ValueError(
-            f"{what} have the shape {'x'.join(map(str, values.shape)) or 'of one number'}; expected one label for each image"
-        )
+        shape = "x".join(map(str, values.shape)) or "of one number"
+        raise ValueError(f"{what} have the shape {shape}; expected one label for each image")
     if values.dtype.kind == "f":
         wrong = ~np.isfinite(values) | (np.trunc(values) != values)
         if wrong.any():
@@ -157,7 +159,10 @@ def to_array(values: Any, what: str) -> np.ndarray:
 
 
 def decode_image(value: Any, what: str) -> np.ndarray:
-    """One image, `(h, w)`, `(h, w, c)` or `(c, h, w)`: a PIL image (grey, RGB, palette or black and white), a tensor or an array."""
+    """One image, `(h, w)`, `(h, w, c)` or `(c, h, w)`, from a PIL image, a tensor or an array.
+
+    A PIL image is grey, RGB, of a palette, or black and white.
+    """
     mode = getattr(value, "mode", None)
     if not isinstance(mode, str):
         return to_array(value, what)

@@ -8,7 +8,11 @@ from attar.data.task import Examples
 
 
 def hold_out(whole: Examples, classes: tuple[str, ...], share: float) -> tuple[Examples, Examples, str]:
-    """Training part, test part and what became of them; every class has its share of the test part, and at least one."""
+    """Training part, test part and what became of them.
+
+    Every class has its share of the test part, and at least one example there. Raises `ValueError` where a class has a
+    single example.
+    """
     counts = whole.y.bincount()
     if counts.min() < 2:
         raise ValueError(

@@ -20,19 +20,21 @@ STRAY = 0.03  # how far a measured mean may lie from the literature's: less than
 
 @dataclass(frozen=True)
 class Known:
-    """`mean` and `std` as the literature normalises, `None`: measured; `source` is torchvision's class, `None`: scikit-learn's
-    digits; `folders` is where Parquet copies lie; `held_out` is the share of the examples that becomes the test part.
-    """
+    """What a known set is called, what it holds, and how the literature takes it."""
 
     title: str
     holds: str
     shape: tuple[int, int, int]
     flip: bool
     mean: tuple[float, ...] | None = None
+    """As the literature normalises, like `std`; `None`: measured."""
     std: tuple[float, ...] | None = None
     source: str | None = None
+    """torchvision's class; `None`: scikit-learn's digits."""
     folders: tuple[str, ...] = ()
+    """Where Parquet copies lie."""
     held_out: float = 0.1
+    """The share of the examples that becomes the test part, where none came with them."""
 
     @property
     def normalisation(self) -> Normalisation | None:
@@ -106,7 +108,8 @@ def read_known(name: str, root: Path | None, download: bool, quiet: bool) -> Par
         torchvision_files.download(known.source, root)
         found = locate(known, root)
     if found is None:
-        looked = f"{torchvision_files.describe_places(known.source)}, and for train-*.parquet and test-*.parquet there, or in {parquet.describe_places(known.folders)}"
+        here, there = torchvision_files.describe_places(known.source), parquet.describe_places(known.folders)
+        looked = f"{here}, and for train-*.parquet and test-*.parquet there, or in {there}"
         raise ValueError(f"no {known.title} in {root}: looked for {looked}; --download fetches it, --root points at it")
     files, decode = found
     return load_or_decode(name, files, lambda: check_known(known, files[0].parent, decode(quiet)))
@@ -133,18 +136,16 @@ def check_known(known: Known, folder: Path, found: Parts) -> Parts:
     if shape != known.shape:
         raise ValueError(f"{folder} does not hold {known.title}: its images have the shape {shape}, not {known.shape}")
     if max(abs(a - b) for a, b in zip(mean, known.mean, strict=True)) > STRAY:
-        shown = ", ".join(f"{m:.4f}" for m in mean)
-        raise ValueError(
-            f"{folder} does not hold {known.title}: the mean of its images is {shown}, not {', '.join(map(str, known.mean))}"
-        )
+        shown, expected = ", ".join(f"{m:.4f}" for m in mean), ", ".join(map(str, known.mean))
+        raise ValueError(f"{folder} does not hold {known.title}: the mean of its images is {shown}, not {expected}")
     return found
 
 
 def load_or_decode(name: str, files: list[Path], decode: Callable[[], Parts]) -> Parts:
     """What `decode()` gives, from the cache where these very files were decoded before.
 
-    safetensors maps what it reads: an image comes from the disk when it is looked at. The mapping is private, so that the
-    set has to be smaller than the memory, as all known ones are.
+    safetensors maps what it reads: an image comes from the disk when it is looked at. The mapping is private, so that
+    the set has to be smaller than the memory, as all known ones are.
     """
     path = cache_file(name, files, ".safetensors")
     with suppress(ValueError, KeyError, OSError):  # missing, damaged or unreadable: decoded anew

@@ -69,8 +69,9 @@ def read(data: Any, root: Path | str | None, download: bool, quiet: bool) -> tup
     prefix, colon, rest = data.partition(":")
     try:
         if colon and prefix in READERS:
-            path = Path(rest).expanduser().resolve()
-            return path.stem if path.is_file() else path.name, READERS[prefix].read(path)
+            path = Path(rest).expanduser()
+            whole = path.resolve()  # `npy:.` has a name too
+            return whole.stem if whole.is_file() else whole.name, READERS[prefix].read(path)
         if data not in DATASETS:
             places = [f"{prefix}:{reader.place}" for prefix, reader in READERS.items()]
             raise ValueError(unknown("data set", data, [*DATASETS, *places]))

@@ -10,16 +10,8 @@ import numpy as np
 
 from attar.data.check import Given, Parts, check_parts
 
-DAMAGE = (
-    AttributeError,
-    EOFError,
-    KeyError,
-    OSError,
-    TypeError,
-    ValueError,
-    zipfile.BadZipFile,
-    zlib.error,
-)  # raised by np.load
+# What np.load raises.
+DAMAGE = (AttributeError, EOFError, KeyError, OSError, TypeError, ValueError, zipfile.BadZipFile, zlib.error)
 KEYS = {
     "x": ("x", "images", "x_train", "train_images"),
     "y": ("y", "labels", "y_train", "train_labels"),
@@ -50,20 +42,18 @@ def read_npz(path: Path) -> Parts:
 
 
 def read_npy(folder: Path) -> Parts:
-    """x_train.npy, y_train.npy and perhaps x_test.npy and y_test.npy of a folder, mapped; whatever else it holds is left alone."""
+    """x_train.npy, y_train.npy and perhaps x_test.npy and y_test.npy of a folder, mapped.
+
+    Whatever else it holds is left alone.
+    """
     if not folder.is_dir():
         raise ValueError(f"no such folder: {folder}")
-    files = [
-        file
-        for file in (folder / f"{role}.npy" for role in ("x_train", "y_train", "x_test", "y_test"))
-        if file.is_file()
-    ]
-    names = [file.stem for file in files]
-    if names not in (["x_train", "y_train"], ["x_train", "y_train", "x_test", "y_test"]):
+    roles = ["x_train", "y_train", "x_test", "y_test"]
+    files = [folder / f"{role}.npy" for role in roles if (folder / f"{role}.npy").is_file()]
+    if [file.stem for file in files] not in (roles[:2], roles):
         listed = ", ".join(file.name for file in files) or "none of its arrays"
-        raise ValueError(
-            f"{folder} holds {listed}; expected x_train.npy and y_train.npy, and both or none of x_test.npy and y_test.npy"
-        )
+        expected = "x_train.npy and y_train.npy, and both or none of x_test.npy and y_test.npy"
+        raise ValueError(f"{folder} holds {listed}; expected {expected}")
     arrays = [map_file(file) for file in files]
     test = Given(f"{folder}: the test", *arrays[2:]) if arrays[2:] else None
     return check_parts(Given(f"{folder}: the training", *arrays[:2]), test)._replace(files=files)

@@ -26,7 +26,10 @@ def pieces(x: Tensor | np.ndarray) -> Iterator[slice]:
 
 
 def gather_rows(parts: Iterable[np.ndarray], rows: int) -> np.ndarray:
-    """Arrays of `rows` rows together as one: in memory or, above `LIMIT`, in a file of the cache that goes with the array."""
+    """Arrays of `rows` rows together as one.
+
+    It is in memory or, above `LIMIT`, in a file of the cache that goes with the array.
+    """
     parts = iter(parts)
     first = next(parts)
     if first[0].nbytes * rows <= LIMIT:
@@ -61,7 +64,10 @@ def is_on_disk(x: Tensor) -> bool:
 
 
 def fetch_rows(x: Tensor, rows: Tensor) -> None:
-    """Ask the disk for rows of a mapped array all at once: each would else be waited for in turn, 30 times as long (measured)."""
+    """Ask the disk for rows of a mapped array all at once.
+
+    Each would else be waited for in turn, 30 times as long (measured).
+    """
     advise, size = ctypes.CDLL(None).madvise, x[0].nbytes
     advise.argtypes = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
     for address in (x.data_ptr() + rows.flatten() * x.stride(0) * x.itemsize).tolist():

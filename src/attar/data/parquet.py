@@ -1,4 +1,4 @@
-"""Parquet files in the layout of the Hugging Face hub: encoded images and integer labels, class names in the metadata."""
+"""Parquet files in the layout of the Hugging Face hub: encoded images, integer labels, class names in the metadata."""
 
 import io
 import json
@@ -24,7 +24,7 @@ def places(folders: tuple[str, ...]) -> list[str]:
 
 
 def describe_places(folders: tuple[str, ...]) -> str:
-    """Where `find` looks below the root, for a person."""
+    """Where `locate_shards` looks below the root, for a person."""
     return ", ".join(f"{name}/" for name in (*folders, *INNER[1:-1])) + f" or {INNER[-1]}/"
 
 

@@ -136,7 +136,7 @@ class Task:
                 raise ValueError(f"class {name!r} has {count} images, fewer than the {n} that this budget needs")
 
     def sample(self, classes: Sequence[int], n: int, rng: Rng) -> Float[Tensor, "k n c h w"]:
-        """`n` normalised training images of each class."""
+        """`n` normalised training images of each class, drawn as `indices` says."""
         return self.images(self.indices(classes, n, rng))
 
     def images(self, indices: Int[Tensor, "*k"]) -> Float[Tensor, "*k c h w"]:

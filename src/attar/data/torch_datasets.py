@@ -13,18 +13,17 @@ from attar.data.parquet import IMAGES, LABELS
 def read_datasets(train: Any, test: Any | None, quiet: bool) -> Parts:
     names = getattr(train, "classes", None)
     names = list(names) if isinstance(names, (list, tuple)) else None
-    return check_parts(
-        decode_items(train, "the training", quiet),
-        None if test is None else decode_items(test, "the test", quiet),
-        names,
-    )
+    given = decode_items(train, "the training", quiet)
+    return check_parts(given, None if test is None else decode_items(test, "the test", quiet), names)
 
 
 def decode_items(source: Any, what: str, quiet: bool) -> Given:
-    """All pairs of a map-style dataset, one after the other; dictionaries as the Hugging Face library gives them will do."""
-    if not (hasattr(source, "__len__") and hasattr(source, "__getitem__")) or isinstance(
-        source, (Tensor, np.ndarray, dict)
-    ):
+    """All pairs of a map-style dataset, one after the other.
+
+    Dictionaries as the Hugging Face library gives them will do.
+    """
+    counted = hasattr(source, "__len__") and hasattr(source, "__getitem__")
+    if not counted or isinstance(source, (Tensor, np.ndarray, dict)):
         expected = "a known name, npz:PATH, npy:FOLDER, arrays (x, y), or a dataset with a length"
         raise ValueError(f"{type(source).__name__} is no data; expected {expected}")
     labels: list[Any] = []

@@ -1,4 +1,4 @@
-"""The files of torchvision's data sets, read where they lie: nothing is written beside them, and nothing fetched unasked."""
+"""The files of torchvision's data sets, read where they lie; nothing is written beside them or fetched unasked."""
 
 import gzip
 import hashlib
@@ -18,9 +18,10 @@ from attar.data.check import Given, watch
 
 @dataclass(frozen=True)
 class Layout:
-    """`files` and their md5, all in one of `folders` below a root (which may itself be an inner folder), or in one `archive`.
+    """`files` and their md5, all in one of `folders` below a root, or in one `archive`.
 
-    Stated here, although torchvision knows them too: importing it takes longer than finding and reading a decoded set.
+    The root may itself be an inner folder. All is stated here, although torchvision knows it too: importing that takes
+    longer than finding and reading a decoded set.
     """
 
     files: dict[str, str]
@@ -101,7 +102,7 @@ def find_existing(folder: Path, name: str) -> Path | None:
 
 
 def describe_places(source: str) -> str:
-    """What `find` looks for, for a person."""
+    """What `locate_files` looks for, for a person."""
     layout = LAYOUTS[source]
     names = ", ".join(name.replace(".gz", "[.gz]") for name in layout.files)
     folders = " or ".join("the folder itself" if folder == "." else f"{folder}/" for folder in layout.folders)
@@ -185,9 +186,10 @@ def read_cifar(source: str, files: list[Path], quiet: bool) -> Read:
         inner = Path(scratch) / dataset.base_folder
         inner.mkdir()
         for file in files:
-            unpack(file, inner, LAYOUTS[source].files) if file.name in LAYOUTS[source].archive else link_file(
-                file, inner / file.name
-            )
+            if file.name in LAYOUTS[source].archive:
+                unpack(file, inner, LAYOUTS[source].files)
+            else:
+                link_file(file, inner / file.name)
         read: Iterator[Any] = (dataset(scratch, train=train) for train in (True, False))
         train, test = watch(read, 2, f"decoding {source}", quiet)
     return (train.data, train.targets), (test.data, test.targets), tuple(train.classes)

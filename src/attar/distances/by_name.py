@@ -1,4 +1,7 @@
-"""How far two batches of features of each class are apart, by name: sup over f of |E f(s) − E f(r)| for families of f, and its kin."""
+"""How far two batches of features of each class are apart, by name.
+
+Most are sup over f of |E f(s) − E f(r)| for a family of functions f; the others are their kin.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,9 +19,10 @@ from attar.rng import Rng
 
 @dataclass(frozen=True)
 class Discrepancy:
-    """A distance of each class's two batches, given `draws` gaussian vectors as long as a feature vector, where it asks for any.
+    """A distance of each class's two batches.
 
-    `fuses`: it can be compiled, and soon; many rounds cannot, nor what is made on the host.
+    Where it asks for `draws`, it is given so many gaussian vectors, each as long as a feature vector. `fuses` is
+    whether it compiles, and soon: many rounds do not, nor does what is made on the host.
     """
 
     distance: Callable[..., Float[Tensor, " k"]]

@@ -1,4 +1,4 @@
-"""The distance of characteristic functions, and a network that learns at which frequencies two samples differ (NCFM)."""
+"""The distance of characteristic functions, and a network that learns where two samples differ (NCFM)."""
 
 import torch
 from jaxtyping import Float
@@ -18,7 +18,8 @@ def characteristic_distance(
 ) -> Float[Tensor, " k"]:
     """Mean over frequencies of √(α (|Φ_r| − |Φ_s|)² + β 2 (|Φ_r||Φ_s| − Re Φ_r Re Φ_s − Im Φ_r Im Φ_s)).
 
-    Φ(t) is the mean of exp(i⟨t, f⟩) over features of unit norm; with α = β = 1 a summand is |Φ_r − Φ_s| (Wang et al., CVPR 2025).
+    Φ(t) is the mean of exp(i⟨t, f⟩) over features of unit norm. With α = β = 1 a summand is |Φ_r − Φ_s| (Wang et al.,
+    CVPR 2025).
     """
     (a, b), (c, e) = real_and_imaginary(s, t), real_and_imaginary(r, t)
     size_s, size_r = torch.hypot(a, b), torch.hypot(c, e)

@@ -1,6 +1,7 @@
-"""Discrepancies between two batches of features by moments and kernels, for many classes at once; all in float32 or finer.
+"""Discrepancies between two batches of features by moments and kernels, for many classes at once.
 
-Those of a kernel are squared maximum mean discrepancies as V-statistics: E k(s, s') − 2 E k(s, r) + E k(r, r').
+All are computed in float32 or finer. Those of a kernel are squared maximum mean discrepancies as V-statistics:
+E k(s, s') − 2 E k(s, r) + E k(r, r').
 """
 
 from collections.abc import Callable
@@ -26,14 +27,14 @@ def mean_distance(s: Sample, r: Other) -> Float[Tensor, " k"]:
 
 
 def covariance_distance(s: Sample, r: Other) -> Float[Tensor, " k"]:
-    """‖Ĉ_s − Ĉ_r‖² of the unbiased covariances, from n×n, n×m and m×m products of centred features; nothing of size d×d.
+    """‖Ĉ_s − Ĉ_r‖² of the unbiased covariances.
 
-    Raises `ValueError` where a class has a single feature vector, which has no covariance.
+    It takes n×n, n×m and m×m products of centred features; nothing has the size d×d. Raises `ValueError` where a class
+    has a single feature vector, which has no covariance.
     """
     if min(s.shape[1], r.shape[1]) < 2:
-        raise ValueError(
-            "covariances need at least two images of a class: raise ipc, factor or batch_real, or choose another discrepancy"
-        )
+        told = "covariances need at least two images of a class"
+        raise ValueError(f"{told}: raise ipc, factor or batch_real, or choose another discrepancy")
     x, y = s - s.mean(1, keepdim=True), r - r.mean(1, keepdim=True)
     return overlap(x, x) - 2 * overlap(x, y) + overlap(y, y)
 
@@ -49,13 +50,19 @@ def moments_distance(s: Sample, r: Other) -> Float[Tensor, " k"]:
 
 
 def polynomial_mmd(s: Sample, r: Other, scale: float | None = None, power: int = 2) -> Float[Tensor, " k"]:
-    """Kernel (⟨x, y⟩ / scale + 1)^power; by default `scale` is the mean squared norm of the pooled batch, not differentiated."""
+    """Kernel (⟨x, y⟩ / scale + 1)^power.
+
+    By default `scale` is the mean squared norm of the pooled batch; it is not differentiated.
+    """
     unit = squared_norm(torch.cat([s, r], 1).detach())[:, None, None] if scale is None else scale
     return mmd(lambda x, y: (products(x, y) / unit + 1).pow(power), s, r)
 
 
 def radial_mmd(kernel: Callable[[Distances, Scale], Distances], s: Sample, r: Other) -> Float[Tensor, " k"]:
-    """A kernel of the squared distance and a bandwidth: the mean squared distance over the pooled batch, not differentiated (M3D)."""
+    """A kernel of the squared distance and a bandwidth.
+
+    The bandwidth is the mean squared distance over the pooled batch; it is not differentiated (M3D).
+    """
     pooled = torch.cat([s, r], 1).detach()
     bandwidth = mean_squared_distance(pooled).maximum(EQUAL * squared_norm(pooled))[:, None, None]
     return mmd(lambda x, y: kernel(squared_distances(x, y), bandwidth), s, r)

@@ -18,9 +18,10 @@ ROUNDS = 50
 
 
 def sliced_wasserstein(s: Sample, r: Other, directions: Float[Tensor, "t d"]) -> Float[Tensor, " k"]:
-    """d · mean over unit directions of W₂² of the projections; the factor d makes a shift cost as much as `mean_distance` says.
+    """d · mean over unit directions of W₂² of the projections.
 
-    Batches of different sizes are compared on the merged grid of their quantiles.
+    The factor d makes a shift cost as much as `mean_distance` says. Batches of different sizes are compared on the
+    merged grid of their quantiles.
     """
     a, b = (products(x, F.normalize(directions, dim=1)).sort(1).values for x in (s, r))
     met = quantile_plan(s.shape[1], r.shape[1], s.device, s.dtype) @ b
@@ -51,16 +52,18 @@ def sinkhorn_divergence(s: Sample, r: Other, epsilon: float | None = None, round
 
 
 def entropic(cost: Float[Tensor, "k n m"], scale: Float[Tensor, " k"], rounds: int) -> Float[Tensor, " k"]:
-    """Entropic transport between uniform weights, by Sinkhorn's rounds in the log domain from a large ε down to `scale`.
+    """Entropic transport between uniform weights, by Sinkhorn's rounds in the log domain, from a large ε to `scale`.
 
-    The gradient is that of the cost under the optimal plan (the envelope theorem): nothing is differentiated through the rounds.
+    The gradient is that of the cost under the optimal plan (the envelope theorem). Nothing is differentiated through
+    the rounds.
     """
     n, m = cost.shape[1:]
     with torch.no_grad():
         f, g = cost.new_zeros(len(cost), n, 1), cost.new_zeros(len(cost), 1, m)
         largest = cost.amax((1, 2)).maximum(scale)
         for t in range(rounds):
-            # the first half of the rounds lowers ε geometrically; means of old and new potentials converge for equal batches too
+            # The first half of the rounds lowers ε geometrically. Means of old and new potentials converge for equal
+            # batches too.
             share = min(1.0, 2 * (t + 1) / rounds)
             eps = (largest ** (1 - share) * scale**share)[:, None, None]
             better_f = -eps * (((g - cost) / eps).logsumexp(2, keepdim=True) - math.log(m))

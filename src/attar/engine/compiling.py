@@ -14,7 +14,10 @@ WORTH_COMPILING = 60  # seconds of eager work
 
 
 def compiles(flop: int, device: torch.device, asked: Compile) -> bool:
-    """Whether work of that size is compiled. Raises `ValueError` where that is asked for and there is no compiler."""
+    """Whether work of that size is compiled.
+
+    Raises `ValueError` where that is asked for and there is no compiler.
+    """
     if asked == "off" or (asked == "auto" and not worth_compiling(flop, device)):
         return False
     if has_compiler(device):
@@ -38,7 +41,7 @@ def has_compiler(device: torch.device) -> bool:
 
 
 def compile_whole(function: Callable[..., Any]) -> Callable[..., Any]:
-    """One graph for each shape; what would fall back to eager execution, unseen, is an error."""
+    """One graph for each shape. What would run eagerly instead, unseen, is an error."""
     return torch.compile(function, dynamic=False, fullgraph=True)
 
 

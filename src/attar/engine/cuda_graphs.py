@@ -10,10 +10,11 @@ from torch import Tensor
 
 
 class Replay:
-    """`function`; on a GPU it is recorded as a CUDA graph for each new kind of arguments and from then on replayed.
+    """`function`; on a GPU it is recorded as a CUDA graph for each new kind of arguments, and from then on replayed.
 
-    Arguments are tensors and constants, nested in tuples and dicts. Besides them it may read tensors that keep their place in memory, and
-    nothing else that changes; and it must not wait for the GPU. What it returns lies where its next replay writes.
+    Arguments are tensors and constants, nested in tuples and dicts. Besides them it may read tensors that keep their
+    place in memory, and nothing else that changes. It must not wait for the GPU. What it returns lies where its next
+    replay writes.
     """
 
     def __init__(self, function: Callable[..., Any]):
@@ -37,9 +38,8 @@ class Recording:
         own = map_tensors(arguments, own_copy)
         self.places = [leaf for leaf in leaves(own) if isinstance(leaf, Tensor)]
         kinds = [place.dtype for place in self.places]
-        self.together = [
-            [i for i, kind in enumerate(kinds) if kind == own] for own in set(kinds)
-        ]  # one kernel copies many of a kind
+        # One kernel copies many of a kind.
+        self.together = [[i for i, kind in enumerate(kinds) if kind == own] for own in set(kinds)]
         aside, state = stream(torch.cuda.current_device(), 0), torch.cuda.get_rng_state()
         aside.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(aside):  # first as it is: compiles, and lets libraries make what they need

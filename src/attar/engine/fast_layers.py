@@ -19,6 +19,11 @@ if HAS_TRITON:
     from attar.engine.kernels import first_block_gpu
 
 
+# The settings of layers that have a faster one.
+POOLING = {"kernel_size": 2, "stride": 2, "padding": 0, "ceil_mode": False, "divisor_override": None}
+ENTERING = {"kernel_size": (3, 3), "stride": (1, 1), "dilation": (1, 1), "groups": 1, "padding_mode": "zeros"}
+
+
 def quicken(module: nn.Module, kernel: bool) -> nn.Module:
     """The module with its layers replaced in place. `kernel` allows those that have no second derivative."""
     for name, layer in list(module.named_children()):
@@ -29,10 +34,12 @@ def quicken(module: nn.Module, kernel: bool) -> nn.Module:
 
 
 def faster(layer: nn.Module) -> nn.Module:
-    if type(layer) is nn.AvgPool2d and layer.kernel_size == layer.stride == 2 and not layer.ceil_mode:
+    """The layer that computes the same, where there is one."""
+    if type(layer) is nn.AvgPool2d and all(getattr(layer, name) == value for name, value in POOLING.items()):
         return Pool()
-    if type(layer) is nn.Conv2d and layer.in_channels <= 3 and layer.kernel_size == (3, 3) and layer.stride == (1, 1):
-        return Entry.of(layer)
+    if type(layer) is nn.Conv2d and all(getattr(layer, name) == value for name, value in ENTERING.items()):
+        same_border = layer.padding in [(border, border) for border in range(1, 8)]
+        return Entry.of(layer) if layer.in_channels <= 3 and same_border else layer
     return layer
 
 

@@ -37,7 +37,7 @@ def default_precision(device: torch.device) -> Precision:
 def use_precision(precision: Precision) -> Iterator[None]:
     """Inside the block float32 products are exact, or rounded to tf32 where that is asked for; the same bits each time.
 
-    Torch keeps this globally, so it is given back.
+    Torch keeps this globally, so what was set before is set again at the end.
     """
     cudnn, rounded = torch.backends.cudnn, precision == "tf32"
     earlier = torch.get_float32_matmul_precision(), cudnn.allow_tf32, cudnn.deterministic

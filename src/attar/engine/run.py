@@ -31,6 +31,8 @@ class Ledger:
     """Floating-point operations asked of functions that were `compiled`, and of those that were `eager`."""
     made: dict[Hashable, Any] = field(default_factory=dict)
     """What a run makes once and keeps, such as compiled functions."""
+    checkpoint: int = 0
+    """Bytes of a checkpoint."""
     cached_seconds: list[float] = field(default_factory=list)
     """What stages took that were found in the cache: a run's seconds do not depend on who ran before."""
 
@@ -77,8 +79,8 @@ class Run:
         """`function` on this run's engine: in its precision, and compiled where that pays.
 
         It pays where `flop`, all the floating-point operations that the run will ask of it, take over a minute.
-        The first call for a function decides, and later ones give the same back. So a method whose inner training
-        is spread over many calls of `train` first asks for `run.engine(task.network.train_logits, flop)`.
+        The first call for a function decides, and later ones return the same. So a method whose inner training is
+        spread over many calls of `train` first asks for `run.engine(task.network.train_logits, flop)`.
 
         `function` takes tensors, in tuples and dicts, and always of the same few shapes. What it returns has the same
         structure in every precision, and tensors of float32 or longer. It is called without `create_graph`: a second
@@ -101,7 +103,10 @@ class Run:
         return self.ledger.made[key]
 
     def compiles(self, flop: int) -> bool:
-        """Whether work of that size is compiled. Raises `ValueError` where that is asked for and there is no compiler."""
+        """Whether work of that size is compiled.
+
+        Raises `ValueError` where that is asked for and there is no compiler.
+        """
         return compiles(flop, self.device, self.compile)
 
     def _prepare(self, function: Callable[..., Any], flop: int) -> Callable[..., Any]:

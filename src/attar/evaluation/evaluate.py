@@ -61,10 +61,8 @@ def evaluate(
     for made in loaded:
         check_fits(made, task)
         if soft and made.soft is None:
-            name, ipc = made.provenance.get("method", "given"), made.ipc
-            raise ValueError(
-                f"the set of {name}, {ipc} per class, has no soft labels: condense with method ncfm and soft=true for some"
-            )
+            own = f"the set of {made.provenance.get('method', 'given')}, {made.ipc} per class,"
+            raise ValueError(f"{own} has no soft labels: condense with method ncfm and soft=true for some")
     # Decided once for all networks: what one compiles, the next finds in the cache.
     flop = evaluation_flop(loaded, task, protocol) * len(seeds)
     compile = "on" if Run(Rng.of(0), device=device, compile=compile).compiles(flop) else "off"
@@ -126,19 +124,24 @@ def stage(path: Path, x: Tensor, y: Tensor) -> Path:
 
 
 def variant(made: CondensedSet) -> str:
-    """Tells apart sets of one method: by how they were made and from what, or by their images where nothing is known of that."""
+    """Tells apart sets of one method, by how they were made and from what.
+
+    Where nothing is known of that, by their images.
+    """
     about = made.provenance
-    if "hyperparameters" not in about:
-        told = made.images.numpy().tobytes()
+    if "hyperparameters" in about:
+        facts = about["hyperparameters"], about["network"], about["fingerprint"], about["engine"]["precision"]
+        told = json.dumps(facts).encode()
     else:
-        told = json.dumps(
-            [about["hyperparameters"], about["network"], about["fingerprint"], about["engine"]["precision"]]
-        ).encode()
+        told = made.images.numpy().tobytes()
     return hashlib.blake2b(told, digest_size=4).hexdigest()
 
 
 def make_row(made: CondensedSet, task: Task, job: Job, seed: int, kind: dict[str, bool], result: Result) -> Row:
-    """The result with all that a reader needs to judge it; what the set's provenance does not say is `given`, 0 or `None`."""
+    """The result with all that a reader needs to judge it.
+
+    What the set's provenance does not say is `given`, 0 or `None`.
+    """
     about: dict[str, Any] = made.provenance
     return Row(
         data=task.name,
@@ -153,7 +156,8 @@ def make_row(made: CondensedSet, task: Task, job: Job, seed: int, kind: dict[str
         per_class=result.per_class,
         epochs=job.protocol.length(len(made.decoded_labels())),
         bytes=made.bytes["eight_bit" if kind["eight_bit"] else "stored"] + made.bytes["soft"] * kind["soft"],
-        **kind,
+        eight_bit=kind["eight_bit"],
+        soft=kind["soft"],
         precision=job.precision,
         split=task.split,
         condense_seconds=about.get("seconds"),

@@ -6,6 +6,7 @@ from pathlib import Path
 from pickle import PicklingError
 
 import torch
+from torch import Tensor
 
 from attar.data.normalisation import Normalisation, unit
 from attar.engine.compiling import Compile
@@ -71,7 +72,10 @@ def execute(jobs: list[Job], flop: int, ticker: Ticker) -> list[Result]:
 
 
 def run_in_processes(jobs: list[Job], count: int, ticker: Ticker) -> list[Result]:
-    """Run the jobs in `count` one-thread processes, none of which outlives this. Raises `OSError` where one is killed."""
+    """Run the jobs in `count` one-thread processes, none of which outlives this.
+
+    Raises `OSError` where one is killed.
+    """
     from concurrent.futures import FIRST_EXCEPTION, wait
 
     from loky import ProcessPoolExecutor
@@ -94,9 +98,7 @@ def run_in_processes(jobs: list[Job], count: int, ticker: Ticker) -> list[Result
             f"OMP_NUM_THREADS={count // 2} in the environment trains {count // 2} at a time"
         ) from None
     finally:
-        pool.shutdown(
-            kill_workers=bool(waiting)
-        )  # after Ctrl-C, or when one job failed, the others would go on for long
+        pool.shutdown(kill_workers=bool(waiting))  # after Ctrl-C or a failed job, the others would go on for long
 
 
 def can_travel(job: Job) -> bool:
@@ -125,13 +127,14 @@ def train_and_test(job: Job, ticker: Ticker, show: bool = False) -> list[Result]
         if show:
             ticker.show()
 
+    def look(part: slice) -> Tensor:
+        return job.normalisation.to_network(unit(test_x[part]))
+
     start = time.perf_counter()
     with use_precision(job.precision), use_device(job.device):
         networks = fit_together(job.network, x, y, job.protocol, rngs, run, flip=job.flip, tick=tick)
         seconds = (time.perf_counter() - start) / len(rngs)
-        found = predict(
-            job.network, networks, lambda part: job.normalisation.to_network(unit(test_x[part])), len(test_y), run
-        )
+        found = predict(job.network, networks, look, len(test_y), run)
     hits = [labels == test_y for labels in found]
     per_class = [tuple(100 * right[test_y == c].float().mean().item() for c in range(job.classes)) for right in hits]
     return [Result(own, 100 * right.float().mean().item(), seconds) for own, right in zip(per_class, hits, strict=True)]

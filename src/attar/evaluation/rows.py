@@ -2,7 +2,7 @@
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from attar.files import lock_writer, read_json, write_json
@@ -40,6 +40,8 @@ class Row:
     train_seconds: float
     soft: bool = False
     """Trained on the set's soft labels."""
+    measures: dict[str, float] = field(default_factory=dict, hash=False)
+    """Further measures of the same network by name, such as its accuracy under an attack."""
 
     @property
     def remark(self) -> str:
@@ -68,6 +70,12 @@ class Summary:
     def std(self) -> float:
         """Sample standard deviation over networks and draws; 0 for a single row."""
         return statistics.stdev(row.accuracy for row in self.rows) if len(self.rows) > 1 else 0.0
+
+    @property
+    def measures(self) -> dict[str, float]:
+        """The means of the further measures that all rows have."""
+        names = [name for name in self.first.measures if all(name in row.measures for row in self.rows)]
+        return {name: statistics.fmean(row.measures[name] for row in self.rows) for name in names}
 
     @property
     def gain(self) -> float | None:

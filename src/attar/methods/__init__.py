@@ -17,8 +17,8 @@ class Method(Protocol):
     """A frozen dataclass of hyper-parameters that condenses when called.
 
     `separable`: each class can be condensed without the others, to the same bits (to rounding, where class scores are
-    taken). A method may say more to a plan of its cost: `cycle`, the updates after which their cost repeats (else 1),
-    and `stages(task, run)`, the `Stage` of networks that it trains first.
+    taken). A method may say more to a plan of its cost: `cycle(ipc)`, the updates after which their cost repeats (else
+    1), and `stages(task, run)`, the `Stage` of networks that it trains first. One that learns has a field `updates`.
     """
 
     separable: ClassVar[bool]

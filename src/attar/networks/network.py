@@ -146,12 +146,16 @@ class Network:
         It may be differentiated again, in `x`, `y` or `w`, by `torch.func.grad` or `torch.autograd`, and compiled
         together with what differentiates it by `torch.func.grad`. Buffers stay as they are.
         """
+        buffers = {name: buffer.clone() for name, buffer in w.buffers.items()}
+        smooth = self._templates["smooth"]
+        # A lambda: run-time checks of types wrap named functions inside of functions, where no compiler can follow.
+        return torch.func.grad(lambda p: F.cross_entropy(functional_call(smooth, (p, buffers), (x,)), y))(w.params)
 
-        def loss(params: dict[str, Tensor]) -> Float[Tensor, ""]:
-            buffers = {name: buffer.clone() for name, buffer in w.buffers.items()}
-            return F.cross_entropy(functional_call(self._templates["smooth"], (params, buffers), (x,)), y)
-
-        return torch.func.grad(loss)(w.params)
+    def refuse_statistics(self) -> None:
+        """Raises `ValueError` for a network with batch statistics, which would couple the classes of a batch."""
+        if self.keeps_statistics:
+            told = f"{self.name} normalises by batch statistics, which mix the classes"
+            raise ValueError(f"{told}: use another normalisation")
 
     def features_and_scores(
         self, w: Weights, x: Float[Tensor, "n ..."]
@@ -175,7 +179,10 @@ class Network:
         return self.features_and_scores if self.ends_in_head(shape) else self.features_then_scores
 
     def ends_in_head(self, shape: tuple[int, ...]) -> bool:
-        """Whether its scores are what the classifier, called once and with weights of its own, makes of what enters it."""
+        """Whether its scores are what the classifier makes of what enters it.
+
+        The classifier must be called once, and have weights of its own.
+        """
         assert self.head is not None
         made: list[tuple[Tensor, int]] = []  # with how often it was written to
         whole = copy.deepcopy(self._templates[True, False])
@@ -228,6 +235,10 @@ class Network:
         with counter, torch.device("meta"):
             self._templates[True, False](torch.empty(1, *shape))
         return counter.get_total_flops()
+
+    def _loss(self, params: dict[str, Tensor], buffers: dict[str, Tensor], x: Tensor, y: Labels) -> Float[Tensor, ""]:
+        buffers = {name: buffer.clone() for name, buffer in buffers.items()}
+        return F.cross_entropy(functional_call(self._templates["smooth"], (params, buffers), (x,)), y)
 
     def _call(self, whole: bool, w: Weights, x: Tensor, train: bool) -> tuple[Tensor, dict[str, Tensor]]:
         template = self._templates[whole, train]

@@ -80,7 +80,10 @@ def choose_colours(methods: Iterable[str]) -> dict[str, str]:
 
 
 def plot_accuracies(summaries: Sequence[Summary], names: Sequence[str], palette: Mapping[str, str]) -> str:
-    """A line for each set: every network as a small dot, their mean as a large one, a bar of a standard deviation each way."""
+    """A line for each set.
+
+    Every network is a small dot, their mean a large one, with a bar of a standard deviation each way.
+    """
     from matplotlib import rc_context
 
     with rc_context(STYLE):
@@ -162,7 +165,10 @@ def plot_scatter(
     classes: Sequence[str],
     alt: str,
 ) -> str:
-    """Points of real images, faintly, and of condensed ones, outlined; each with labels. Coloured by class where there are few."""
+    """Points of real images, faintly, and of condensed ones, outlined; each with labels.
+
+    They are coloured by class where there are few.
+    """
     from matplotlib import rc_context
 
     few = len(classes) <= len(SERIES)

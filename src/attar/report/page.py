@@ -36,16 +36,16 @@ def write_report(
     task: "Task | None" = None,
     losses: Mapping[str, Sequence[tuple[int, float]]] = {},
 ) -> Path:
-    """An HTML page that needs no network: words, table, charts, pictures, every setting. What is not given is left out.
+    """An HTML page that needs no network: words, table, charts, pictures, every setting.
 
-    `losses` has the (update, loss) pairs of each run, by the run's name. `task` is the real data, to show and to measure beside.
+    `losses` has the (update, loss) pairs of each run, by the run's name. `task` is the real data, to show and to
+    measure beside. What is not given is left out.
     """
     import jinja2
 
     loader = jinja2.PackageLoader("attar.report", ".")
-    page = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True).get_template(
-        TEMPLATE
-    )
+    pages = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    page = pages.get_template(TEMPLATE)
     with write_beside(Path(path)) as temporary:
         temporary.write_text(page.render(collect(made, rows, task, losses)), encoding="utf-8")
     return Path(path)
@@ -154,7 +154,7 @@ def label_cells(cells: Sequence[Summary]) -> list[str]:
 
 
 def table_rows(cells: Sequence[Summary]) -> list[dict[str, Any]]:
-    """The rows of `attar.rows`, with the best of each data, budget and protocol marked where there is a choice."""
+    """A row for each cell, with the best of each data, budget and protocol marked where there is a choice."""
     groups: dict[tuple, list[Summary]] = {}
     for cell in (cell for cell in cells if cell.first.method != "whole set"):
         groups.setdefault((cell.first.data, cell.first.ipc, cell.first.protocol, cell.first.remark), []).append(cell)
@@ -203,24 +203,24 @@ def make_sheets(sets: Sequence["CondensedSet"], task: "Task | None") -> list[dic
     if not budgets:
         return []
     c, h, w = sets[0].images.shape[1:]
-    place = (
-        PIXELS
-        / (min(c, 3) * min(h, figures.LARGEST) * min(w, figures.LARGEST))
-        / (len(sets) + len(budgets) * bool(task))
-    )
+    each = min(c, 3) * min(h, figures.LARGEST) * min(w, figures.LARGEST)
+    place = PIXELS / each / (len(sets) + len(budgets) * bool(task))
     shown = min(len(sets[0].classes), 100, max(10, int(place / 2)))
     most = max(1, min(10, int(place / shown)))
     return [make_sheet([made for made in sets if made.ipc == ipc], task, shown, most) for ipc in budgets]
 
 
 def make_sheet(sets: Sequence["CondensedSet"], task: "Task | None", shown: int, most: int) -> dict[str, Any]:
-    """Sets of one budget side by side: the first `shown` classes, at most `most` images of each, and first the real ones."""
+    """Sets of one budget side by side, behind the real images.
+
+    They show the first `shown` classes, and at most `most` images of each.
+    """
     decoded = [(made, made.pictures(), made.decoded_labels()) for made in sets]
-    counts = [int(label_cells.bincount().max()) for _, _, label_cells in decoded]
+    counts = [int(labels.bincount().max()) for _, _, labels in decoded]
     lines = 2 if min(most, max(counts)) > 5 else 1
     classes = []
     for c, name in enumerate(sets[0].classes[:shown]):
-        own = [(method(made), pictures[label_cells == c][:most]) for made, pictures, label_cells in decoded]
+        own = [(method(made), pictures[labels == c][:most]) for made, pictures, labels in decoded]
         if task:
             real = unit(task.raw(task.table[c][: min(int(task.counts[c]), most, max(4, *counts))]))
             own.insert(0, ("real", (real * 255).round().to(torch.uint8)))
@@ -231,15 +231,15 @@ def make_sheet(sets: Sequence["CondensedSet"], task: "Task | None", shown: int, 
 
 def project(sets: Sequence["CondensedSet"], task: "Task", subject: "CondensedSet") -> dict[str, Any]:
     """Where the images of the subject, and random ones beside it, lie among the real ones."""
-    write_beside = [made for made in sets if made.ipc == subject.ipc and made is not subject]
-    shown = [subject, *sorted(write_beside, key=lambda made: method(made) != "random")[:1]]
+    others = [made for made in sets if made.ipc == subject.ipc and made is not subject]
+    shown = [subject, *sorted(others, key=lambda made: method(made) != "random")[:1]]
     classes, count = range(len(task.classes)), min(PROJECTED, max(100, int(FLOPS / task.network.flop(task.shape))))
     real = task.indices(classes, max(1, count // len(classes)), Rng.of(0).fold("projection")).flatten().unique()
     parts = [(task.images(real), task.train.y[real])]
     for made in shown:
-        label_cells = made.decoded_labels()
-        chosen = torch.cat([(label_cells == c).nonzero()[: max(1, 200 // len(classes)), 0] for c in classes])
-        parts.append((made.decoded()[chosen].to(task.device), label_cells[chosen].to(task.device)))
+        labels = made.decoded_labels()
+        chosen = torch.cat([(labels == c).nonzero()[: max(1, 200 // len(classes)), 0] for c in classes])
+        parts.append((made.decoded()[chosen].to(task.device), labels[chosen].to(task.device)))
     sizes = [len(x) for x, _ in parts]
     placed = reduce_to_plane(embed(task, torch.cat([x for x, _ in parts]))).split(sizes)
     real, *condensed = [(points, y.cpu()) for points, (_, y) in zip(placed, parts, strict=True)]
@@ -276,26 +276,18 @@ def list_settings(made: "CondensedSet") -> list[tuple[str, str]]:
         "images": f"{len(made.labels)} stored, {len(made.decoded_labels())} decoded",
         "bytes": took,
         "factor": made.factor,
+        "space": made.space,
+        "mean": list(made.normalisation.mean),
+        "std": list(made.normalisation.std),
     }
-    return list(
-        flatten_entries(
-            {
-                **facts,
-                "space": made.space,
-                "mean": list(made.normalisation.mean),
-                "std": list(made.normalisation.std),
-                **made.provenance,
-            }
-        )
-    )
+    return list(flatten_entries(facts | made.provenance))
 
 
 def flatten_entries(entries: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
     for name, value in entries.items():
         if isinstance(value, dict):
             yield from flatten_entries(value, f"{prefix}{name} · ")
+        elif name == "seconds" and isinstance(value, int | float):
+            yield prefix + name, duration(float(value))
         else:
-            yield (
-                prefix + name,
-                duration(float(value)) if name == "seconds" and isinstance(value, int | float) else brief(value),
-            )
+            yield prefix + name, brief(value)

@@ -33,10 +33,10 @@ def compare(
 ) -> tuple[list[CondensedSet], list[Row]]:
     """Condense by every method at every budget, `draws` times, and train `seeds` networks on each set.
 
-    `whole` adds networks trained on all training images. With `out`, each set is kept in a folder of its own there; sets
-    that lie there already are taken as they are, and unfinished ones are gone on with, `anyway` also on another engine, whose bits
-    differ. Every name is checked before the first run begins. Raises `ValueError` for a folder of other files.
-    `watch(what)` gives the progress of one part; `engine` is `device`, `precision` and `compile`.
+    `whole` adds networks trained on all training images. With `out`, each set is kept in a folder of its own there.
+    Sets that lie there already are taken as they are, and unfinished ones are resumed; `anyway` resumes also on another
+    engine, whose bits differ. Every name is checked before the first run begins. `watch(what)` gives the progress of
+    one part; `engine` is `device`, `precision` and `compile`. Raises `ValueError` for a folder of other files.
     """
     for method in methods:
         find(method)

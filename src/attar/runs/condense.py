@@ -34,14 +34,7 @@ from attar.synthesis.journal import METRICS, read_metrics
 
 LOCK = ".lock"
 FORMAT = 1
-OWN = (
-    MANIFEST,
-    REQUEST,
-    CHECKPOINT,
-    METRICS,
-    ROWS,
-    REPORT,
-)  # the manifest first: what is half gone must not look whole
+OWN = (MANIFEST, REQUEST, CHECKPOINT, METRICS, ROWS, REPORT)  # manifest first: what is half gone must not look whole
 EARLIER = ".earlier.part"
 
 
@@ -66,16 +59,17 @@ def condense(
 ) -> CondensedSet:
     """Condense `data` to `ipc` images per class.
 
-    `data` is what `attar.load_data` takes: a name, `npz:PATH`, `npy:FOLDER`, arrays, a `Dataset`, or a `Task`. Without a `method`
-    the best is taken that is known for such data and so many images, with the recipe of the nearest known data; it is logged, with
-    the reason. `settings` are hyper-parameters of the method, on top of the recipe for the data (or for the known set named by
-    `recipe`); `published` leaves out what the recipe does differently from the paper, mostly to be faster.
-    With `out`, the run can be interrupted and gone on with (`resume`), and its result is saved there; `anyway` resumes
-    also where another engine will give other bits. Raises `ValueError` for input that cannot be condensed as asked.
+    `data` is what `attar.load_data` takes: a name, `npz:PATH`, `npy:FOLDER`, arrays, a `Dataset`, or a `Task`. Without
+    a `method`, the best that is known for such data and so many images is taken, with the recipe of the nearest known
+    data. It is logged, with the reason. `settings` are hyper-parameters of the method, on top of the recipe for the
+    data, or for the known set named by `recipe`. `published` leaves out what the recipe does differently from the
+    paper, mostly to be faster.
+
+    With `out`, the result is saved there, and an interrupted run can go on (`resume`); `anyway` resumes also where
+    another engine will give other bits. Raises `ValueError` for input that cannot be condensed as asked.
     """
-    run = Run(
-        Rng.of(seed), None if out is None else Path(out), *choose_device(device, precision), compile, progress=progress
-    )
+    folder = None if out is None else Path(out)
+    run = Run(Rng.of(seed), folder, *choose_device(device, precision), compile, progress=progress)
     task = load_data(data, network=network).to(run.device)
     method, resolved = decide(task, method, ipc, recipe, settings, published)
     request = describe(task, method, ipc, seed, resolved, run)
@@ -222,7 +216,8 @@ def move_files(source: Path, target: Path) -> None:
 def lock_folder(folder: Path | None) -> Iterator[None]:
     """No other process condenses into the folder meanwhile, and what killed writes left is removed.
 
-    Raises `ValueError` where one does, or the folder is none for a run. One that is made here and stays empty goes again.
+    A folder that is made here and stays empty goes again. Raises `ValueError` where another process is at work in the
+    folder, or it is none for a run.
     """
     if folder is None:
         yield
@@ -234,9 +229,8 @@ def lock_folder(folder: Path | None) -> Iterator[None]:
     try:
         lock.acquire()
     except Timeout:
-        raise ValueError(
-            f"another process is at work in {folder}: wait for it, or name another folder with --out"
-        ) from None
+        told = f"another process is at work in {folder}: wait for it, or name another folder with --out"
+        raise ValueError(told) from None
     try:
         sweep(folder)
         shutil.rmtree(folder / EARLIER, ignore_errors=True)
@@ -253,22 +247,19 @@ def check_same(folder: Path, request: dict[str, Any], anyway: bool) -> None:
     earlier = read_json(folder / REQUEST)
     if isinstance(earlier, dict) and earlier.get("format") != FORMAT:
         raise ValueError(f"{folder / REQUEST} has format {earlier.get('format')}; this attar reads format {FORMAT}")
-    if not isinstance(earlier, dict) or not all(
-        isinstance(earlier.get(key), dict) for key in ("engine", "hyperparameters")
-    ):
+    parts = ("engine", "hyperparameters")
+    if not isinstance(earlier, dict) or not all(isinstance(earlier.get(part), dict) for part in parts):
         raise ValueError(f"{folder / REQUEST} was not written by attar")
     request = json.loads(json.dumps(request))
     check_retired(folder, earlier, request)
     for key, was, now in list_differences(earlier | earlier["hyperparameters"], request | request["hyperparameters"]):
         if not isinstance(now, dict):
             raise ValueError(f"{folder} holds a run with {key} = {was}, not {now}")
-    changed = ", ".join(
-        f"{key} {was} → {now}" for key, was, now in list_differences(earlier["engine"], request["engine"])
-    )
-    if changed and not anyway:
-        raise OtherEngine(
-            f"the engine changed since the run in {folder} began ({changed}): its bits will differ; --anyway goes on"
-        )
+    differences = list_differences(earlier["engine"], request["engine"])
+    if differences and not anyway:
+        changed = ", ".join(f"{key} {was} → {now}" for key, was, now in differences)
+        told = f"the engine changed since the run in {folder} began ({changed})"
+        raise OtherEngine(f"{told}: its bits will differ; --anyway goes on")
 
 
 def check_retired(folder: Path, earlier: dict[str, Any], request: dict[str, Any]) -> None:

@@ -12,17 +12,14 @@ DEFAULT = "m3d"  # where nothing is known
 
 
 def choose(task: Task, ipc: int, recipe: str | None = None) -> tuple[str, str]:
-    """The best method known for such data and so many images, and the data set whose recipe it takes; both are logged, with the reason.
+    """The best method known for such data and so many images, and the data set whose recipe it takes.
 
-    Data that is in no recipe is taken for the nearest that is: digits below 16 pixels a side, else MNIST where grey and CIFAR-10 where not.
-    What is best was found by `benchmarks/race.py`, from each method's accuracy on a tenth of the training images held out.
-    Raises `ValueError` for an unknown `recipe`.
+    Both are logged, with the reason. Data that is in no recipe is taken for the nearest that is: digits below 16 pixels
+    a side, else MNIST where grey and CIFAR-10 where not. What is best was found by `benchmarks/race.py`, from each
+    method's accuracy on a tenth of the training images held out. Raises `ValueError` for an unknown `recipe`.
     """
-    data = check_data(recipe) if recipe else task.name
-    races, nearest = (
-        read_winners(),
-        "digits" if max(task.shape[1:]) < 16 else "mnist" if task.shape[0] == 1 else "cifar10",
-    )
+    data, races = check_data(recipe) if recipe else task.name, read_winners()
+    nearest = "digits" if max(task.shape[1:]) < 16 else "mnist" if task.shape[0] == 1 else "cifar10"
     like = data if data in races else nearest
     method, why = DEFAULT, "methods were not compared on such data"
     if like in races:

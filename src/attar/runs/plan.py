@@ -4,19 +4,15 @@ import contextlib
 import dataclasses
 import statistics
 import sys
-import tempfile
 import time
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 
 import torch
 
 from attar.data.task import Task
 from attar.engine.run import Ledger, Run
-from attar.files import read_tensors
 from attar.methods import Method
-from attar.synthesis.checkpoint import CHECKPOINT
 from attar.wording import duration, size
 
 CALIBRATION = 2.0  # seconds
@@ -27,12 +23,15 @@ TILES = 3.3  # that of bf16 on a CPU which multiplies it in tiles (AMX)
 
 @dataclass(frozen=True)
 class Plan:
-    """Floating-point operations, seconds, the most memory in bytes (of the process, what it held before included), and bytes on disk."""
+    """What a run will cost."""
 
     flop: int
+    """Floating-point operations in networks."""
     seconds: float
     memory: int
+    """The most bytes that the process will hold, with what it held before."""
     disk: int
+    """Bytes."""
     compiles: bool
 
     def __str__(self) -> str:
@@ -53,8 +52,8 @@ class Enough(Exception):
 class Pace:
     """Progress that stops a run after `CALIBRATION` seconds, not counting the first update, and knows the rest.
 
-    It waits, but not for long, until a whole number of `cycle` updates has been seen, the first of which may cost more; or where there
-    are no cycles, until updates that differ have told their mean to a fifth.
+    It waits, but not for long, until a whole number of `cycle` updates has been seen, the first of which may cost more.
+    Where there are no cycles, it waits until updates that differ have told their mean to a fifth.
     """
 
     def __init__(self, cycle: int = 1) -> None:
@@ -81,17 +80,14 @@ class Pace:
 
 
 def forecast(method: Method, task: Task, ipc: int, run: Run) -> Plan:
-    """Run `method` eagerly, in a folder soon gone, for two seconds, and extrapolate to the whole of `run`."""
-    pace = Pace(getattr(method, "cycle", 1))
+    """Run `method` eagerly for two seconds, keep nothing, and extrapolate to the whole of `run`."""
+    pace = Pace(method.cycle(ipc) if hasattr(method, "cycle") else 1)
     missing, each = method.stages(task, run) if hasattr(method, "stages") else (0, 0)
-    with tempfile.TemporaryDirectory(prefix="attar-") as temporary:
-        folder = Path(temporary)
-        trial = dataclasses.replace(run, folder=folder, rehearsal=True, progress=pace, ledger=Ledger())
-        start = time.perf_counter()
-        with contextlib.suppress(Enough):
-            method(task, ipc, trial)
-        seconds, flop = time.perf_counter() - start + pace.rest, sum(trial.ledger.flop.values())
-        checkpoint = checkpoint_bytes(folder / CHECKPOINT)
+    trial = dataclasses.replace(run, folder=None, rehearsal=True, progress=pace, ledger=Ledger())
+    start = time.perf_counter()
+    with contextlib.suppress(Enough):
+        method(task, ipc, trial)
+    seconds, flop = time.perf_counter() - start + pace.rest, sum(trial.ledger.flop.values())
     seen = pace.stage + 1
     if seen <= missing:  # networks are still being trained, and of the rest only the work is known
         flop += (missing - seen) * each
@@ -101,7 +97,7 @@ def forecast(method: Method, task: Task, ipc: int, run: Run) -> Plan:
         seconds = COMPILING[run.device.type] + seconds / gain(run)
     values = ipc * len(run.shard(len(task.classes))) * task.train.x[0].numel()
     # float32 images, and about a byte a value in each of two pictures, decoded
-    disk = values * 4 + values * getattr(method, "factor", 1) ** 2 * 2 + checkpoint
+    disk = values * 4 + values * getattr(method, "factor", 1) ** 2 * 2 + trial.ledger.checkpoint
     return Plan(flop, seconds, peak_memory(run.device), disk, compiles)
 
 
@@ -109,19 +105,6 @@ def gain(run: Run) -> float:
     """How many times as fast compiled loops are."""
     tiles = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)  # torch has no public name for it
     return TILES if run.precision == "bf16" and run.device.type == "cpu" and tiles() else GAIN[run.precision]
-
-
-def checkpoint_bytes(checkpoint: Path) -> int:
-    """What checkpoints take, where the trial came so far as to write one: what is learned, twice as much of moments
-    that an optimiser may keep, and what outlives episodes."""
-    if not checkpoint.exists():
-        return 0
-    tensors, _ = read_tensors(checkpoint)
-    bytes = {
-        part: sum(t.nbytes for name, t in tensors.items() if name.startswith(part))
-        for part in ("learned.syn.", "learned.state.")
-    }
-    return 3 * bytes["learned.syn."] + bytes["learned.state."]
 
 
 def peak_memory(device: torch.device) -> int:

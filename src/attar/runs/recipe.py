@@ -1,6 +1,7 @@
 """Hyper-parameters as data: a dataclass's defaults, then a recipe's, then its budget's, then the caller's.
 
-What was published for one data set in particular comes first in its recipe; what Attar does differently, to be faster, on top.
+What was published for one data set in particular comes first in its recipe. What Attar does differently, to be faster,
+is on top.
 """
 
 import dataclasses
@@ -10,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from numbers import Integral
+from types import NoneType, UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from attar.methods import Method, find, names
@@ -33,10 +35,10 @@ class Resolved:
 
 
 def resolve(method: str, data: str, ipc: int, settings: Mapping[str, Any], published: bool = False) -> Resolved:
-    """`method` for `data` at `ipc` images a class, with the caller's `settings` on top; `published` keeps to the paper's.
+    """`method` for `data` at `ipc` images a class, with the caller's `settings` on top.
 
-    A budget between two of the recipe's takes the lower one's values. Raises `ValueError` for an unknown method or key, a
-    value of the wrong type, or a budget below 1.
+    `published` keeps to the paper's. A budget between two of the recipe's takes the lower one's values. Raises
+    `ValueError` for an unknown method or key, a value of the wrong type, or a budget below 1.
     """
     if not isinstance(ipc, Integral) or ipc < 1:
         raise ValueError(f"the budget must be a whole number of images per class, at least 1, not {ipc!r}")
@@ -61,7 +63,7 @@ def resolve(method: str, data: str, ipc: int, settings: Mapping[str, Any], publi
 
 
 def lower_budget(tables: Mapping[str, Any], ipc: int) -> tuple[int | None, dict[str, Any]]:
-    """The values for the greatest budget that is not above `ipc`, or for the least one where all are above; and which that is."""
+    """The greatest budget that is not above `ipc`, or the least one where all are above; and the values for it."""
     budgets = sorted(int(n) for n in tables)
     budget = max((n for n in budgets if n <= ipc), default=budgets[0] if budgets else None)
     return budget, {} if budget is None else tables[str(budget)]
@@ -78,16 +80,16 @@ def check_data(data: str) -> str:
 def read_recipe(method: str, data: str) -> dict[str, Any]:
     """The recipe shipped for a method and a data set; empty where there is none.
 
-    One that is `like` that of another data set takes over what Attar does there, on top of what was published for its own.
+    One that is `like` that of another data set takes over what Attar does there, on top of what was published for its
+    own.
     """
     path = resources.files("attar") / "recipes" / method / f"{data}.toml"
     if not path.is_file():
         return {}
     recipe = tomllib.loads(path.read_text())
     if recipe.get("version") != VERSION:
-        raise ValueError(
-            f"recipe {method}/{data} has version {recipe.get('version')}; this attar reads version {VERSION}"
-        )
+        told = f"recipe {method}/{data} has version {recipe.get('version')}"
+        raise ValueError(f"{told}; this attar reads version {VERSION}")
     for section in recipe:
         if section not in SECTIONS:
             raise ValueError(unknown(f"section of recipe {method}/{data}", section, SECTIONS))
@@ -130,6 +132,9 @@ def check_value(key: str, value: Any, hint: Any, default: Any) -> Any:
 
     Whole numbers count from 1, or from 0 where the default is 0; others from 0.
     """
+    if get_origin(hint) is UnionType:  # a number or `None`, which leaves it to the method
+        (inner,) = (one for one in get_args(hint) if one is not NoneType)
+        return None if value is None else check_value(key, value, inner, default)
     if get_origin(hint) is Literal:
         if value not in get_args(hint):
             raise ValueError(unknown(f"value for {key}", str(value), map(str, get_args(hint))))

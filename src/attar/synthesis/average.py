@@ -10,7 +10,10 @@ from attar.synthesis.loop import Episode
 
 
 class Average(nn.Module):
-    """A running average of what `read()` gives after each update: after n of them the weight of the one k ago is ∝ decay^k."""
+    """A running average of what `read()` gives after each update.
+
+    After n of them the weight of the one k ago is ∝ decay^k.
+    """
 
     value_: Tensor
     weight: Tensor

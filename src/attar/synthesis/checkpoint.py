@@ -35,6 +35,12 @@ def take_snapshot(learned: nn.Module, opt: torch.optim.Optimizer, done: int, epi
     return tensors, {"done": done, "episodes": episodes, "opt": numbers}
 
 
+def count_bytes(learned: nn.Module, opt: torch.optim.Optimizer) -> int:
+    """What a checkpoint of them takes."""
+    tensors, _ = take_snapshot(learned, opt, 0, 0)
+    return sum(tensor.nbytes for tensor in tensors.values())
+
+
 def save_checkpoint(folder: Path | None, boundary: Snapshot) -> None:
     if folder is not None:
         write_tensors(folder / CHECKPOINT, *boundary)

@@ -13,7 +13,7 @@ from attar.condensed.condensed_set import CondensedSet
 from attar.engine.cuda_graphs import Replay
 from attar.engine.run import Run
 from attar.rng import Rng
-from attar.synthesis.checkpoint import check_finite, restore, save_checkpoint, take_snapshot
+from attar.synthesis.checkpoint import check_finite, count_bytes, restore, save_checkpoint, take_snapshot
 from attar.synthesis.journal import Journal
 
 
@@ -110,6 +110,7 @@ def optimise(
                 saved = time.monotonic()
     finally:
         save_checkpoint(run.folder, boundary)
+        run.ledger.checkpoint = count_bytes(learned, opt)
     return syn
 
 

@@ -19,9 +19,9 @@ class Window(nn.Module):
 
     @property
     def spread(self) -> float:
-        """Greatest minus least of what is there."""
-        there = self.values[: int(self.count)]
-        return float(there.max() - there.min()) if len(there) else 0.0
+        """Greatest minus least of the values; 0 where there are none."""
+        held = self.values[: int(self.count)]
+        return float(held.max() - held.min()) if len(held) else 0.0
 
     def push(self, value: float) -> None:
         self.values[int(self.count) % len(self.values)] = value

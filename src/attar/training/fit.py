@@ -69,9 +69,10 @@ def fit_together(
     flip: bool = True,
     tick: Callable[[list[Weights]], None] = lambda networks: None,
 ) -> list[Weights]:
-    """`fit` for each of `rngs`, side by side, where each has its own start, order and augmentation; a GPU replays a step of all.
+    """`fit` for each of `rngs`, side by side: each has its own start, order and augmentation.
 
-    `flip` is whether mirrored images keep their class; `tick` is called with the weights after each step of all.
+    A GPU replays a step of all of them. `flip` is whether mirrored images keep their class. `tick` is called with the
+    weights after each step of all.
     """
     epochs, augment = protocol.length(len(x)), protocol.augment if flip else protocol.augment.without_flip()
     networks = [network.init(rng.fold("network")) for rng in rngs]
@@ -85,9 +86,8 @@ def fit_together(
         def one(i: int) -> tuple[Any, ...]:
             scores, after = logits(Weights(networks[i].params, buffers[i]), x[i])
             gradients = torch.autograd.grad(batch.loss(i, scores), params[i])
-            return tuple(
-                gradient.contiguous() for gradient in gradients
-            ), after  # as the optimiser's one kernel wants them
+            # The optimiser's one kernel wants them contiguous.
+            return tuple(gradient.contiguous() for gradient in gradients), after
 
         x = batch.show(show)
         return run_side_by_side(one, len(networks))
@@ -116,7 +116,10 @@ def fit_together(
 
 
 def run_side_by_side(function: Callable[[int], Any], count: int) -> tuple[Any, ...]:
-    """`function` of every number below; where a GPU records it in streams of its own, as one network alone does not fill it."""
+    """`function` of every number below `count`.
+
+    Where a GPU records it, each runs in one of a few streams, as one network alone does not fill the GPU.
+    """
     if not torch.cuda.is_available() or not torch.cuda.is_current_stream_capturing():
         return tuple(map(function, range(count)))
     here, found = torch.cuda.current_stream(), []
@@ -137,7 +140,10 @@ def sgd(params: list[Tensor], protocol: Protocol, lr: float) -> torch.optim.Opti
 
 
 def drop_rate(opt: torch.optim.Optimizer, protocol: Protocol, lr: float) -> torch.optim.Optimizer:
-    """The optimiser after a drop of the step size: a new one where the protocol says so, else the same with its momentum."""
+    """The optimiser after a drop of the step size.
+
+    It is a new one where the protocol says so, else the same with its momentum.
+    """
     if protocol.decay == "half":
         return sgd(opt.param_groups[0]["params"], protocol, lr)
     opt.param_groups[0]["lr"] = lr

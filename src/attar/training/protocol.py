@@ -15,8 +15,9 @@ IDC = Augment("color_crop_flip_scale_rotate", "idc")
 class Protocol:
     """SGD with hard labels; the accuracy reported is that of the last epoch.
 
-    `decay="half"` divides the step size by ten just past half-way and forgets the momentum, as the authors of DC do;
-    `"thirds"` multiplies it by 0.2 at two thirds and at five sixths, but never before the first epoch. `steps` caps the number of updates.
+    `decay="half"` divides the step size by ten just past half-way and forgets the momentum, as the authors of DC do.
+    `"thirds"` multiplies it by 0.2 at two thirds and at five sixths, but never before the first epoch. `steps` caps the
+    number of updates.
     """
 
     name: str

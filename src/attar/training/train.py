@@ -79,13 +79,14 @@ def train(
     It runs on the engine of `run`: a method that calls this often first announces all the work that comes
     (`Run.engine`), else the first call decides whether to compile. A longer training begins as a shorter one.
     """
+    x, y = x.detach(), y.detach()  # no gradient is wasted on images and labels that are learned
     per_epoch = 1 if batch is None else -(-len(x) // batch)
     if epochs is not None and steps is None:
         steps = epochs * per_epoch
     elif steps is None or epochs is not None:
         raise ValueError("train for a number of steps or of epochs: one of them")
     flop = TRAINING * steps * min(len(x), batch or len(x)) * network.flop(tuple(x.shape[1:]))
-    step = run.once(("step", network, optimiser), lambda: make_step(network, optimiser, run, flop))
+    step = run.once(("step", network.train_logits, optimiser), lambda: make_step(network, optimiser, run, flop))
     if state is None:
         state = TrainState(optimiser.start(w.params), torch.zeros(2, dtype=torch.long, device=x.device))
     for rows, own in batches(len(x), batch, steps, rng):

@@ -1,9 +1,10 @@
 // A ConvNet's first block on a CPU: 3×3 convolution, instance normalisation, ReLU and 2×2 mean, and their gradients.
 //
-// Its convolution writes forty times as many numbers as it reads. Here a core makes a few maps of one image at a time and pools them while its caches
-// hold them. Backward it makes them again, and keeps the gradients in all maps of one image (0.6 MB at 32 pixels and 128 maps).
-// The letters are those of first_block_gpu.py: p the patches of an image, a = w·p a map, r its inverse deviation, s = gain · r,
-// and g the gradient in the normalised map where that is positive, elsewhere 0.
+// Its convolution writes forty times as many numbers as it reads. Here a core makes a few maps of one image at a time,
+// and pools them while its caches hold them. Backward it makes them again, and keeps the gradients in all maps of one
+// image (0.6 MB at 32 pixels and 128 maps).
+// The letters are those of first_block_gpu.py: p the patches of an image, a = w·p a map, r its inverse deviation,
+// s = gain · r, and g the gradient in the normalised map where that is positive, elsewhere 0.
 // Everything is computed in float32. What leaves the block, and the gradient in it, may be bfloat16 (as uint16_t).
 
 #include <cmath>
@@ -49,12 +50,14 @@ struct Sizes { // in the order in which first_block_cpu.py gives them
 
 inline Lanes load(const float *from) { return *reinterpret_cast<const LanesAnywhere *>(from); }
 inline Lanes load(const uint16_t *from) {
-    return reinterpret_cast<Lanes>(__builtin_convertvector(*reinterpret_cast<const HalvesAnywhere *>(from), Words) << 16);
+    const HalvesAnywhere &halves = *reinterpret_cast<const HalvesAnywhere *>(from);
+    return reinterpret_cast<Lanes>(__builtin_convertvector(halves, Words) << 16);
 }
 inline void store(float *to, Lanes value) { *reinterpret_cast<LanesAnywhere *>(to) = value; }
 inline void store(uint16_t *to, Lanes value) { // the nearest, of two the even one; a NaN stays one
     Words bits = reinterpret_cast<Words>(value), rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
-    *reinterpret_cast<HalvesAnywhere *>(to) = __builtin_convertvector(value == value ? rounded : rounded * 0 + 0x7fc0, HalvesAnywhere);
+    Words kept = value == value ? rounded : rounded * 0 + 0x7fc0;
+    *reinterpret_cast<HalvesAnywhere *>(to) = __builtin_convertvector(kept, HalvesAnywhere);
 }
 inline float total(Lanes value) {
     float sum = 0;
@@ -67,8 +70,10 @@ inline float total(Lanes value) {
 void frame(const float *x, float *image, const Sizes &z) {
     for (int64_t c = 0; c < z.inputs; c++)
         for (int64_t y = 0; y < z.tall; y++)
-            for (int64_t i = 0; i < z.wide; i++)
-                image[(y + z.border + 1) * z.line() + (i + z.border + 1) * z.inputs + c] = x[(c * z.tall + y) * z.wide + i];
+            for (int64_t i = 0; i < z.wide; i++) {
+                int64_t row = y + z.border + 1, column = i + z.border + 1;
+                image[row * z.line() + column * z.inputs + c] = x[(c * z.tall + y) * z.wide + i];
+            }
 }
 
 // Weights (outputs, inputs, 3, 3) in the order of use: of each few maps, for each number of a patch.
@@ -76,8 +81,10 @@ Buffer in_order(const float *weight, const Sizes &z) {
     Buffer w(z.numbers() * z.outputs);
     for (int64_t d = 0; d < z.outputs; d++)
         for (int64_t c = 0; c < z.inputs; c++)
-            for (int64_t tap = 0; tap < 9; tap++)
-                w.data()[(d / FEW * z.numbers() + tap * z.inputs + c) * FEW + d % FEW] = weight[(d * z.inputs + c) * 9 + tap];
+            for (int64_t tap = 0; tap < 9; tap++) {
+                int64_t number = tap * z.inputs + c;
+                w.data()[(d / FEW * z.numbers() + number) * FEW + d % FEW] = weight[(d * z.inputs + c) * 9 + tap];
+            }
     return w;
 }
 
@@ -127,13 +134,14 @@ template <typename Take> inline void convolve(const float *image, const float *w
 
 // The pooled maps of an image (windows, outputs), and mean and r of each map.
 template <typename Number>
-void forward(const float *image, const float *weights, const float *gain, const float *shift, float eps, Number *out, float *moments, Window *a,
-             const Sizes &z) {
+void forward(const float *image, const float *weights, const float *gain, const float *shift, float eps, Number *out,
+             float *moments, Window *a, const Sizes &z) {
     std::vector<float> middle = centre(image, z);
     for (int64_t d = 0; d < z.outputs; d += FEW) {
         const float *w = weights + d * z.numbers();
         Lanes mean[2]{}, squares[2]{};
-        for (int64_t k = 0; k < z.numbers(); k++) // known before there is a map, so that squares are of what differs from it
+        // The mean is known before there is a map, so that squares are of what differs from it.
+        for (int64_t k = 0; k < z.numbers(); k++)
             for (int half = 0; half < 2; half++)
                 mean[half] += middle[k] * load(w + k * FEW + half * LANES);
         convolve(image, w, z, [&](int64_t i, Window window) {
@@ -169,11 +177,11 @@ void forward(const float *image, const float *weights, const float *gain, const 
     }
 }
 
-// Given the gradient in the pooled maps, that in the framed maps (rows + 2, columns + 2, outputs), s g − s E g − s r² E[g (a − mean)] (a − mean);
-// and what the image adds to those in gain and shift.
+// Given the gradient in the pooled maps, that in the framed maps (rows + 2, columns + 2, outputs):
+// s g − s E g − s r² E[g (a − mean)] (a − mean). And what the image adds to those in gain and shift.
 template <typename Number>
-void backward(const float *image, const float *weights, const float *gain, const float *shift, const float *moments, const Number *up, float *gradient,
-              float *sides, Window *a, const Sizes &z) {
+void backward(const float *image, const float *weights, const float *gain, const float *shift, const float *moments,
+              const Number *up, float *gradient, float *sides, Window *a, const Sizes &z) {
     for (int64_t d = 0; d < z.outputs; d += FEW) {
         Lanes mean[2], r[2], s[2], t[2], sum[2]{}, along[2]{};
         for (int half = 0; half < 2; half++) {
@@ -222,7 +230,8 @@ template <int inputs> void gather(const float *gradient, const float *weights, f
             const float *w = weights;
             for (int64_t d = 0; d < z.outputs; d += FEW)
                 for (int tap = 0; tap < 9; tap++, w += inputs * FEW) {
-                    const float *from = gradient + (y + z.border + 2 - tap / 3) * z.below() + (x + z.border + 2 - tap % 3) * z.outputs + d;
+                    int64_t row = y + z.border + 2 - tap / 3, column = x + z.border + 2 - tap % 3;
+                    const float *from = gradient + row * z.below() + column * z.outputs + d;
                     for (int half = 0; half < 2; half++)
                         for (int j = 0; j < SOME; j++) {
                             Lanes value = load(from + j * z.outputs + half * LANES);
@@ -236,10 +245,12 @@ template <int inputs> void gather(const float *gradient, const float *weights, f
         }
 }
 
-// What an image adds to the gradient in the weights, (3, 3, inputs, outputs): the sum over its pixels of the patch times the gradient.
+// What an image adds to the gradient in the weights, (3, 3, inputs, outputs): the sum over its pixels of the patch
+// times the gradient.
 void spread(const float *image, const float *gradient, float *out, const Sizes &z) {
-    constexpr int SOME = 4;                         // numbers of a patch at a time
-    std::vector<int64_t> where(z.numbers() + SOME); // in the image, from the patch's first number, which also stands in for those after the last
+    constexpr int SOME = 4; // numbers of a patch at a time
+    // Where each lies in the image, from the patch's first number, which also stands in for those after the last.
+    std::vector<int64_t> where(z.numbers() + SOME);
     for (int64_t k = 0; k < z.numbers(); k++)
         where[k] = k / (3 * z.inputs) * z.line() + k % (3 * z.inputs);
     for (int64_t i = 0; i < z.numbers() * z.outputs; i++)
@@ -265,7 +276,8 @@ void spread(const float *image, const float *gradient, float *out, const Sizes &
 }
 
 template <typename Number>
-void there(const float *x, const float *weight, const float *gain, const float *shift, float eps, Number *out, float *moments, const Sizes &z) {
+void forward_all(const float *x, const float *weight, const float *gain, const float *shift, float eps, Number *out,
+                 float *moments, const Sizes &z) {
     Buffer w = in_order(weight, z);
 #pragma omp parallel num_threads(z.threads)
     {
@@ -274,25 +286,27 @@ void there(const float *x, const float *weight, const float *gain, const float *
 #pragma omp for
         for (int64_t n = 0; n < z.images; n++) {
             frame(x + n * z.values(), image.data(), z);
-            forward(image.data(), w.data(), gain, shift, eps, out + n * z.windows() * z.outputs, moments + 2 * n * z.outputs, a.data(), z);
+            forward(image.data(), w.data(), gain, shift, eps, out + n * z.windows() * z.outputs,
+                    moments + 2 * n * z.outputs, a.data(), z);
         }
     }
 }
 
 template <typename Number>
-void back(const float *x, const float *weight, const float *gain, const float *shift, const float *moments, const Number *up, float *images,
-          float *weights, float *sides, const Sizes &z) {
+void backward_all(const float *x, const float *weight, const float *gain, const float *shift, const float *moments,
+                  const Number *up, float *images, float *weights, float *sides, const Sizes &z) {
     Buffer w = in_order(weight, z);
 #pragma omp parallel num_threads(z.threads)
     {
         Buffer image((z.rows() + 2) * z.line());
-        Buffer gradient((z.rows() + 2) * z.below() + 4 * z.outputs); // pixels are gathered four at a time, the last maybe too many
+        // Pixels are gathered four at a time, the last maybe too many.
+        Buffer gradient((z.rows() + 2) * z.below() + 4 * z.outputs);
         std::vector<Window> a(z.windows());
 #pragma omp for
         for (int64_t n = 0; n < z.images; n++) {
             frame(x + n * z.values(), image.data(), z);
-            backward(image.data(), w.data(), gain, shift, moments + 2 * n * z.outputs, up + n * z.windows() * z.outputs, gradient.data(),
-                     sides + 2 * n * z.outputs, a.data(), z);
+            backward(image.data(), w.data(), gain, shift, moments + 2 * n * z.outputs,
+                     up + n * z.windows() * z.outputs, gradient.data(), sides + 2 * n * z.outputs, a.data(), z);
             if (images)
                 (z.inputs == 1 ? gather<1> : gather<3>)(gradient.data(), w.data(), images + n * z.values(), z);
             if (weights)
@@ -301,18 +315,19 @@ void back(const float *x, const float *weight, const float *gain, const float *s
     }
 }
 
-extern "C" void first_block(const float *x, const float *weight, const float *gain, const float *shift, float eps, void *out, float *moments,
-                            const Sizes *z, bool low) {
+extern "C" void first_block(const float *x, const float *weight, const float *gain, const float *shift, float eps,
+                            void *out, float *moments, const Sizes *z, bool low) {
     if (low)
-        there(x, weight, gain, shift, eps, static_cast<uint16_t *>(out), moments, *z);
+        forward_all(x, weight, gain, shift, eps, static_cast<uint16_t *>(out), moments, *z);
     else
-        there(x, weight, gain, shift, eps, static_cast<float *>(out), moments, *z);
+        forward_all(x, weight, gain, shift, eps, static_cast<float *>(out), moments, *z);
 }
 
-extern "C" void first_block_gradients(const float *x, const float *weight, const float *gain, const float *shift, const float *moments, const void *up,
-                                   float *images, float *weights, float *sides, const Sizes *z, bool low) {
+extern "C" void first_block_gradients(const float *x, const float *weight, const float *gain, const float *shift,
+                                      const float *moments, const void *up, float *images, float *weights, float *sides,
+                                      const Sizes *z, bool low) {
     if (low)
-        back(x, weight, gain, shift, moments, static_cast<const uint16_t *>(up), images, weights, sides, *z);
+        backward_all(x, weight, gain, shift, moments, static_cast<const uint16_t *>(up), images, weights, sides, *z);
     else
-        back(x, weight, gain, shift, moments, static_cast<const float *>(up), images, weights, sides, *z);
+        backward_all(x, weight, gain, shift, moments, static_cast<const float *>(up), images, weights, sides, *z);
 }

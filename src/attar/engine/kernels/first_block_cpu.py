@@ -1,4 +1,7 @@
-"""A ConvNet's first block as one CPU kernel forward and one backward (`first_block.cpp`), which g++ compiles once for a kind of processor."""
+"""A ConvNet's first block as one CPU kernel forward and one backward (`first_block.cpp`).
+
+g++ compiles it once for a kind of processor.
+"""
 
 import ctypes
 import functools
@@ -26,7 +29,10 @@ VECTORS = {
 
 @functools.cache
 def load_library() -> ctypes.CDLL | None:
-    """The kernels; `None` without Linux, vectors of eight numbers at least, or g++, or where it fails, which is said once."""
+    """The kernels; `None` without Linux, vectors of at least eight numbers, or g++.
+
+    It is also `None` where compiling or loading them fails, which is said once.
+    """
     compiler, vectors = shutil.which("g++"), torch.backends.cpu.get_cpu_capability()
     if sys.platform != "linux" or compiler is None or vectors not in VECTORS:
         return None
@@ -70,7 +76,10 @@ def fits(x: Tensor, weight: Tensor) -> bool:
 
 
 def call(name: str, *given: Tensor | float | None, numbers: list[int], low: bool) -> None:
-    """The library's function, in the order of its declaration; `numbers` as `struct Sizes` has them, but for the threads."""
+    """The library's function, its arguments in the order of its declaration.
+
+    `numbers` are as `struct Sizes` has them, but for the threads.
+    """
     arguments = [
         ctypes.c_float(x) if isinstance(x, float) else ctypes.c_void_p(None if x is None else x.data_ptr())
         for x in given
@@ -83,7 +92,8 @@ def sizes(x: Tensor, weight: Tensor, border: int) -> list[int]:
     return [*x.shape, border, len(weight)]
 
 
-# What torch keeps of a compiled network on disk has this file's shapes and sums in it, under the names of these functions.
+# What torch keeps of a compiled network on disk has this file's shapes and sums in it, under the names of these
+# functions.
 VERSION = hashlib.blake2b(SOURCE.read_bytes() + Path(__file__).read_bytes(), digest_size=8).hexdigest()
 
 
@@ -91,7 +101,10 @@ VERSION = hashlib.blake2b(SOURCE.read_bytes() + Path(__file__).read_bytes(), dig
 def pooled(
     x: Tensor, weight: Tensor, gain: Tensor, shift: Tensor, eps: float, border: int, low: bool
 ) -> tuple[Tensor, Tensor]:
-    """The pooled maps of images, channels last (n, h / 2, w / 2, d), and of each map mean and inverse deviation (n, 2, d)."""
+    """The pooled maps of images, channels last (n, h / 2, w / 2, d), and the moments of each map (n, 2, d).
+
+    Moments are the mean and the inverse deviation.
+    """
     out, moments = shape_pooled(x, weight, gain, shift, eps, border, low)
     given = [part.contiguous() for part in (x, weight, gain, shift)]
     call("first_block", *given, eps, out, moments, numbers=sizes(x, weight, border), low=low)
@@ -104,9 +117,8 @@ def shape_pooled(
 ) -> tuple[Tensor, Tensor]:
     """Raises `ValueError` for what the kernels, which take but addresses, cannot work on."""
     if not fits(x, weight) or not gain.dtype == shift.dtype == torch.float32:
-        raise ValueError(
-            f"the first block does not make maps by {tuple(weight.shape)} weights of images {tuple(x.shape)} in {x.dtype}"
-        )
+        images = f"{tuple(x.shape)} in {x.dtype}"
+        raise ValueError(f"the first block does not make maps by {tuple(weight.shape)} weights of images {images}")
     (n, _, tall, wide), d = x.shape, weight.shape[0]
     shape = n, (tall + 2 * border) // 2, (wide + 2 * border) // 2, d
     return x.new_empty(shape, dtype=torch.bfloat16 if low else torch.float32), x.new_empty(n, 2, d)
@@ -124,8 +136,11 @@ def block_gradients(
     images: bool,
     weights: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Given those in the pooled maps, the gradients in images and what each image adds to those in weights (n, 3, 3, c, d), where asked,
-    and in gain and shift (n, 2, d)."""
+    """Given the gradients `up` in the pooled maps, those in images, in weights, and in gain and shift.
+
+    The last two are what each image adds to them: (n, 3, 3, c, d) and (n, 2, d). The first two are made where `images`
+    and `weights` ask for them.
+    """
     found = shape_gradients(x, weight, images, weights)
     given = [part.contiguous() for part in (x, weight, gain, shift, moments, up)]
     asked = [part if part.numel() else None for part in found]
@@ -160,8 +175,9 @@ pooled.register_autograd(backward, setup_context=keep_for_backward)
 def first_block(x: Tensor, weight: Tensor, gain: Tensor, shift: Tensor, eps: float, border: int) -> Tensor:
     """Convolution (3×3, padding 1 + `border`), instance normalisation, ReLU and 2×2 mean of `x`, computed in float32.
 
-    What comes out has channels last, in bfloat16 under autocast. One or three channels, even sides, and a multiple of
-    `maps_at_a_time()` maps, or a `ValueError` is raised. A bias of the convolution would be taken out again by the normalisation.
+    What comes out has channels last, in bfloat16 under autocast. A `ValueError` is raised unless there are one or three
+    channels, even sides, and a multiple of `maps_at_a_time()` maps. A bias of the convolution would be taken out again
+    by the normalisation.
     """
     low = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
     return pooled(x, weight, gain, shift, eps, border, low)[0].permute(0, 3, 1, 2)

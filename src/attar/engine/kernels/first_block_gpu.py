@@ -1,12 +1,16 @@
 """A ConvNet's first block as one GPU kernel forward, one backward to the images and one to the weights.
 
-Its convolution has few inputs and many outputs: it writes forty times as many numbers as it reads, which normalisation and pooling
-read again, twice. Here nothing but the pooled maps is written, and backward the gradients in the patches.
+Its convolution has few inputs and many outputs. It writes forty times as many numbers as it reads, and normalisation
+and pooling read them again, twice. Here nothing but the pooled maps is written, and backward the gradients in the
+patches.
 
-Let p be the 3×3 patches of an image and a = w·p a map. Its mean and variance, w·E p and w·Cov(p)·w, need no map. With r = (var + ε)^-½
-and s = gain · r it is normalised to s (a − mean) + shift; where that is positive, let g be the gradient in it, elsewhere 0. The gradient in a
-map is then s g − s E g − s r² E[g (a − mean)] (a − mean), that in a patch the sum of w times it over all maps, and that in w the sum of
-p times it over all patches.
+Let p be the 3×3 patches of an image and a = w·p a map. Its mean and variance, w·E p and w·Cov(p)·w, need no map. With
+r = (var + ε)^-½ and s = gain · r it is normalised to s (a − mean) + shift. Let g be the gradient in that where it is
+positive, and 0 elsewhere. Then the gradient in a map is
+
+    s g − s E g − s r² E[g (a − mean)] (a − mean).
+
+The gradient in a patch is the sum of w times it over all maps, that in w the sum of p times it over all patches.
 """
 
 import hashlib
@@ -66,7 +70,10 @@ def opened(
     K: tl.constexpr,
     MANY: tl.constexpr,
 ):
-    """This program's image, where its first patch lies; the weights; E p and Cov(p)·w; and of each map mean, r, s and shift − s mean."""
+    """This program's image, where its first patch lies; the weights; E p and Cov(p)·w.
+
+    Then of each map mean, r, s and shift − s mean.
+    """
     line: tl.constexpr = (wide + 2) * inputs
     k, d, n = tl.arange(0, K), tl.arange(0, outputs), tl.program_id(0).to(tl.int64)
     real = k < 9 * inputs
@@ -96,7 +103,10 @@ def forward(
     MANY: tl.constexpr,
     SOME: tl.constexpr,
 ):
-    """One image, with a border and channels last. Its patches are padded to `K` numbers; products are in the precision of the image."""
+    """One image, with a border and channels last.
+
+    Its patches are padded to `K` numbers. Products are in the precision of the image.
+    """
     line: tl.constexpr = (wide + 2) * inputs
     k, d, j, n = tl.arange(0, K), tl.arange(0, outputs), tl.arange(0, SOME), tl.program_id(0).to(tl.int64)
     real = k < 9 * inputs
@@ -218,7 +228,7 @@ def learning(
             g = tl.where(tl.dot(p, w) * s[None, :] + t[None, :] > 0, gradient, 0.0)
             found = tl.dot(tl.trans(p), g.to(w.dtype), found)
             sums += tl.sum(g, 0)
-    # Σ p g, of which Σ g a is the part along w; what mean and variance pass back is in E p and Cov(p)
+    # Σ p g, of which Σ g a is the part along w. The gradients through mean and variance are in E p and Cov(p).
     along = inverse * (tl.sum(found * w.to(tl.float32), 0) - mean * sums)
     patch_gradients = s[None, :] * (found - centre[:, None] * sums[None, :] - turned * (inverse * along)[None, :])
     tl.store(weights + (n * K + k[:, None]) * outputs + d[None, :], patch_gradients)
@@ -242,13 +252,17 @@ BACKWARD = {"MANY": 128, "SOME": 16, "num_warps": 4}
 LEARNING = {"MANY": 128, "SOME": 32, "num_warps": 8}
 
 
-# What torch keeps of a compiled network on disk has this file's shapes and sums in it, under the names of these functions.
+# What torch keeps of a compiled network on disk has this file's shapes and sums in it, under the names of these
+# functions.
 VERSION = hashlib.blake2b(Path(__file__).read_bytes(), digest_size=8).hexdigest()
 
 
 @torch.library.custom_op(f"attar::first_block_{VERSION}", mutates_args=())
 def pooled(images: Tensor, weight: Tensor, gain: Tensor, shift: Tensor, eps: float) -> Tensor:
-    """Of images with a border and channels last (n, h + 2, w + 2, c), and weights (3, 3, c, d): (n, h / 2, w / 2, d)."""
+    """The pooled maps (n, h / 2, w / 2, d) of images with a border and channels last, by weights (3, 3, c, d).
+
+    The images are (n, h + 2, w + 2, c).
+    """
     out = shape_pooled(images, weight)
     forward[(len(images),)](images, weight, gain, shift, out, eps, **sizes(images, weight), **FORWARD)
     return out
@@ -319,9 +333,10 @@ pooled.register_autograd(pass_back, setup_context=keep_for_backward)
 
 
 def first_block(x: Tensor, weight: Tensor, gain: Tensor, shift: Tensor, eps: float, border: int) -> Tensor:
-    """Convolution (3×3, padding 1 + `border`), instance normalisation, ReLU and 2×2 mean of `x`, in bfloat16 with channels last.
+    """Convolution (3×3, padding 1 + `border`), instance normalisation, ReLU and 2×2 mean of `x`.
 
-    The sides must be even. A bias of the convolution would be taken out again by the normalisation.
+    What comes out is in bfloat16, with channels last. The sides must be even. A bias of the convolution would be taken
+    out again by the normalisation.
     """
     images = F.pad(x, [1 + border] * 4).permute(0, 2, 3, 1).bfloat16().contiguous()
     return pooled(images, weight.permute(2, 3, 1, 0).bfloat16().contiguous(), gain, shift, eps).permute(0, 3, 1, 2)

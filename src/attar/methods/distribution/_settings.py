@@ -59,8 +59,7 @@ class Settings:
         "features": Retired("network", ELSEWHERE),
     }
 
-    @property
-    def cycle(self) -> int:
+    def cycle(self, ipc: int) -> int:
         """Updates after which their cost repeats, for a plan."""
         return self.ipm
 

@@ -45,10 +45,7 @@ class Views:
         cls, task: Task, syn: Synthetic, run: Run, augment: Augment, *, batch: int, first: bool = False, flop: int = 0
     ) -> "Views":
         """Raises `ValueError` for a network with batch statistics, which would couple the classes."""
-        if task.network.keeps_statistics:
-            name = task.network.name
-            told = f"{name} normalises by batch statistics, which mix the classes"
-            raise ValueError(f"{told}: use another normalisation")
+        task.network.refuse_statistics()
         return cls(task, syn, run, augment if task.flip else augment.without_flip(), batch, first, flop)
 
     def draw(self, rng: Rng) -> "View":

@@ -1,6 +1,6 @@
 """CAFE: condense by aligning features, layer by layer (Wang et al., CVPR 2022)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar, Literal
@@ -17,7 +17,7 @@ from attar.engine.by_hand import with_gradient
 from attar.engine.precision import at_least_single
 from attar.engine.run import Run
 from attar.engine.slices import at_rows, map_slices
-from attar.methods.distribution._views import Views, by_class
+from attar.methods.distribution._views import View, Views, by_class
 from attar.networks.network import TRAINING, Network, Weights
 from attar.rng import Rng
 from attar.synthesis.loop import optimise
@@ -25,7 +25,7 @@ from attar.synthesis.optimisers import OPTIMISERS, SCHEDULES, Optimiser, Schedul
 from attar.synthesis.pixels import Init, Pixels, Space
 from attar.synthesis.window import Window
 from attar.training.pool import Pool
-from attar.training.train import SGD, train
+from attar.training.train import SGD, TrainState, train
 
 # Weights of the layers. The last map and the flattened features hold the same numbers.
 SHALLOW, LAST, FEATURES = 0.1, 1.0, 2.0
@@ -74,21 +74,8 @@ class CAFE:
         run.engine(task.network.train_logits, image * self.window * TRAINING * syn.each)
         pupil, outer = Pool(task.network, 1), Window(self.window)
 
-        def terms(w, view):
-            with (
-                torch.no_grad()
-            ):  # the discrimination loss sees all classes at once: its gradient in each mean is known
-                centres = torch.cat([means(w, by_class(view.synthetic(chunk), chunk))[-2] for chunk in views.chunks])
-                real = [means(w, view.real_images([c])) for c in syn.classes]
-                features = torch.cat([found[-1] for found in real])
-                labels = torch.arange(len(real), device=features.device).repeat_interleave(self.batch_real)
-            value, gradient = discrimination(features, centres, labels)
-            for chunk in views.chunks:
-                rows = [syn.classes.index(c) for c in chunk]
-                *layers, _ = means(w, by_class(view.synthetic(chunk), chunk))
-                targets = [torch.cat([real[row][i] for row in rows]) for i in range(len(layers))]
-                told_apart = with_gradient(value * len(rows) / len(real), layers[-1], gradient[rows])
-                yield alignment(layers, targets) + self.discrimination * told_apart
+        def accuracy(w, rng):
+            return measure_accuracy(task, run, scores, w, self.query, rng)
 
         def episode(syn, rng):
             """A fresh network, or more training of the one there is; then one update of the images."""
@@ -96,43 +83,51 @@ class CAFE:
                 pupil.push(rng.fold("network"))
                 outer.clear()
             else:
-                teach(rng.fold("train"))
+                pupil.put(0, *self.teach(pupil.at(0), views, accuracy, rng.fold("train")))
             w, _ = pupil.at(0)
             syn.clamp_()
-            yield terms(w, views.draw(rng))
-            outer.push(accuracy(task, run, scores, w, self.query, rng.fold("query")))
-
-        def teach(rng):
-            """Epochs on the synthetic images as they stand."""
-            (w, state), inner = pupil.at(0), Window(self.window)
-            with torch.no_grad():
-                x, y = syn()
-            plain = SGD(momentum=0.0, weight_decay=0.0)
-            for epoch in range(self.most):
-                own = rng.fold(epoch)
-                w, state = train(
-                    task.network,
-                    w,
-                    x,
-                    y,
-                    epochs=1,
-                    optimiser=plain,
-                    batch=self.batch_train,
-                    rng=own,
-                    run=run,
-                    augment=views.augment,
-                    state=state,
-                )
-                # The first window sees all epochs: once the accuracy has moved, no more looks are needed.
-                if inner.spread <= self.inner:
-                    inner.push(accuracy(task, run, scores, w, self.query, own.fold("query")))
-                if epoch + 1 >= self.window and inner.spread > self.inner:
-                    break
-            pupil.put(0, w, state)
+            yield self.terms(means, w, views.draw(rng))
+            outer.push(accuracy(w, rng.fold("query")))
 
         opt = OPTIMISERS[self.optimiser](syn.parameters(), self.lr, self.momentum)
         schedule, state = SCHEDULES[self.schedule](self.updates), nn.ModuleDict({"pupil": pupil, "outer": outer})
         return optimise(episode, syn, opt, updates=self.updates, run=run, schedule=schedule, state=state).export()
+
+    def terms(self, means, w: Weights, view: View) -> Iterator[Float[Tensor, ""]]:
+        """A term for each chunk of classes."""
+        views, classes = view.views, view.views.syn.classes
+        with torch.no_grad():  # the discrimination loss sees all classes at once: its gradient in each mean is known
+            centres = torch.cat([means(w, by_class(view.synthetic(chunk), chunk))[-2] for chunk in views.chunks])
+            real = [means(w, view.real_images([c])) for c in classes]
+            features = torch.cat([found[-1] for found in real])
+            labels = torch.arange(len(real), device=features.device).repeat_interleave(self.batch_real)
+        value, gradient = discrimination(features, centres, labels)
+        for chunk in views.chunks:
+            rows = [classes.index(c) for c in chunk]
+            *layers, _ = means(w, by_class(view.synthetic(chunk), chunk))
+            targets = [torch.cat([real[row][i] for row in rows]) for i in range(len(layers))]
+            told_apart = with_gradient(value * len(rows) / len(real), layers[-1], gradient[rows])
+            yield alignment(layers, targets) + self.discrimination * told_apart
+
+    def teach(
+        self, pupil: tuple[Weights, TrainState], views: Views, accuracy: Callable[[Weights, Rng], float], rng: Rng
+    ) -> tuple[Weights, TrainState]:
+        """Epochs on the synthetic images as they stand, until the accuracy on real ones has moved."""
+        (w, state), inner = pupil, Window(self.window)
+        network, run, plain = views.task.network, views.run, SGD(momentum=0.0, weight_decay=0.0)
+        with torch.no_grad():
+            x, y = views.syn.forward()
+        for epoch in range(self.most):
+            own, aug, batch = rng.fold(epoch), views.augment, self.batch_train
+            w, state = train(
+                network, w, x, y, epochs=1, optimiser=plain, batch=batch, rng=own, run=run, augment=aug, state=state
+            )
+            # The first window sees all epochs: once the accuracy has moved, no more looks are needed.
+            if inner.spread <= self.inner:
+                inner.push(accuracy(w, own.fold("query")))
+            if epoch + 1 >= self.window and inner.spread > self.inner:
+                break
+        return w, state
 
 
 def check_layers(task: Task) -> None:
@@ -144,7 +139,7 @@ def check_layers(task: Task) -> None:
 
 
 @torch.no_grad()
-def accuracy(task: Task, run: Run, scores: Callable[..., Tensor], w: Weights, query: int, rng: Rng) -> float:
+def measure_accuracy(task: Task, run: Run, scores: Callable[..., Tensor], w: Weights, query: int, rng: Rng) -> float:
     """On [0, 1], of `query` real images a class, drawn afresh."""
     indices, right = task.indices(range(len(task.classes)), query, rng), 0
     for chunk in run.chunks(range(len(indices)), query, graphs=False):

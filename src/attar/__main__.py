@@ -1,0 +1,5 @@
+"""`python -m attar`: the command line."""
+
+from attar.cli.main import main
+
+main()

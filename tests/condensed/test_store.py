@@ -1,0 +1,108 @@
+"""A set in a folder: its exact tensors, nobody else's files, and every damage by name."""
+
+import contextlib
+import dataclasses
+import json
+
+import pytest
+import torch
+from conftest import toy
+from safetensors.torch import load_file, save_file
+
+import attar
+from attar.condensed.store import MANIFEST, TENSORS, claim, load, save
+from attar.engine.run import Run
+from attar.files import read_tensors
+from attar.rng import Rng
+from attar.synthesis.pixels import Pixels
+
+
+@pytest.fixture
+def made():
+    return Pixels.start(toy(3), 2, Run(Rng.of(0)), init="mix", factor=2, space="unit").export()
+
+
+def test_what_is_saved_is_loaded_again(made, tmp_path):
+    about = {"method": "m3d", "hyperparameters": {"lr": 0.5}}
+    kept = dataclasses.replace(made, soft=torch.full((24, 3), 1 / 3), provenance=about)
+    assert (attar.save, attar.load) == (save, load)
+    read = load(save(kept, tmp_path / "run"))
+    for name in ("images", "labels", "soft"):
+        assert torch.equal(getattr(read, name), getattr(kept, name))
+    for name in ("classes", "normalisation", "factor", "space", "provenance"):
+        assert getattr(read, name) == getattr(kept, name)
+
+
+def test_stored_tensors_are_the_exact_ones(made, tmp_path):
+    save(made, tmp_path / "run")
+    assert torch.equal(load_file(tmp_path / "run" / TENSORS)["images"], made.images)
+
+
+def test_saving_leaves_other_files_alone(made, tmp_path):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "README.md").write_text("my words")
+    for overwrite in (False, True):
+        with pytest.raises(ValueError, match="holds files that are no run's: name a new folder"):
+            save(made, tmp_path, overwrite=overwrite)
+    assert (tmp_path / "README.md").read_text() == "my words"
+    save(made, tmp_path / "run")
+    with pytest.raises(ValueError, match="already holds a condensed set"):
+        save(made, tmp_path / "run")
+    save(made, tmp_path / "run", overwrite=True)
+
+
+def test_refusals(made, tmp_path):
+    with pytest.raises(ValueError, match="holds no condensed set"):
+        load(tmp_path)
+    (tmp_path / "run.json").write_text("{}")
+    with pytest.raises(ValueError, match="unfinished run: resume it"):
+        load(tmp_path)
+
+    folder = save(made, tmp_path / "bits")
+    data = bytearray((folder / TENSORS).read_bytes())
+    data[-5] ^= 1
+    (folder / TENSORS).write_bytes(data)
+    with pytest.raises(ValueError, match=r"condensed.safetensors is damaged, or another set's: its checksum"):
+        load(folder)
+
+    (folder / TENSORS).write_bytes(data[:100])
+    with pytest.raises(ValueError, match=r"condensed.safetensors is damaged"):
+        load(folder)
+
+    (folder / TENSORS).unlink()
+    with pytest.raises(ValueError, match=r"no such file: .*condensed.safetensors"):
+        load(folder)
+
+    folder = save(made, tmp_path / "foreign")
+    save_file({"images": torch.zeros(1)}, folder / TENSORS)
+    with pytest.raises(ValueError, match="or another set's"):
+        load(folder)
+    with pytest.raises(ValueError, match="was not written by attar"):
+        read_tensors(folder / TENSORS)
+
+    folder = save(made, tmp_path / "version")
+    manifest = json.loads((folder / MANIFEST).read_text())
+    (folder / MANIFEST).write_text(json.dumps(manifest | {"format": 99}))
+    with pytest.raises(ValueError, match="has format 99; this attar reads format 1"):
+        load(folder)
+    (folder / MANIFEST).write_text("[1, 2]")
+    with pytest.raises(ValueError, match="was not written by attar"):
+        load(folder)
+    (folder / MANIFEST).write_text("{")
+    with pytest.raises(ValueError, match="damaged: not JSON"):
+        load(folder)
+
+
+@pytest.mark.parametrize(
+    ("left", "free"), [(".rows.json.lock", True), (".rows.json.12.part", True), (".git", False), ("photo.png", False)]
+)
+def test_locks_left_behind_do_not_claim_a_folder(left, free, tmp_path):
+    (tmp_path / left).touch()
+    with contextlib.nullcontext() if free else pytest.raises(ValueError, match="holds files that are no run's"):
+        claim(tmp_path)
+
+
+def test_a_file_is_no_folder(made, tmp_path):
+    (tmp_path / "run").touch()
+    with pytest.raises(ValueError, match="run is a file, not a folder"):
+        save(made, tmp_path / "run")

@@ -1,0 +1,104 @@
+"""The one way in: whatever a user has becomes a task, or is refused by name."""
+
+import numpy as np
+import pytest
+import torch
+from sample_files import noise, pictures, stay_alone, turns, write_npy
+
+from attar.data.known_sets import DATASETS
+from attar.data.load import READERS, Reader, load_data
+from attar.data.task import Task
+
+alone = pytest.fixture(autouse=True)(stay_alone)
+
+
+def test_a_task_is_returned_as_it_is(task):
+    assert load_data(task) is task
+
+
+def test_an_unknown_name_lists_the_known_and_the_nearest():
+    expected = r"unknown data set 'cifar'.*did you mean 'cifar10'\?.*digits, mnist.*npz:PATH, npy:FOLDER"
+    with pytest.raises(ValueError, match=expected):
+        load_data("cifar")
+
+
+def test_the_network_is_the_one_asked_for():
+    assert load_data("digits", network="mlp").network.name == "MLP"
+    with pytest.raises(ValueError, match="unknown network"):
+        load_data("digits", network="mpl")
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ((1, 2, 3), "a tuple of 3 is no data"),
+        (7, "int is no data"),
+        ({"x": 1}, "dict is no data"),
+        (noise(4, 8, 8), "ndarray is no data"),
+        (iter([]), "is no data"),
+    ],
+)
+def test_what_is_no_data(data, message):
+    with pytest.raises(ValueError, match=message):
+        load_data(data)
+
+
+def test_arrays_with_a_test_part():
+    x, y, x_test, y_test = noise(12, 8, 6), turns(12), noise(4, 8, 6), turns(4)
+    before = x.copy()
+    task = load_data((x, y, x_test, y_test))
+    assert isinstance(task, Task) and task.split == "test set" and task.name == "arrays"
+    assert task.shape == (1, 8, 6) and task.train.y.dtype == torch.int64 and not task.flip
+    assert np.array_equal(task.train.x[:, 0].numpy(), x) and np.array_equal(task.test.x[:, 0].numpy(), x_test)
+    task.train.x.zero_()
+    assert np.array_equal(x, before)
+
+
+def test_one_table_holds_the_readers_of_all_prefixes(tmp_path, monkeypatch):
+    """A further line there is a further kind of file: what lists, refuses and reads them needs no other."""
+    from attar.cli.listing import LISTS
+
+    def read(path):
+        return READERS["npz"].read(path)
+
+    monkeypatch.setitem(READERS, "mat", Reader(read, "FILE", "images of another kind"))
+    np.savez(tmp_path / "mine.npz", x=noise(40, 8, 8), y=turns(40))
+    assert load_data(f"mat:{tmp_path / 'mine.npz'}").name == "mine"
+    assert ("mat:FILE", "images of another kind") in list(LISTS["datasets"]())
+    with pytest.raises(ValueError, match=r"npz:PATH, npy:FOLDER, mat:FILE"):
+        load_data("tiff:mine")
+
+
+@pytest.mark.parametrize("name", [*DATASETS, "toy"])
+def test_own_data_called_as_a_known_set_is_told_apart(tmp_path, name):
+    """Else it would take that set's recipe, and be compared with numbers that were measured on that set."""
+    np.savez(tmp_path / f"{name}.npz", x=noise(40, 8, 8), y=turns(40))
+    task = load_data(f"npz:{tmp_path / name}.npz")
+    assert task.name == f"own-{name}" and len(task.train.y) + len(task.test.y) == 40
+    assert task.normalisation.mean == pytest.approx((0.5,), abs=0.02)
+
+
+def test_own_data_of_another_name_keeps_it(tmp_path, monkeypatch):
+    np.savez(tmp_path / "mine.npz", x=noise(40, 8, 8), y=turns(40))
+    assert load_data(f"npz:{tmp_path / 'mine.npz'}").name == "mine"
+    assert load_data("digits").name == "digits"
+    folder = tmp_path / "folder"
+    write_npy(folder, noise(40, 8, 8), turns(40))
+    monkeypatch.chdir(folder)
+    assert load_data("npy:.").name == "folder"
+
+
+def test_arrays_and_datasets_are_not_cached(tmp_path):
+    load_data((noise(4, 8, 8), turns(4)))
+    load_data(pictures())
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_bar_is_drawn_unless_quiet(monkeypatch, capsys):
+    load_data(pictures())
+    assert capsys.readouterr() == ("", "")
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    load_data(pictures())
+    assert "decoding" in capsys.readouterr().err
+    load_data(pictures(), quiet=True)
+    assert capsys.readouterr() == ("", "")
