@@ -37,7 +37,10 @@ def toy(
     contrast: float = 0.25,
     architecture: str = "convnet",
 ) -> Task:
-    """Noisy bars: class c is brighter, by `contrast`, in its own band of rows. Easy to learn, hard to select well from noise."""
+    """Noisy bars: class c is brighter, by `contrast`, in its own band of rows.
+
+    That is easy to learn, and hard to select well from noise.
+    """
     h, w = (side, side) if isinstance(side, int) else side
     generator = torch.Generator().manual_seed(seed)
 

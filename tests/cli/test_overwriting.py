@@ -4,7 +4,7 @@ import pytest
 from typed import FAST, attar_command, contents, enter, interrupted, refused, shorten_quick
 
 import attar
-from attar.runs.condense import lock_folder
+from attar.runs.run_folder import lock_folder
 
 brief = pytest.fixture(autouse=True)(shorten_quick)
 here = pytest.fixture(enter)

@@ -9,7 +9,7 @@ from conftest import toy
 
 import attar
 from attar.condensed.store import MANIFEST, REQUEST
-from attar.runs.condense import check_same
+from attar.runs.run_folder import check_same
 from attar.synthesis.journal import METRICS
 
 TINY = {

@@ -50,7 +50,7 @@ class Views:
 
     def draw(self, rng: Rng) -> "View":
         """A fresh real batch and a fresh augmentation of each class, drawn for all classes."""
-        everyone = range(len(self.task.classes))
+        everyone = range(len(self.task.classes))  # also in a shard, which then sees what the whole run sees
         draw = self.augment.draw(len(everyone), self.task.shape, rng.fold("augment")).to(self.task.device)
         if self.first:
             return View(self, draw, self.task.first(self.batch))
@@ -69,6 +69,7 @@ class Views:
 
     @functools.cached_property
     def replays(self) -> bool:
+        # A GPU cannot replay what the host has a part in: a user's network, images from a file, rows from a list.
         together = isinstance(at_rows(self.syn.classes), slice)
         return self.task.network.replayable and not self.task.on_disk and together
 
@@ -79,8 +80,10 @@ class Views:
         return self.run.slice_size(self.batch * largest)
 
     def parts(self, chunk: Chunk) -> Iterator[Chunk]:
-        """Classes whose real images are augmented together."""
+        """Classes whose real images are augmented together: without a graph more of them fit the memory."""
         return self.run.chunks(chunk, self.batch, graphs=False)
+
+    # What follows is made once for all updates: to compile or to record takes longer than many of them.
 
     @functools.cached_property
     def show_synthetic(self) -> Callable[..., Tensor]:

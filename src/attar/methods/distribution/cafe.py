@@ -67,10 +67,11 @@ class CAFE:
         syn = Pixels.start(task, ipc, run, init=self.init, factor=self.factor, space=self.space)
         check_layers(task)
         image = self.updates * task.network.flop(task.shape) * len(syn.classes)
-        flop = image * (self.batch_real + 3 * syn.each)
+        flop = image * (self.batch_real + 3 * syn.each)  # synthetic images pass once without a graph, once with one
         views = Views.of(task, syn, run, Augment(self.augment, self.style), batch=self.batch_real, flop=flop)
         means = run.engine(layer_means(task.network), flop)
         scores = run.engine(task.network.scores, image * 3 * self.query)
+        # `train` is called for an epoch at a time, and cannot know how many are to come.
         run.engine(task.network.train_logits, image * self.window * TRAINING * syn.each)
         pupil, outer = Pool(task.network, 1), Window(self.window)
 
@@ -85,7 +86,7 @@ class CAFE:
             else:
                 pupil.put(0, *self.teach(pupil.at(0), views, accuracy, rng.fold("train")))
             w, _ = pupil.at(0)
-            syn.clamp_()
+            syn.clamp_()  # the step before may have left [0, 1]
             yield self.terms(means, w, views.draw(rng))
             outer.push(accuracy(w, rng.fold("query")))
 

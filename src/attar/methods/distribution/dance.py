@@ -55,9 +55,10 @@ class DANCE(Settings):
 
         def episode(syn, rng):
             w, trained = draw_between(networks, rng.fold("network", 0))
+            # Under one network and one augmentation real features stay the same: a kept view computes them once.
             kept = views.draw(rng.fold(0)).keep(features, w) if self.keep_real else None
             for t in range(self.ipm):
-                syn.clamp_()
+                syn.clamp_()  # the step before may have left [0, 1]
                 yield views.update(terms, w, trained, kept or views.draw(rng.fold(t)))
 
         return self.learn(episode, syn, run, *self.step_per_class(len(task.classes), scale=ipc))

@@ -59,6 +59,7 @@ class DiscrepancyMatching(Settings):
         )  # what it cannot compare is refused here
         features = pixels if in_pixels else run.engine(task.network.features, views.flop)
         distance = run.fuse(found.given, views.flop) if found.fuses else found.given
+        # Noise is drawn before an update, when there are no features yet that it could be as long as.
         like = syn.images.new_empty(0, math.prod(task.shape) if in_pixels else task.network.width(task.shape))
 
         def terms(w, noise, view):
@@ -67,9 +68,10 @@ class DiscrepancyMatching(Settings):
 
         def episode(syn, rng):
             w = task.network.init(rng.fold("network", 0))
+            # Under one network and one augmentation real features stay the same: a kept view computes them once.
             kept = views.draw(rng.fold(0)).keep(features, w) if self.keep_real else None
             for t in range(self.ipm):
-                syn.clamp_()
+                syn.clamp_()  # the step before may have left [0, 1]
                 noise = found.noise(rng.fold(t, "discrepancy", 0), like)
                 yield views.update(terms, w, noise, kept or views.draw(rng.fold(t)))
 

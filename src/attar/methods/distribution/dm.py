@@ -36,9 +36,11 @@ class DM(Settings):
 
         def episode(syn, rng):
             w = task.network.init(rng.fold("network", 0))
+            # Under one network and one augmentation real features stay the same: a kept view computes them once.
             kept = views.draw(rng.fold(0)).keep(features, w) if self.keep_real else None
             for t in range(self.ipm):
-                syn.clamp_()
+                syn.clamp_()  # the step before may have left [0, 1]
                 yield views.update(terms, w, kept or views.draw(rng.fold(t)))
 
+        # The authors add the classes up before they step, as this loop does: nothing is to be converted.
         return self.learn(episode, syn, run, self.lr, self.momentum)

@@ -20,7 +20,7 @@ from attar.synthesis.pixels import Init, Space
 from attar.training.pool import Pool
 from attar.training.train import train
 
-START = 3  # networks
+START = 3  # networks before the first episode, as the authors' code begins
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +57,7 @@ class IDM(Settings):
         features = run.engine(network.features, real if calibrated else real + shown)
         look = run.engine(network.both(task.shape), shown) if calibrated else None
         learned = self.learners * self.steps * self.batch_train // self.ipm
+        # `train` is called for a few steps at a time, and cannot know how much is to come.
         run.engine(network.train_logits, self.updates * TRAINING * learned * network.flop(task.shape))
         distance = run.fuse(mean_distance, views.flop)
         pool = Pool(network, self.capacity)
@@ -76,9 +77,10 @@ class IDM(Settings):
             pool.renew(self.interval, rng.fold("push"))
             i = int(choose(1, len(pool), rng.fold("network", 0)))
             (w, _), weight = pool.at(i), self.calibration * pool.accuracy(i)
+            # Under one network and one augmentation real features stay the same: a kept view computes them once.
             kept = views.draw(rng.fold(0)).keep(features, w) if self.keep_real else None
             for t in range(self.ipm):
-                syn.clamp_()
+                syn.clamp_()  # the step before may have left [0, 1]
                 yield views.update(terms, w, weight, kept or views.draw(rng.fold(t)))
             for i in choose(self.learners, len(pool), rng.fold("learners")).tolist():
                 pool.put(i, *self.teach(pool.at(i), task, rng.fold("train", i), run))

@@ -66,6 +66,7 @@ class NCFM(Settings):
         networks = pretrain(task, run, self.models, self.epochs)
         width, dtype = task.network.width(task.shape), syn.images.dtype
         sampler = Sampler(width, run.rng.fold("sampler"), lr=self.sampler_lr).to(task.device) if self.sampler else None
+        # The sampler normalises by its batch, which needs two rows.
         rows = max(2, self.frequencies // self.repeat) if sampler else self.frequencies
 
         def characteristic(s, r, noise):
@@ -83,12 +84,13 @@ class NCFM(Settings):
 
         def episode(syn, rng):
             w, trained = draw_between(networks, rng.fold("network", 0))
+            # Under one network and one augmentation real features stay the same: a kept view computes them once.
             kept = views.draw(rng.fold(0)).keep(features, w) if self.keep_real else None
             for t in range(self.ipm):
-                syn.clamp_()
+                syn.clamp_()  # the step before may have left [0, 1]
                 noise = gaussian_frequencies(rows, width, rng.fold(t, "discrepancy", 0), task.device, dtype)
                 yield views.update(terms, w, trained, noise, kept or views.draw(rng.fold(t)))
-                if sampler is not None:
+                if sampler is not None:  # the loop has just left it the gradients of this update
                     sampler.ascend()
 
         made = self.learn(episode, syn, run, *self.step_per_class(len(task.classes)), state=sampler)

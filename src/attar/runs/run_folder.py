@@ -1,0 +1,135 @@
+"""The folder of a run: begun, locked, left as it was found, and gone on with."""
+
+import contextlib
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from attar.condensed.store import MANIFEST, REQUEST, claim
+from attar.evaluation.rows import REPORT, ROWS
+from attar.files import read_json, sweep, write_json
+from attar.methods import find
+from attar.synthesis.checkpoint import CHECKPOINT
+from attar.synthesis.journal import METRICS, read_metrics
+
+LOCK = ".lock"
+FORMAT = 1
+OWN = (MANIFEST, REQUEST, CHECKPOINT, METRICS, ROWS, REPORT)  # manifest first: what is half gone must not look whole
+EARLIER = ".earlier.part"
+
+
+@contextlib.contextmanager
+def begin(folder: Path | None, request: dict[str, Any], resume: bool, anyway: bool, overwrite: bool) -> Iterator[float]:
+    """The run's folder, made or found as it was left; gives the seconds already spent.
+
+    Never loses a result unasked; nor to a run that comes to nothing before its first checkpoint: then all is as it was.
+    """
+    if folder is None:
+        yield 0.0
+        return
+    if resume:
+        if not (folder / REQUEST).exists():
+            raise ValueError(f"nothing to resume in {folder}: no {REQUEST}")
+        check_same(folder, request, anyway)
+        yield max((entry["seconds"] for entry in read_metrics(folder)), default=0.0)
+        return
+    if (folder / MANIFEST).exists() and not overwrite:
+        raise ValueError(f"{folder} already holds a result: --overwrite replaces it, another --out keeps it")
+    if (folder / REQUEST).exists() and not overwrite:
+        raise ValueError(f"{folder} holds an unfinished run: --resume goes on with it, --overwrite starts anew")
+    earlier = folder / EARLIER
+    move_files(folder, earlier)
+    try:
+        write_json(folder / REQUEST, request)
+        (folder / METRICS).touch()
+        yield 0.0
+    except (ValueError, OSError):
+        if not (folder / CHECKPOINT).exists():
+            for name in (REQUEST, METRICS):
+                (folder / name).unlink(missing_ok=True)
+            move_files(earlier, folder)
+        raise
+    finally:
+        shutil.rmtree(earlier, ignore_errors=True)
+
+
+def move_files(source: Path, target: Path) -> None:
+    """What a run leaves beside its images."""
+    target.mkdir(exist_ok=True)
+    for name in OWN:
+        if (source / name).exists():
+            (source / name).replace(target / name)
+
+
+@contextlib.contextmanager
+def lock_folder(folder: Path | None) -> Iterator[None]:
+    """No other process condenses into the folder meanwhile, and what killed writes left is removed.
+
+    A folder that is made here and stays empty goes again. Raises `ValueError` where another process is at work in the
+    folder, or it is none for a run.
+    """
+    if folder is None:
+        yield
+        return
+    claim(folder)
+    made = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / LOCK, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        told = f"another process is at work in {folder}: wait for it, or name another folder with --out"
+        raise ValueError(told) from None
+    try:
+        sweep(folder)
+        shutil.rmtree(folder / EARLIER, ignore_errors=True)
+        yield
+    finally:
+        (folder / LOCK).unlink(missing_ok=True)
+        lock.release()
+        if made and not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def check_same(folder: Path, request: dict[str, Any], anyway: bool) -> None:
+    """Raises `ValueError` where the folder's run asked for something else, or ran on another engine."""
+    earlier = read_json(folder / REQUEST)
+    if isinstance(earlier, dict) and earlier.get("format") != FORMAT:
+        raise ValueError(f"{folder / REQUEST} has format {earlier.get('format')}; this attar reads format {FORMAT}")
+    parts = ("engine", "hyperparameters")
+    if not isinstance(earlier, dict) or not all(isinstance(earlier.get(part), dict) for part in parts):
+        raise ValueError(f"{folder / REQUEST} was not written by attar")
+    request = json.loads(json.dumps(request))
+    check_retired(folder, earlier, request)
+    for key, was, now in list_differences(earlier | earlier["hyperparameters"], request | request["hyperparameters"]):
+        if not isinstance(now, dict):
+            raise ValueError(f"{folder} holds a run with {key} = {was}, not {now}")
+    differences = list_differences(earlier["engine"], request["engine"])
+    if differences and not anyway:
+        changed = ", ".join(f"{key} {was} → {now}" for key, was, now in differences)
+        told = f"the engine changed since the run in {folder} began ({changed})"
+        raise OtherEngine(f"{told}: its bits will differ; --anyway goes on")
+
+
+def check_retired(folder: Path, earlier: dict[str, Any], request: dict[str, Any]) -> None:
+    """Raises `ValueError` where the folder's run set a hyper-parameter that its method no longer has."""
+    retired = getattr(find(request["method"]), "retired", {})
+    for key, value in earlier["hyperparameters"].items():
+        gone = key not in request["hyperparameters"] and earlier.get("method") == request["method"]
+        if gone and (key not in retired or retired[key].value != value):
+            instead = f": {retired[key].instead}" if key in retired else ""
+            told = f"{folder} holds a run with {key} = {value}, which {request['method']} no longer has"
+            raise ValueError(told + instead)
+
+
+def list_differences(earlier: dict[str, Any], now: dict[str, Any]) -> list[tuple[str, Any, Any]]:
+    """The keys whose values differ, with both values."""
+    return [(key, earlier.get(key), value) for key, value in now.items() if earlier.get(key) != value]
+
+
+class OtherEngine(ValueError):
+    """Going on would work, but not to the same bits."""
