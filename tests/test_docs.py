@@ -13,7 +13,7 @@ import torch
 from conftest import toy
 
 from attar.engine.run import Run
-from attar.methods import names
+from attar.methods import find, names
 from attar.rng import Rng
 from attar.runs.default_method import read_winners
 from attar.runs.recipe import resolve
@@ -52,7 +52,10 @@ def test_a_table_is_what_the_results_hold(script, words, page, monkeypatch):
 
 
 def test_what_was_measured_is_what_is_shipped(monkeypatch):
-    """A recipe that changes leaves its result behind. Settings that are newer than a result have defaults that change nothing."""
+    """A recipe that changes leaves its result behind.
+
+    Settings that are newer than a result have defaults that change nothing.
+    """
     monkeypatch.syspath_prepend(HOME / "benchmarks")
     quality = importlib.import_module("quality")
     for cell in quality.CELLS:
@@ -157,41 +160,18 @@ def test_what_is_taken_by_default_won_its_race(monkeypatch):
         assert all(int(ipc) > 0 and best["method"] in names() and best["why"] for ipc, best in budgets.items())
 
 
-@pytest.mark.parametrize(("seconds", "winner"), [(59.0, "m3d"), (30.0, "dm")])
-def test_a_winner_gives_way_only_to_half_its_time(seconds, winner, tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(HOME / "benchmarks")
-    race = importlib.import_module("race")
-    monkeypatch.setattr(race, "RESULTS", tmp_path)
-    ran = dict.fromkeys(names(), (50.0, 0.0)) | {"m3d": (97.4, 60.0), "dm": (97.0, seconds)}
-    found = [{"method": m, "budget": 60.0, "seconds": took, "accuracies": [right]} for m, (right, took) in ran.items()]
-    race.write_json(tmp_path / "some.json", {"data": "digits", "ipc": 1, "found": found})
-    assert f'method = "{winner}"' in race.winners()
-
-
-@pytest.mark.parametrize(("seconds", "protocol"), [((1.0, 3.0), "quick"), ((1.0,), "dm")])
-def test_a_race_takes_no_other_budgets_or_protocol(seconds, protocol, monkeypatch, tmp_path):
-    monkeypatch.syspath_prepend(HOME / "benchmarks")
-    race = importlib.import_module("race")
-    monkeypatch.setattr(race, "RESULTS", tmp_path)
-    found = [{"method": "dm", "budget": 1.0}, {"method": "random", "budget": 0.0}]
-    race.write_json(tmp_path / "digits-ipc1.json", {"protocol": "quick", "found": found})
-    with pytest.raises(SystemExit, match=r"has a race by quick with \[1.0\] seconds"):
-        race.main("digits", seconds=seconds, protocol=protocol)
-
-
-def test_the_example_method_runs(tmp_path):
-    source = re.search(r"```python\n(.*?)```", (HOME / "docs" / "extending.md").read_text(), re.DOTALL)
-    path = tmp_path / "pixel_means.py"
-    path.write_text(source[1])
-    spec = importlib.util.spec_from_file_location("pixel_means", path)
-    module = sys.modules["pixel_means"] = importlib.util.module_from_spec(spec)
+def test_the_example_method_is_the_one_that_is_shipped_and_runs(tmp_path):
+    page = (HOME / "docs" / "extending.md").read_text()
+    name, source = re.search(r"<!-- (src/attar/methods/\S+\.py) -->\n```python\n(.*?)```", page, re.DOTALL).groups()
+    assert source == (HOME / name).read_text()
+    path = tmp_path / "example.py"
+    path.write_text(source)
+    spec = importlib.util.spec_from_file_location("example", path)
+    module = sys.modules["example"] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    task = toy(counts=(80, 80))
-    made = module.PixelMeans()(task, 2, Run(Rng.of(0)))
-    x, y = made.as_dataset().tensors
-    real = task.normalise(task.train.x)
-    for c in range(2):  # the method's own closed form, up to the noise of its batches
-        torch.testing.assert_close(x[y == c].mean(0), real[task.train.y == c].mean(0), atol=0.35, rtol=0)
+    methods = module.DM(updates=3, batch_real=8), find(Path(name).stem)(updates=3, batch_real=8)
+    made, shipped = (method(toy(counts=(80, 80)), 2, Run(Rng.of(0))) for method in methods)
+    assert made.images.shape[0] == 4 and made.images.equal(shipped.images)
 
 
 @pytest.mark.parametrize("name", PROTOCOLS)
@@ -207,7 +187,7 @@ def test_example_network(task):
 
 
 def test_two_samples_of_one_distribution_are_told_apart_by_nothing(monkeypatch):
-    """What `benchmarks/ipm.py` says of two samples: of the same gaussian, of one that is shifted, and of one that is wider."""
+    """What `benchmarks/ipm.py` says of two samples: of the same gaussian, of a shifted one, and of a wider one."""
     monkeypatch.syspath_prepend(HOME / "benchmarks")
     compared = importlib.import_module("ipm").compared
     x, y = torch.randn(2, 200, 5, generator=Rng.of(0).generator())

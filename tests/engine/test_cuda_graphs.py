@@ -1,4 +1,7 @@
-"""What a GPU replays must depend on its arguments alone: here a recording keeps the places of the first call's and calls again."""
+"""What a GPU replays must depend on its arguments alone.
+
+Here a recording keeps the places of the first call's, and calls again.
+"""
 
 import pytest
 import torch
@@ -6,20 +9,26 @@ from test_conformance import LEARNED, small
 
 import attar
 from attar.augment.dsa import Draw
-from attar.engine.cuda_graphs import Recording, Replay, copied, leaves, map_tensors
+from attar.engine.cuda_graphs import Recording, Replay, leaves, map_tensors, own_copy
 from attar.engine.run import Run
+from attar.methods import find
 from attar.networks.network import Weights
 from attar.rng import Rng
+from attar.training.protocol import PROTOCOLS
+from attar.training.train import train
 
 
 class Rehearsed(Recording):
-    """A recording without a GPU: it sees the tensors and constants of the first call only, and writes to the same places."""
+    """A recording without a GPU.
+
+    It sees the tensors and constants of the first call only, and writes to the same places.
+    """
 
     def __init__(self, function, arguments):
-        own = map_tensors(arguments, copied)
+        own = map_tensors(arguments, own_copy)
         self.places, self.function = tensors(own), lambda: function(*own)
         self.together = [[i] for i in range(len(self.places))]
-        self.outputs, self.graph = map_tensors(self.function(), copied), self
+        self.outputs, self.graph = map_tensors(self.function(), own_copy), self
 
     def replay(self):
         for place, value in zip(tensors(self.outputs), tensors(self.function()), strict=True):
@@ -46,45 +55,58 @@ def recorded(monkeypatch):
     return made
 
 
-@pytest.mark.parametrize("name", LEARNED)
-@pytest.mark.parametrize(
-    "settings", [{}, {"keep_real": True, "ipm": 3}, {"networks": 2, "discrepancy": "sliced"}], ids=str
-)
-def test_replayed_updates_are_the_called_ones(name, settings, recorded, task):
+@pytest.fixture
+def called():
+    """Replays that are plain calls."""
+    patch = pytest.MonkeyPatch()
+
+    def begin():
+        patch.setattr(Replay, "__call__", lambda self, *arguments: self.function(*arguments))
+
+    yield begin
+    patch.undo()
+
+
+CASES: list[tuple[str, dict]] = [(name, {}) for name in LEARNED]
+CASES += [(name, {"keep_real": True, "ipm": 3}) for name in LEARNED if hasattr(find(name), "keep_real")]
+CASES += [("discrepancy", {"discrepancy": "sliced"})]
+
+
+@pytest.mark.parametrize(("name", "settings"), CASES, ids=str)
+def test_replayed_updates_are_the_called_ones(name, settings, recorded, called, task):
     method = small(name, updates=9, **settings)
     replayed = method(task, 2, Run(Rng.of(0))).images
-    kinds = len(recorded)
-    assert kinds <= 6  # networks that are trained first among them
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Replay, "__call__", lambda self, *arguments: self.function(*arguments))
-        assert torch.equal(replayed, method(task, 2, Run(Rng.of(0))).images)
+    assert 1 <= len(recorded) <= 6  # networks that are trained first among them
+    called()
+    assert torch.equal(replayed, method(task, 2, Run(Rng.of(0))).images)
 
 
 @pytest.mark.parametrize("protocol", ["dm", "idc", "dc-mnist"])
-def test_replayed_training_is_the_called_one(protocol, recorded, task):
+def test_replayed_training_is_the_called_one(protocol, recorded, called, task):
     made = attar.condense(task, "random", 4)
-    short = attar.protocol.Protocol("short", "", 6, 5, "half", attar.protocol.PROTOCOLS[protocol].augment, cutmix=0.5)
+    short = attar.Protocol("short", "", 6, 5, "half", PROTOCOLS[protocol].augment, cutmix=0.5)
     replayed = [row.per_class for row in attar.evaluate(made, task, protocol=short, seeds=2)]
     assert len(recorded) in (2, 4)  # whole batches and the rest of an epoch
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Replay, "__call__", lambda self, *arguments: self.function(*arguments))
-        assert replayed == [row.per_class for row in attar.evaluate(made, task, protocol=short, seeds=2)]
+    called()
+    assert replayed == [row.per_class for row in attar.evaluate(made, task, protocol=short, seeds=2)]
+
+
+def test_replayed_inner_training_is_the_called_one(recorded, called, task):
+    w, (x, y) = task.network.init(Rng.of(0)), (task.images(torch.arange(11)), task.train.y[:11])
+    given = {"epochs": 3, "batch": 4, "rng": Rng.of(1), "cutmix": 0.5, "augment": PROTOCOLS["dm"].augment}
+    run = Run(Rng.of(0))
+    replayed = [own.clone() for own in tensors(train(task.network, w, x, y, run=run, **given))]
+    assert len(recorded) == 2  # whole batches and the rest of an epoch
+    train(task.network, w, x, y, run=run, steps=2, rng=Rng.of(2))
+    assert len(recorded) == 3  # all images, and none mixed
+    called()
+    expected = tensors(train(task.network, w, x, y, run=Run(Rng.of(0)), **given))
+    assert all(torch.equal(a, b) for a, b in zip(replayed, expected, strict=True))
 
 
 def test_tensors_are_found_and_changed_wherever_they_are():
     given = (Weights({"a": torch.ones(1)}, {}), Draw((("flip", 1),), torch.zeros(2, 2)), None, 0.5)
-    assert [leaf if not isinstance(leaf, torch.Tensor) else leaf.shape[0] for leaf in leaves(given)] == [
-        1,
-        "flip",
-        1,
-        2,
-        None,
-        0.5,
-    ]
-    other = map_tensors(given, lambda x: x + 1)
-    assert (
-        other[0].params["a"] == 2
-        and other[1].ops == given[1].ops
-        and (other[1].table == 1).all()
-        and other[2:] == (None, 0.5)
-    )
+    found = [leaf if not isinstance(leaf, torch.Tensor) else leaf.shape[0] for leaf in leaves(given)]
+    assert found == [1, "flip", 1, 2, None, 0.5]
+    w, draw, *constants = map_tensors(given, lambda x: x + 1)
+    assert w.params["a"] == 2 and draw.ops == given[1].ops and (draw.table == 1).all() and constants == [None, 0.5]

@@ -1,5 +1,9 @@
-"""The first block as one kernel. That of a GPU is interpreted here, in float32; there the tests marked `gpu` compare it in bfloat16."""
+"""The first block as one kernel.
 
+That of a GPU is interpreted here, in float32. The tests marked `gpu` compare it in bfloat16.
+"""
+
+import copy
 import os
 import subprocess
 import sys
@@ -9,16 +13,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from attar.engine.fast_layers import HAS_TRITON, quicken
 from attar.engine.kernels import first_block_cpu
 from attar.engine.run import Run
 from attar.networks.architectures import ConvNet
-from attar.networks.architectures.convnet import HAS_TRITON
 from attar.networks.by_name import network
 from attar.rng import Rng
 
 COMPARE = """
 import torch, torch.nn.functional as F
-from attar.architectures import first_block_gpu as fused
+from attar.engine.kernels import first_block_gpu as fused
 for inputs, height, width, border in ((3, 8, 8, 0), (1, 28, 28, 2), (3, 6, 10, 0)):
     convolution, norm = torch.nn.Conv2d(inputs, 16, 3, padding=1 + border), torch.nn.GroupNorm(16, 16)
     torch.nn.init.uniform_(norm.weight, 0.5, 1.5)
@@ -37,7 +41,7 @@ for inputs, height, width, border in ((3, 8, 8, 0), (1, 28, 28, 2), (3, 6, 10, 0
 
 
 @pytest.mark.skipif(not HAS_TRITON, reason="needs triton")
-def test_a_gpus_kernels_are_convolution_normalisation_relu_and_pooling_and_their_slope():
+def test_a_gpus_kernels_are_convolution_normalisation_relu_and_pooling_and_their_gradient():
     environment = os.environ | {"TRITON_INTERPRET": "1"}  # read when triton is imported
     done = subprocess.run([sys.executable, "-c", COMPARE], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -45,7 +49,7 @@ def test_a_gpus_kernels_are_convolution_normalisation_relu_and_pooling_and_their
 
 @pytest.mark.parametrize("learns", [(True, True, True, True), (True, False, False, False), (False, True, True, True)])
 @pytest.mark.parametrize("threads", [1, 2])
-def test_a_cpus_kernels_are_convolution_normalisation_relu_and_pooling_and_their_slope(
+def test_a_cpus_kernels_are_convolution_normalisation_relu_and_pooling_and_their_gradient(
     vectors, sizes, learns, threads, monkeypatch
 ):
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
@@ -56,10 +60,9 @@ def test_a_cpus_kernels_are_convolution_normalisation_relu_and_pooling_and_their
     torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-6)
     up = torch.randn_like(found, memory_format=torch.contiguous_format)
     wanted = torch.autograd.grad(expected, [part for part in exact if part.requires_grad], up.double())
-    for pair in zip(
-        torch.autograd.grad(found, [part for part in given if part.requires_grad], up), wanted, strict=True
-    ):
-        torch.testing.assert_close(pair[0].double(), pair[1], rtol=1e-4, atol=1e-4)
+    gradients = torch.autograd.grad(found, [part for part in given if part.requires_grad], up)
+    for gradient, expected in zip(gradients, wanted, strict=True):
+        torch.testing.assert_close(gradient.double(), expected, rtol=1e-4, atol=1e-4)
 
 
 needs_kernels = pytest.mark.skipif(
@@ -74,8 +77,8 @@ def vectors(request, monkeypatch):
     """Those of the machine, and those of sixteen numbers: where it has shorter ones the compiler makes two of each."""
     if request.param:
         own = first_block_cpu.VECTORS[torch.backends.cpu.get_cpu_capability()]
-        long = first_block_cpu.loaded(["g++", *first_block_cpu.OPTIONS, *own, "-DLONG", "-Wno-psabi"])
-        monkeypatch.setattr(first_block_cpu, "library", lambda: long)
+        long = first_block_cpu.compile_once(["g++", *first_block_cpu.OPTIONS, *own, "-DLONG", "-Wno-psabi"])
+        monkeypatch.setattr(first_block_cpu, "load_library", lambda: long)
 
 
 @pytest.fixture(params=[(3, 8, 8, 32, 0), (1, 28, 28, 64, 2), (3, 6, 10, 32, 0), (1, 4, 2, 128, 0)], ids=str)
@@ -99,17 +102,15 @@ def literal(x: Tensor, weight: Tensor, gain: Tensor, shift: Tensor, border: int)
     return F.avg_pool2d(maps.relu(), 2)
 
 
-def test_it_gives_bfloat16_to_what_follows_and_takes_slopes_in_it(vectors, sizes):
+def test_it_gives_bfloat16_to_what_follows_and_takes_gradients_in_it(vectors, sizes):
     given = [part.requires_grad_() for part in leaves(sizes)]
     exact = first_block_cpu.first_block(*given, EPS, sizes[-1])
     with torch.autocast("cpu", torch.bfloat16):
         lowered = first_block_cpu.first_block(*given, EPS, sizes[-1])
     assert torch.equal(lowered, exact.bfloat16())
     up = torch.randn_like(exact).bfloat16()
-    for pair in zip(
-        torch.autograd.grad(lowered, given, up), torch.autograd.grad(exact, given, up.float()), strict=True
-    ):
-        assert torch.equal(*pair)
+    low, high = torch.autograd.grad(lowered, given, up), torch.autograd.grad(exact, given, up.float())
+    assert all(torch.equal(a, b) for a, b in zip(low, high, strict=True))
 
 
 @pytest.mark.parametrize("bits", [0x7FC00000, -1])
@@ -148,21 +149,26 @@ def test_what_it_cannot_work_on_is_refused(inputs, maps, side, dtype, vectors):
 @pytest.mark.parametrize("shape", [(3, 8, 8), (1, 28, 28), (3, 9, 8)])
 def test_compiled_networks_have_it_where_it_fits(shape, fields, dtype, calls, unchecked, monkeypatch):
     made, call = [], first_block_cpu.call
-    monkeypatch.setattr(
-        first_block_cpu, "call", lambda name, *given, **others: (made.append(name), call(name, *given, **others))
-    )
+
+    def watched(name, *given, **others):
+        made.append(name)
+        call(name, *given, **others)
+
+    monkeypatch.setattr(first_block_cpu, "call", watched)
     torch.compiler.reset()
     module, x = ConvNet(shape, 10, **fields).eval().to(dtype), torch.randn(2, *shape, dtype=dtype, requires_grad=True)
-    compiled = torch.compile(module, fullgraph=True, backend="aot_eager")
-    slopes = [torch.autograd.grad(net(x).square().sum(), x)[0] for net in (compiled, module)]
-    torch.testing.assert_close(*slopes, rtol=1e-4, atol=1e-5)
-    assert made == ["first_block", "first_block_slopes"] * (calls if shape[1] % 2 == 0 else 0)
+    for kernel in (True, False):
+        made.clear()
+        compiled = torch.compile(quicken(copy.deepcopy(module), kernel), fullgraph=True, backend="aot_eager")
+        gradients = [torch.autograd.grad(net(x).square().sum(), x)[0] for net in (compiled, module)]
+        torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-5)
+        fits = kernel and shape[1] % 2 == 0
+        assert made == (["first_block", "first_block_gradients"] * calls if fits else [])
 
 
 @needs_kernels
-@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_a_compiled_networks_slopes_are_as_near_as_its_precision(precision, unchecked):
+def test_a_compiled_networks_gradients_are_as_near_as_its_precision(precision, unchecked):
     family, bound = network("convnet", (3, 8, 8), 10), {"fp32": 1e-5, "bf16": 0.1}[precision]
     w, x = family.init(Rng.of(0)), torch.randn(5, 3, 8, 8, generator=Rng.of(1).generator()).requires_grad_()
     learned = [x, *(w.params[f"body.0.{name}"].requires_grad_() for name in ("0.weight", "1.weight", "1.bias"))]
@@ -181,7 +187,7 @@ def test_without_a_compiler_that_works_networks_do_without_it(script, tmp_path, 
     compiler.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.setenv("ATTAR_CACHE", str(tmp_path))
-    assert first_block_cpu.library.__wrapped__() is None
+    assert first_block_cpu.load_library.__wrapped__() is None
     assert not list(tmp_path.glob("kernels/*.so"))
     if torch.backends.cpu.get_cpu_capability() in first_block_cpu.VECTORS:
         assert "so that they are slower" in caplog.text

@@ -7,15 +7,16 @@ import pytest
 import torch
 from conftest import toy
 from test_conformance import LEARNED, small
-from test_run import turned
+from test_precision import turned
 
 import attar
-from attar.engine.cuda_graphs import Replay
+from attar.engine.cuda_graphs import Replay, leaves
 from attar.engine.precision import use_precision
 from attar.engine.run import Run
 from attar.networks.by_name import network
 from attar.rng import Rng
 from attar.training.protocol import PROTOCOLS
+from attar.training.train import train
 
 CUDA = torch.device("cuda")
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an accelerator")]
@@ -24,7 +25,7 @@ METHODS = {name: small(name, updates=12) for name in LEARNED}
 
 @pytest.fixture(autouse=True)
 def as_condense_has_it():
-    with use_precision(unless=False):
+    with use_precision("fp32"):
         yield
 
 
@@ -54,13 +55,13 @@ def test_recorded_functions_give_what_they_give_when_called():
 
     def function(w, x):
         x = x.detach().requires_grad_()
-        return {"slope": torch.autograd.grad((w["a"] * x).sin().sum(), x)[0]}, w["a"].sum()
+        return {"gradient": torch.autograd.grad((w["a"] * x).sin().sum(), x)[0]}, w["a"].sum()
 
     replay = Replay(function)
     for n in (3, 5, 3, 5):
         given = {"a": torch.rand(n, device=CUDA)}, torch.rand(2, n, device=CUDA)
         (found, total), (expected, sum_) = replay(*given), function(*given)
-        torch.testing.assert_close((found["slope"], total), (expected["slope"], sum_))
+        torch.testing.assert_close((found["gradient"], total), (expected["gradient"], sum_))
     assert len(replay.recordings) == 2
 
 
@@ -77,13 +78,10 @@ def test_a_replayed_start_is_the_modules_own():
 @pytest.mark.parametrize("compile", ["off", "on"])
 @pytest.mark.parametrize("shape", [(3, 32, 32), (1, 28, 28), (3, 16, 18)])
 def test_the_first_block_in_one_kernel_is_as_near_as_bfloat16_is(shape, compile, unchecked, monkeypatch):
-    """The features, and their slopes in the images and in what the block learns."""
+    """The features, and their gradients in the images and in what the block learns."""
     family = network("convnet", shape, 10).to(CUDA)
-    w, x, errors = (
-        family.init(Rng.of(0)),
-        torch.randn(300, *shape, device=CUDA, generator=Rng.of(1).generator(CUDA)).requires_grad_(),
-        [],
-    )
+    w, errors = family.init(Rng.of(0)), []
+    x = torch.randn(300, *shape, device=CUDA, generator=Rng.of(1).generator(CUDA)).requires_grad_()
     inputs = [x, *(w.params[f"body.0.{name}"].requires_grad_() for name in ("0.weight", "1.weight", "1.bias"))]
     up = torch.randn(300, family.width(shape), device=CUDA, generator=Rng.of(2).generator(CUDA))
 
@@ -93,7 +91,7 @@ def test_the_first_block_in_one_kernel_is_as_near_as_bfloat16_is(shape, compile,
 
     exact = found(family.features)
     for fused in (True, False):
-        monkeypatch.setattr("attar.networks.architectures.convnet.HAS_TRITON", fused)
+        monkeypatch.setattr("attar.engine.fast_layers.HAS_TRITON", fused)
         engine = Run(Rng.of(0), device=CUDA, precision="bf16", compile=compile).engine(family.features, 0)
         errors.append([((a - b).norm() / b.norm()).item() for a, b in zip(found(engine), exact, strict=True)])
     assert all(one < 1.5 * other < 0.3 for one, other in zip(*errors, strict=True)), errors
@@ -130,15 +128,44 @@ def test_networks_train_side_by_side_as_they_do_alone():
         assert together == [attar.evaluate(made, task, seeds=[seed], **options)[0].per_class for seed in range(3)]
 
 
-@every
-def test_tiles_that_do_not_fill_an_image_are_replayed_too(method):
-    task = toy(side=9).to(CUDA)
-    if any(field.name == "factor" for field in dataclasses.fields(method)):
-        assert (
-            dataclasses.replace(method, factor=2, init="mix", updates=3)(task, 1, Run(Rng.of(0), device=CUDA))
-            .images.isfinite()
-            .all()
-        )
+def test_replayed_inner_training_is_the_called_one(monkeypatch):
+    """It has a state to go on from, and what it gave stays as it is when it is replayed."""
+    task = toy().to(CUDA)
+    x, y, w = task.images(torch.arange(12, device=CUDA)), task.train.y[:12], task.network.init(Rng.of(0))
+    given = {"batch": 5, "augment": PROTOCOLS["dm"].augment, "cutmix": 0.5}
+
+    def trained():
+        run, found = Run(Rng.of(0), device=CUDA), [(w, None)]
+        for i in range(3):
+            earlier, state = found[-1]
+            found.append(train(task.network, earlier, x, y, epochs=1, rng=Rng.of(i), run=run, state=state, **given))
+        return [leaf for part in found[1:] for leaf in leaves(part)]
+
+    replayed = trained()
+    monkeypatch.setattr(Replay, "__call__", lambda self, *arguments: self.function(*arguments))
+    torch.testing.assert_close(replayed, trained())
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_gradient_of_gradients_compiles_and_is_as_near_as_its_precision(precision, unchecked):
+    shape = (3, 32, 32)
+    family = network("convnet", shape, 10).to(CUDA)
+    w, y = family.init(Rng.of(0)), torch.arange(10, device=CUDA)
+    x = torch.randn(10, *shape, device=CUDA, generator=Rng.of(1).generator(CUDA))
+
+    def second(w, x, y):
+        return torch.func.grad(lambda x: sum(part.square().sum() for part in family.gradient(w, x, y).values()))(x)
+
+    engine = Run(Rng.of(0), device=CUDA, precision=precision, compile="on").engine(second)
+    found, exact = engine(w, x, y), second(w, x, y)
+    assert (found - exact).norm() < {"fp32": 1e-3, "bf16": 0.3}[precision] * exact.norm()
+
+
+@pytest.mark.parametrize("name", [name for name, method in METHODS.items() if hasattr(method, "factor")])
+def test_tiles_that_do_not_fill_an_image_are_replayed_too(name):
+    method = dataclasses.replace(METHODS[name], factor=2, init="mix", updates=3)
+    made = method(toy(side=9).to(CUDA), 1, Run(Rng.of(0), device=CUDA))
+    assert made.images.isfinite().all()
 
 
 @pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])

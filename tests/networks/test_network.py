@@ -1,72 +1,35 @@
+import dataclasses
+import pickle
 from functools import partial
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
+from attar.engine.kernels import first_block_cpu
+from attar.engine.run import Run
 from attar.networks.architectures import MLP, ConvNet
-from attar.networks.architectures.convnet import Pool, default_depth
 from attar.networks.by_name import network
-from attar.networks.network import Network
+from attar.networks.network import Network, Weights
 from attar.rng import Rng
 
-ONE = "from torch import nn\n\ndef Net(shape, classes):\n    return nn.Sequential(nn.Flatten(), nn.Linear({}, {}))\n"
-
-
-@pytest.mark.parametrize(
-    "shape, classes, parameters, features, multiply_adds",
-    [
-        ((3, 32, 32), 10, 320_010, 2048, 101_449_728 // 2),
-        ((1, 28, 28), 10, 317_706, 2048, 96_731_136 // 2),
-        ((3, 32, 32), 100, 504_420, 2048, 101_449_728 // 2),
-        ((3, 64, 64), 200, 857_160, 2048, 424_673_280 // 2),
-        ((3, 128, 128), 10, 615_690, 2048, 1_717_567_488 // 2),
-    ],
+needs_kernels = pytest.mark.skipif(
+    not first_block_cpu.maps_at_a_time(), reason="needs Linux, g++, and a processor with AVX2"
 )
-def test_convnet_has_the_literatures_size_and_cost(shape, classes, parameters, features, multiply_adds):
-    family = network("convnet", shape, classes)
-    w = family.init(Rng.of(0))
-    assert sum(p.numel() for p in w.params.values()) == parameters
-    assert family.features(w, torch.zeros(1, *shape)).shape == (1, features)
-    assert family.flop(shape) == 2 * (multiply_adds + features * classes)
 
 
-@pytest.mark.parametrize("side, depth", [(8, 2), (16, 2), (28, 3), (32, 3), (64, 4), (128, 5), (4, 2), (2, 1)])
-def test_depth_follows_the_side(side, depth):
-    assert default_depth(side) == depth
+@pytest.fixture
+def kernels(monkeypatch):
+    """The names of the CPU's kernels that were called."""
+    called, call = [], first_block_cpu.call
 
+    def watched(name, *given, **others):
+        called.append(name)
+        call(name, *given, **others)
 
-@pytest.mark.parametrize("sides", [(4, 4), (7, 4), (6, 9)])
-def test_compiled_pooling_is_torchs_there_and_back(sides, unchecked):
-    x = torch.randn(2, 3, *sides, dtype=torch.float64, requires_grad=True)
-    fused = torch.compile(Pool(), fullgraph=True, backend="aot_eager")
-    slopes = [torch.autograd.grad(pool(x).square().sum(), x)[0] for pool in (fused, nn.AvgPool2d(2))]
-    torch.testing.assert_close(fused(x), nn.AvgPool2d(2)(x))
-    torch.testing.assert_close(*slopes)
-
-
-@pytest.mark.parametrize("channels, side, padding", [(1, 28, 3), (3, 28, 3), (1, 9, 1), (3, 8, 1)])
-@pytest.mark.parametrize("compiled", [False, True])
-def test_images_enter_as_the_literature_pads_them(channels, side, padding, compiled, unchecked):
-    torch.compiler.reset()  # what earlier tests compiled counts
-    entry = ConvNet((channels, side, side), 10).double().body[0][0]
-    x = torch.randn(2, channels, side, side, dtype=torch.float64, requires_grad=True)
-    ours = torch.compile(entry, fullgraph=True, backend="aot_eager") if compiled else entry
-    literal = nn.functional.conv2d(x, entry.weight, entry.bias, padding=padding)
-    torch.testing.assert_close(ours(x), literal)
-    wanted = (x, entry.weight, entry.bias)
-    slopes = [torch.autograd.grad(y.square().sum(), wanted) for y in (ours(x), literal)]
-    torch.testing.assert_close(*slopes)
-
-
-def test_starts_as_torch_starts():
-    module = ConvNet((3, 32, 32), 10)
-    w = network("convnet", (3, 32, 32), 10).init(Rng.of(3))
-    bound = 1 / (9 * 128) ** 0.5
-    kernel = w.params["body.1.0.weight"]
-    assert kernel.shape == module.body[1][0].weight.shape
-    assert kernel.abs().max() <= bound and kernel.std() > 0.5 * bound
-    assert (w.params["body.1.1.weight"] == 1).all() and (w.params["body.1.1.bias"] == 0).all()
+    monkeypatch.setattr(first_block_cpu, "call", watched)
+    return called
 
 
 def test_same_path_same_weights():
@@ -105,12 +68,19 @@ def test_running_statistics_come_back_and_are_not_changed_in_place():
 
 
 def test_any_module_will_do_and_its_head_can_be_named():
-    build = lambda: nn.Sequential(nn.Flatten(), nn.Linear(16, 5), nn.ReLU(), nn.Linear(5, 2))  # noqa: E731
+    def build():
+        return nn.Sequential(nn.Flatten(), nn.Linear(16, 5), nn.ReLU(), nn.Linear(5, 2))
+
     x = torch.randn(3, 1, 4, 4)
     assert Network(build).head == "3"
     assert Network(build).features(Network(build).init(Rng.of(0)), x).shape == (3, 5)
     named = Network(build, head="1")
     assert named.head == "1"
+
+
+def test_a_network_without_a_linear_layer_is_refused():
+    with pytest.raises(ValueError, match="has no Linear layer"):
+        Network(lambda: nn.Flatten())
 
 
 class Averaged(nn.Module):
@@ -163,67 +133,151 @@ def test_features_and_scores_in_one_pass_where_a_network_ends_in_its_classifier(
     family, x = Network(build), torch.randn(3, 3, 2, 2)
     assert family.ends_in_head((3, 2, 2)) == ends
     w = family.init(Rng.of(0))
-    if ends:
-        for seen, expected in zip(family.seen(w, x), (family.features(w, x), family.scores(w, x)), strict=True):
-            assert torch.equal(seen, expected)
-
-
-def test_errors(tmp_path):
-    with pytest.raises(ValueError, match="did you mean 'convnet'"):
-        network("convnt", (1, 8, 8), 2)
-    with pytest.raises(ValueError, match="has no Linear layer"):
-        Network(lambda: nn.Flatten())
-    with pytest.raises(ValueError, match="no such file"):
-        network(f"{tmp_path}/net.py:Net", (1, 8, 8), 2)
-    (tmp_path / "net.py").write_text("x = 1")
-    with pytest.raises(ValueError, match="has no Net"):
-        network(f"{tmp_path}/net.py:Net", (1, 8, 8), 2)
-    (tmp_path / "broken.py").write_text("def Net(:")
-    with pytest.raises(ValueError, match=r"broken.py does not import: SyntaxError: invalid syntax"):
-        network(f"{tmp_path}/broken.py:Net", (1, 8, 8), 2)
-
-
-@pytest.mark.parametrize(
-    "code, told",
-    [
-        ("Net = unheard_of", "does not import: NameError: name 'unheard_of' is not defined"),
-        ("raise SystemExit('bye')", "does not import: SystemExit: bye"),
-        ("def Net(shape, classes): return 5", "Net of .*own.py gives no torch module, but int"),
-        ("def Net(): pass", "Net of .*own.py cannot be called with \\(shape, classes\\): TypeError"),
-        (
-            "def Net(shape, classes): raise RuntimeError('no\\nway')",
-            "cannot be called with \\(shape, classes\\): RuntimeError: no$",
-        ),
-        (ONE.format(20, "classes"), "Net does not take images of shape \\(1, 8, 8\\): RuntimeError: "),
-        (ONE.format(64, "3"), "Net makes of an image scores of shape \\(1, 3\\), not \\(1, 2\\), one for each class"),
-    ],
-)
-def test_a_file_that_does_not_do_is_told_in_a_sentence(code, told, tmp_path):
-    (tmp_path / "own.py").write_text(code)
-    with pytest.raises(ValueError, match=told):
-        network(f"{tmp_path}/own.py:Net", (1, 8, 8), 2)
-
-
-def test_ones_own_file(tmp_path):
-    (tmp_path / "own.py").write_text(ONE.format(64, "classes"))
-    family = network(f"{tmp_path}/own.py:Net", (1, 8, 8), 2)
-    assert family.logits(family.init(Rng.of(0)), torch.zeros(1, 1, 8, 8))[0].shape == (1, 2)
-    assert family.key and not family.ours and str(tmp_path) not in family.key + family.name
-    (tmp_path / "own.py").write_text(ONE.format(64, "classes") + "# other code")
-    other = network(f"{tmp_path}/own.py:Net", (1, 8, 8), 2)
-    assert family.name.startswith("Net-") and family.name != other.name and family.key != other.key
+    alone = [function(w, x.clone()) for function in (family.features, family.scores)]
+    for found, expected in zip(family.both((3, 2, 2))(w, x.clone()), alone, strict=True):
+        assert build is Scaled or torch.equal(found, expected)  # it writes to the images too
+    assert (family.both((3, 2, 2)) == family.features_and_scores) == ends
 
 
 def test_what_a_network_of_the_users_making_is_cannot_be_known():
     family = Network(partial(own, (1, 8, 8), 2))
-    assert family.key is None and not family.ours and network("mlp", (1, 8, 8), 2).key
+    assert family.key is None and not family.replayable and network("mlp", (1, 8, 8), 2).key
 
 
 def own(shape, classes):
     return nn.Sequential(nn.Flatten(), nn.Linear(64, classes))
 
 
-def test_perceptron():
-    assert (
-        sum(p.numel() for p in MLP((1, 28, 28), 10).parameters()) == 784 * 128 + 128 + 128 * 128 + 128 + 128 * 10 + 10
+@pytest.mark.parametrize("name", ["convnet", "mlp"])
+def test_plain_or_fast_is_no_part_of_a_networks_identity(name):
+    """The same key and name, equal, and the same weights drawn; what it computes is the same too."""
+    fast = network(name, (3, 8, 8), 4)
+    plain = dataclasses.replace(fast, twice_differentiable=True)
+    assert plain.twice_differentiable and not fast.twice_differentiable
+    assert (plain.key, plain.name, plain.head) == (fast.key, fast.name, fast.head)
+    assert plain == fast and hash(plain) == hash(fast)
+    w, own = fast.init(Rng.of(0)), plain.init(Rng.of(0))
+    assert list(w.params) == list(own.params) and list(w.buffers) == list(own.buffers)
+    assert all(torch.equal(w.params[key], own.params[key]) for key in w.params)
+    x = torch.randn(5, 3, 8, 8)
+    torch.testing.assert_close(plain.scores(w, x), fast.scores(w, x))
+    assert plain.to(torch.device("cpu")).twice_differentiable
+    assert pickle.loads(pickle.dumps(plain)).twice_differentiable
+
+
+@needs_kernels
+def test_only_the_fast_one_has_what_cannot_be_differentiated_twice(unchecked, kernels):
+    torch.compiler.reset()
+    fast = Network(partial(ConvNet, (3, 8, 8), 4, width=32))
+    w, x = fast.init(Rng.of(0)), torch.randn(5, 3, 8, 8)
+    for family, expected in ((fast, ["first_block"]), (dataclasses.replace(fast, twice_differentiable=True), [])):
+        kernels.clear()
+        torch.compile(family.scores, fullgraph=True, backend="aot_eager")(w, x)
+        assert kernels == expected
+
+
+def labels(kind, n, k):
+    hard = torch.arange(n) % k
+    return hard if kind == "hard" else F.one_hot(hard, k).double().lerp(torch.full((n, k), 1 / k).double(), 0.3)
+
+
+def literal_gradient(module, x, y, **options):
+    loss = F.cross_entropy(module(x), y)
+    return dict(
+        zip(dict(module.named_parameters()), torch.autograd.grad(loss, module.parameters(), **options), strict=True)
     )
+
+
+def exact_network(build, seed=0):
+    """A family in float64, weights of it, and a module of torch's layers that has them."""
+    family = Network(build)
+    w = family.init(Rng.of(seed))
+    w = Weights(*({name: p.double() if p.is_floating_point() else p for name, p in part.items()} for part in w))
+    module = build().double()
+    module.load_state_dict({**w.params, **w.buffers})
+    return family, w, module
+
+
+BUILDS = {
+    "convnet": partial(ConvNet, (3, 8, 8), 4, width=16),
+    "grey": partial(ConvNet, (1, 28, 28), 4, width=16),
+    "batch": partial(ConvNet, (3, 8, 8), 4, width=16, norm="batch"),
+    "mlp": partial(MLP, (3, 8, 8), 4),
+}
+
+
+@pytest.mark.parametrize("kind", ["hard", "soft"])
+@pytest.mark.parametrize("build", BUILDS.values(), ids=BUILDS)
+def test_the_gradient_is_autograds(build, kind):
+    family, w, module = exact_network(build)
+    x, y = torch.randn(6, *build.args[0], dtype=torch.float64), labels(kind, 6, 4)
+    before = {name: buffer.clone() for name, buffer in w.buffers.items()}
+    found = family.gradient(w, x, y)
+    torch.testing.assert_close(found, literal_gradient(module, x, y), rtol=1e-10, atol=1e-12)
+    assert list(found) == list(w.params) and not any(part.requires_grad for part in found.values())
+    assert all(torch.equal(before[name], buffer) for name, buffer in w.buffers.items())
+
+
+@pytest.mark.parametrize("kind", ["hard", "soft"])
+@pytest.mark.parametrize("build", BUILDS.values(), ids=BUILDS)
+def test_the_gradients_derivative_is_that_of_the_literal_double_backward(build, kind):
+    """In the images, in the weights, and in soft labels; by `torch.func` and by `torch.autograd`."""
+    family, w, module = exact_network(build)
+    x, y = torch.randn(6, *build.args[0], dtype=torch.float64), labels(kind, 6, 4)
+    targets = {name: torch.randn_like(p) for name, p in w.params.items()}
+
+    def distance(gradient):
+        return sum((gradient[name] - target).square().sum() for name, target in targets.items())
+
+    asked = [x.requires_grad_(), *module.parameters()] + ([y.requires_grad_()] if kind == "soft" else [])
+    wanted = torch.autograd.grad(distance(literal_gradient(module, x, y, create_graph=True)), asked)
+
+    def ours(x, params, y):
+        return distance(family.gradient(Weights(params, w.buffers), x, y))
+
+    at = (0, 1, 2) if kind == "soft" else (0, 1)
+    in_images, in_weights, *in_labels = torch.func.grad(ours, at)(x.detach(), w.params, y.detach())
+    torch.testing.assert_close([in_images, *in_weights.values(), *in_labels], list(wanted), rtol=1e-10, atol=1e-10)
+    params = {name: p.clone().requires_grad_() for name, p in w.params.items()}
+    given = [x, *params.values()] + ([y] if kind == "soft" else [])
+    found = torch.autograd.grad(ours(x, params, y), given)
+    torch.testing.assert_close(list(found), list(wanted), rtol=1e-10, atol=1e-10)
+
+
+SIZES = [(1, 28, 28), (3, 32, 32)]
+
+
+def second_order(shape):
+    """A function that differentiates a function of the gradient, and its arguments. A kernel fits the first block."""
+    family = Network(partial(ConvNet, shape, 10, width=32))
+    w, y = family.init(Rng.of(0)), torch.arange(4)
+    x, real = (torch.randn(4, *shape, generator=Rng.of(i).generator()) for i in (1, 2))
+    targets = family.gradient(w, real, y)
+
+    def matched(w, x, y, targets):
+        def distance(x):
+            gradient = family.gradient(w, x, y)
+            return sum((gradient[name] - target).square().sum() for name, target in targets.items())
+
+        return torch.func.grad(distance)(x)
+
+    return matched, (w, x, y, targets)
+
+
+@pytest.mark.parametrize("shape", SIZES)
+def test_a_gradient_of_gradients_can_be_traced_whole_and_takes_no_kernel(shape, unchecked, kernels):
+    torch.compiler.reset()
+    function, given = second_order(shape)
+    found = torch.compile(function, fullgraph=True, backend="aot_eager")(*given)
+    expected = function(*given)
+    assert (found - expected).norm() < 1e-5 * expected.norm() and kernels == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("precision", "bound"), [("fp32", 1e-5), ("bf16", 0.2)])
+@pytest.mark.parametrize("shape", SIZES)
+def test_a_compiled_gradient_of_gradients_is_as_near_as_its_precision(shape, precision, bound, unchecked):
+    function, given = second_order(shape)
+    found = Run(Rng.of(0), precision=precision, compile="on").engine(function)(*given)
+    expected = function(*given)
+    assert (found - expected).norm() < bound * expected.norm()

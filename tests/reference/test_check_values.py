@@ -10,7 +10,8 @@ from attar.distances.mmd import gaussians, mean_distance, radial_mmd
 from attar.engine.slices import map_slices
 from attar.rng import Rng
 
-CIFAR = Path(__file__).parents[2] / "shared" / "data" / "cifar10"
+pytestmark = pytest.mark.slow
+CIFAR = Path(__file__).parents[3] / "shared" / "data" / "cifar10"
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +61,9 @@ def test_linear_m3d_and_dm_give_the_same_pixel_gradient(features):
     real, other = features
     s = other.clone().requires_grad_()
     (dm,) = torch.autograd.grad(mean_distance(s, real).sum(), s)
-    gram = lambda a, b: (a @ b.mT).mean((1, 2))  # noqa: E731
+
+    def gram(a, b):
+        return (a @ b.mT).mean((1, 2))
+
     (linear,) = torch.autograd.grad((gram(s, s) - 2 * gram(s, real)).sum(), s)
     torch.testing.assert_close(dm, linear, rtol=1e-3, atol=1e-5)

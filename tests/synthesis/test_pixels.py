@@ -5,39 +5,16 @@ import torch
 import torch.nn.functional as F
 from conftest import toy
 
-from attar.condensed.tiles import pack_tiles, unpack_tiles
+from attar.condensed.store import load, save
 from attar.data.normalisation import unit
 from attar.data.task import Examples
 from attar.engine.run import Run
 from attar.rng import Rng
+from attar.synthesis.loop import optimise
+from attar.synthesis.optimisers import SCHEDULES
 from attar.synthesis.pixels import Pixels
 
 RUN = Run(Rng.of(0))
-
-
-@pytest.mark.parametrize("h, w, factor", [(8, 8, 2), (9, 9, 3), (7, 10, 2), (8, 8, 3)])
-def test_decoding_enlarges_tiles_in_row_major_order(h, w, factor):
-    x = torch.randn(4, 3, h, w)
-    rows, columns = -(-h // factor), -(-w // factor)
-    padded = torch.full((4, 3, rows * factor, columns * factor), 0.25)
-    padded[..., :h, :w] = x
-    slow = []
-    for i in range(factor):
-        for j in range(factor):
-            tile = padded[..., i * rows : (i + 1) * rows, j * columns : (j + 1) * columns]
-            slow.append(F.interpolate(tile, size=(h, w), mode="bilinear", align_corners=False))
-    torch.testing.assert_close(unpack_tiles(x, factor, [0.25] * 3), torch.cat(slow))
-
-
-def test_decoding_is_linear_with_a_true_adjoint():
-    x = torch.randn(2, 1, 8, 8, dtype=torch.float64, requires_grad=True)
-    y = torch.randn(8, 1, 8, 8, dtype=torch.float64)
-    forward = (unpack_tiles(x, 2, [0.0]) * y).sum()
-    (adjoint,) = torch.autograd.grad(forward, x)
-    torch.testing.assert_close(forward, (x * adjoint).sum())
-    basis = torch.eye(64, dtype=torch.float64).view(64, 1, 8, 8)
-    matrix = unpack_tiles(basis, 2, [0.0]).view(4, 64, 64)  # tile, input, output
-    torch.testing.assert_close(adjoint[0].flatten(), torch.einsum("tio,to->i", matrix, y.view(4, 2, 64)[:, 0]))
 
 
 def test_mixed_tiles_hold_reduced_real_images_in_order():
@@ -106,6 +83,85 @@ def test_tiles_outside_the_picture_are_refused(sides, factor, bad):
         Pixels.start(oblong, 1, Run(Rng.of(0)), factor=factor)
 
 
-def test_one_tile_is_the_image():
-    images = torch.rand(2, 1, 3, 1, 4, 4)
-    assert torch.equal(pack_tiles(images, 1), images[:, 0])
+def with_labels(factor, task=None, **options):
+    """Pixels whose labels, by now, are all different."""
+    options = {"factor": factor, "init": "mix" if factor > 1 else "real"} | options
+    syn = Pixels.start(task or toy(3, 8), 2, RUN, learn_labels=True, **options)
+    with torch.no_grad():
+        syn.labels.copy_(torch.rand(syn.labels.shape, generator=Rng.of(1).generator()).softmax(2))
+    return syn
+
+
+@pytest.mark.parametrize("factor", [1, 2])
+def test_learned_labels_begin_as_the_hard_ones(factor):
+    options = {"factor": factor, "init": "mix" if factor > 1 else "real"}
+    hard, soft = (Pixels.start(toy(), 2, RUN, learn_labels=learned, **options) for learned in (False, True))
+    (x, y), (images, labels) = hard(), soft()
+    assert hard.labels is None and torch.equal(x, images)
+    assert torch.equal(labels, F.one_hot(y, 3).float()) and soft.labels.shape == (3, soft.each, 3)
+
+
+def test_labels_of_a_shard_are_those_of_all_classes():
+    syn = Pixels.start(toy(), 2, Run(Rng.of(0), classes=(2, 0)), learn_labels=True)
+    assert syn()[1].argmax(1).tolist() == [2, 2, 0, 0] and syn()[1].shape == (4, 3)
+
+
+@pytest.mark.parametrize("factor", [1, 2])
+def test_labels_come_in_the_order_of_the_images(factor):
+    syn = with_labels(factor)
+    x, y = syn()
+    for i, c in enumerate(syn.classes):
+        own = slice(i * syn.each, (i + 1) * syn.each)
+        assert torch.equal(x[own], syn.of([c])[0]) and torch.equal(y[own], syn.labels[i])
+
+
+def test_gradients_reach_labels_and_images():
+    syn = with_labels(2)
+    x, y = syn()
+    (y[3] * x[3].sum()).sum().backward()
+    reached = syn.labels.grad.flatten(0, 1).abs().sum(1)
+    assert reached[3] > 0 and reached.count_nonzero() == 1 and syn.images.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("space", ["unit", "normalised"])
+@pytest.mark.parametrize("factor", [1, 2])
+def test_the_artefact_has_the_labels_of_its_decoded_images(factor, space, tmp_path):
+    syn = with_labels(factor, space=space)
+    made, (x, y) = syn.export(), (part.detach() for part in syn())
+    images, soft = made.as_dataset(soft=True).tensors
+    assert made.soft is not None and not made.soft.requires_grad
+    nearest = torch.cdist(images.flatten(1), x.flatten(1)).min(1)
+    assert sorted(nearest.indices.tolist()) == list(range(len(x))) and nearest.values.max() < 1e-3
+    assert torch.equal(soft, y[nearest.indices])
+    assert torch.equal(made.decoded_labels(), torch.arange(3).repeat_interleave(syn.each)[nearest.indices])
+    loaded = load(save(made, tmp_path / "made"))
+    assert torch.equal(loaded.soft, soft) and torch.equal(loaded.images, made.images)
+    assert torch.equal(loaded.as_dataset(soft=True).tensors[0], images)
+
+
+def test_a_run_that_learns_labels_resumes_to_the_same_bits(tmp_path):
+    task, at = toy(3, 8), 5
+
+    def episode(syn, rng):
+        w = task.network.init(rng)
+        for _ in range(2):
+            x, y = syn()
+            yield [F.cross_entropy(task.network.scores(w, x), y) + y.square().sum()]
+
+    def learn(folder, **options):
+        syn = Pixels.start(task, 2, RUN, factor=2, init="mix", learn_labels=True)
+        groups = [{"params": [syn.images], "lr": 0.1}, {"params": [syn.labels], "lr": 0.01}]
+        opt, run = torch.optim.SGD(groups, momentum=0.5), Run(Rng.of(0), folder, **options)
+        return optimise(episode, syn, opt, updates=8, run=run, schedule=SCHEDULES["cosine"](8)).export()
+
+    def stop(done, total, loss):
+        if done == at:
+            raise KeyboardInterrupt
+
+    whole = learn(tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        learn(tmp_path / "parts", progress=stop)
+    parts = learn(tmp_path / "parts")
+    assert torch.equal(whole.images, parts.images) and torch.equal(whole.soft, parts.soft)
+    start = Pixels.start(task, 2, RUN, factor=2, init="mix", learn_labels=True).export()
+    assert not torch.equal(start.soft, whole.soft) and not torch.equal(start.images, whole.images)

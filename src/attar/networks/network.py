@@ -146,10 +146,8 @@ class Network:
         It may be differentiated again, in `x`, `y` or `w`, by `torch.func.grad` or `torch.autograd`, and compiled
         together with what differentiates it by `torch.func.grad`. Buffers stay as they are.
         """
-        buffers = {name: buffer.clone() for name, buffer in w.buffers.items()}
-        smooth = self._templates["smooth"]
-        # A lambda: run-time checks of types wrap named functions inside of functions, where no compiler can follow.
-        return torch.func.grad(lambda p: F.cross_entropy(functional_call(smooth, (p, buffers), (x,)), y))(w.params)
+        # A method: run-time checks of types wrap functions inside of functions, where no compiler can follow.
+        return torch.func.grad(self._loss)(w.params, w.buffers, x, y)
 
     def refuse_statistics(self) -> None:
         """Raises `ValueError` for a network with batch statistics, which would couple the classes of a batch."""
@@ -237,6 +235,7 @@ class Network:
         return counter.get_total_flops()
 
     def _loss(self, params: dict[str, Tensor], buffers: dict[str, Tensor], x: Tensor, y: Labels) -> Float[Tensor, ""]:
+        """What `gradient` differentiates. Buffers are copied here, since a transform writes to none from outside."""
         buffers = {name: buffer.clone() for name, buffer in buffers.items()}
         return F.cross_entropy(functional_call(self._templates["smooth"], (params, buffers), (x,)), y)
 

@@ -111,7 +111,7 @@ def load_or_train(task: Task, run: Run, protocol: Protocol, rng: Rng) -> Weights
     path = cache_path(what)
     if task.network.key and path.exists():
         try:
-            return load(path, task, run)
+            return load_network(path, task, run)
         except ValueError:
             path.unlink(missing_ok=True)  # damaged: made anew below
     start = time.perf_counter()
@@ -134,7 +134,7 @@ def load_or_train(task: Task, run: Run, protocol: Protocol, rng: Rng) -> Weights
     return w
 
 
-def load(path: Path, task: Task, run: Run) -> Weights:
+def load_network(path: Path, task: Task, run: Run) -> Weights:
     tensors, meta = read_tensors(path)
     parts: dict[str, dict] = {"params": {}, "buffers": {}}
     for name, tensor in tensors.items():

@@ -125,7 +125,8 @@ def make_step(network: Network, optimiser: SGD, run: Run, flop: int) -> Callable
             share = mix.share[0]
             loss = share * loss + (1 - share) * F.cross_entropy(scores, y[mix.partners[0]])
         gradient = dict(zip(params, torch.autograd.grad(loss, list(params.values())), strict=True))
-        trained, velocity = optimiser.step(w.params, gradient, state.velocity)
+        with torch.no_grad():  # weights that came with a graph leave it here
+            trained, velocity = optimiser.step(w.params, gradient, state.velocity)
         hard = y if y.ndim == 1 else y.argmax(1)
         seen = torch.stack([(scores.argmax(1) == hard).sum(), torch.full_like(state.tally[1], len(y))])
         return Weights(trained, buffers), TrainState(velocity, state.tally + seen)

@@ -1,0 +1,98 @@
+"""Networks trained on the whole set: made once, kept, and shared."""
+
+import dataclasses
+
+import pytest
+import torch
+from conftest import toy
+
+from attar.engine.run import Run
+from attar.files import cache_folder
+from attar.networks.network import TRAINING
+from attar.rng import Rng
+from attar.training.pretrained import (
+    Stage,
+    draw_between,
+    pretrain,
+    pretraining_left,
+    pretraining_protocol,
+    soft_labels,
+    train_whole,
+)
+
+
+def same(a, b):
+    return all(torch.equal(a.params[name], b.params[name]) for name in a.params)
+
+
+def test_training_on_the_whole_set_is_done_once(task, monkeypatch):
+    run = Run(Rng.of(11))
+    first = train_whole(task, run, 1)
+
+    def never(*_, **__):
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr("attar.training.pretrained.fit", never)
+    for equal in (run, Run(Rng.of(11), compile="off")):  # as it is decided anyway
+        assert same(first, train_whole(task, equal, 1))
+    assert len(run.ledger.cached_seconds) == 1 and run.ledger.cached_seconds[0] > 0
+    for other in (dataclasses.replace(toy(seed=1)), task.with_network("mlp")):
+        with pytest.raises(AssertionError, match="trained again"):
+            train_whole(other, run, 1)
+
+
+def test_a_damaged_stage_is_made_anew(task):
+    run, folder = Run(Rng.of(12)), cache_folder() / "stages"
+    before = set(folder.glob("*")) if folder.exists() else set()
+    first = train_whole(task, run, 1)
+    (path,) = set(folder.glob("*")) - before
+    path.write_bytes(path.read_bytes()[:50])
+    assert same(first, train_whole(task, run, 1))
+
+
+def test_a_rehearsal_keeps_nothing(task):
+    rehearsal, folder = Run(Rng.of(13), rehearsal=True), cache_folder() / "stages"
+    before = set(folder.glob("*")) if folder.exists() else set()
+    train_whole(task, rehearsal, 1)
+    assert (set(folder.glob("*")) if folder.exists() else set()) == before
+
+
+def test_pretrained_networks_are_shared_and_announced_once(caplog):
+    task = toy(seed=5)  # other tests share networks of the usual one
+    left = pretraining_left(task, Run(Rng.of(0)), 2, 1)
+    first = pretrain(task, Run(Rng.of(0)), 2, 1)
+    flop = TRAINING * len(task.train.y) * task.network.flop(task.shape)
+    assert left == Stage(2, flop)
+    assert f"networks to train first: 2, epochs of each: 1 ({2 * flop / 1e12:.3g} TFLOP)" in caplog.text
+    caplog.clear()
+    assert pretraining_left(task, Run(Rng.of(9)), 3, 1) == Stage(1, flop)
+    again = pretrain(task, Run(Rng.of(9)), 3, 1)
+    assert "networks to train first: 1" in caplog.text
+    for (a, b), (c, d) in zip(first, again, strict=False):
+        assert same(a, c) and same(b, d) and not same(a, b)
+    assert not same(first[0][0], first[1][0])
+
+
+def test_pretraining_is_in_batches_of_256_with_cutmix():
+    protocol = pretraining_protocol(60)
+    assert (protocol.epochs, protocol.batch, protocol.cutmix, protocol.augment.style) == (60, 256, 0.5, "idc")
+    assert protocol.drops(60) == {40: 0.2, 50: 0.2}
+
+
+def test_networks_between_the_start_and_the_end_of_their_training(exact):
+    start, end = (exact.network.init(Rng.of(i)) for i in range(2))
+    for name, p in start.between(end, 0.25).params.items():
+        torch.testing.assert_close(p, 0.75 * start.params[name] + 0.25 * end.params[name])
+    drawn = [draw_between([(start, start), (start, end)], Rng.of(i)) for i in range(40)]
+    assert 8 < sum(trained is end for _, trained in drawn) < 32
+    low, high = (w.params["head.bias"][0].item() for w in (start, end))
+    shares = [(w.params["head.bias"][0].item() - low) / (high - low) for w, trained in drawn if trained is end]
+    assert all(0 <= share <= 1 for share in shares) and max(shares) - min(shares) > 0.5
+
+
+def test_soft_labels_are_the_mean_of_probabilities(task):
+    networks, x = [task.network.init(Rng.of(i)) for i in range(3)], task.images(torch.arange(50))
+    found = soft_labels(task, Run(Rng.of(0)), networks, x)
+    expected = sum(task.network.scores(w, x).softmax(1) for w in networks) / 3
+    torch.testing.assert_close(found, expected)
+    assert not found.requires_grad
