@@ -1,11 +1,12 @@
 """How far rounding moves an accuracy: the literal loop against Attar's, and bf16 against fp32.
 
     python benchmarks/agreement.py --root DATA --name NAME [--device cuda]
-    python benchmarks/agreement.py --table                      # what is there, as Markdown; of another machine with --name
+    python benchmarks/agreement.py --table            # what is there, as Markdown; of another machine with --name
 
 Training: ten networks on the same ten real MNIST images, one a class, by the published loop (benchmarks/literal) and by
-`attar.evaluate`, with the same starts, orders and augmentations. Condensation: M3D at one image a class, condensed and judged in
-each precision of the device. Writes results/agreement/NAME.json after each part; what is there already is skipped.
+`attar.evaluate`, with the same starts, orders and augmentations. Condensation: M3D at one image a class, condensed and
+judged in each precision of the device. Writes results/agreement/NAME.json after each part; what is there already is
+skipped.
 """
 
 import statistics
@@ -47,7 +48,7 @@ def parts(task: Task, networks: int, draws: int, device: str) -> Iterator[tuple[
 def literally(task: Task, few: attar.CondensedSet, seed: int, device: str) -> float:
     task = task.to(torch.device(device))
     x, y = (part.to(device) for part in few.as_dataset().tensors)
-    with use_precision(unless=False):
+    with use_precision("fp32"):
         network = train(task, x, y, PROTOCOLS["dm"], Rng.of(seed).fold("evaluate"))
         with torch.no_grad():
             found = torch.cat([network(task.normalise(x)).argmax(1) for x in task.test.x.split(1000)])
@@ -66,19 +67,16 @@ def condensed(task: Task, draws: int, engine: dict[str, Any]) -> list[float]:
 
 def table(out: Path = RESULTS / "cpu.json") -> str:
     """All parts as Markdown, with standard errors; differences are paired, from the first part of a kind."""
-    found, lines, first = (
-        read_json(out)["found"],
-        ["| what | accuracy | networks | difference |", "|---|---|---|---|"],
-        {},
-    )
-    for name, values in found.items():
+    lines, first = ["| what | accuracy | networks | difference |", "|---|---|---|---|"], {}
+    for name, values in read_json(out)["found"].items():
         base = first.setdefault(name.partition(" ")[0].strip(","), values)
-        difference = "" if base is values else told([own - other for own, other in zip(values, base, strict=True)], "+")
-        lines.append(f"| {name} | {told(values)} | {len(values)} | {difference} |")
+        differences = [own - other for own, other in zip(values, base, strict=True)]
+        beside = "" if base is values else describe(differences, "+")
+        lines.append(f"| {name} | {describe(values)} | {len(values)} | {beside} |")
     return "\n".join(lines)
 
 
-def told(values: list[float], sign: str = "") -> str:
+def describe(values: list[float], sign: str = "") -> str:
     """Mean and standard error."""
     return f"{statistics.fmean(values):{sign}.2f} ± {statistics.stdev(values) / len(values) ** 0.5:.2f}"
 

@@ -1,10 +1,11 @@
 """Where the time of a network goes on a CPU: each block of the ConvNet beside the ceiling of its products.
 
     python benchmarks/blocks.py
-    python benchmarks/blocks.py --table                         # what is there, as Markdown; of another machine with --name
+    python benchmarks/blocks.py --table               # what is there, as Markdown; of another machine with --name
 
-One slice of images of 32 pixels, as many as pass a network at once. Each block alone, compiled, and its convolution alone: without
-a graph, and there and back to what entered. The products' time is theirs at the rate of a large matrix product; best of some turns.
+One slice of images of 32 pixels, as many as pass a network at once. Each block alone, compiled, and its convolution
+alone: without a graph, and forward and backward to what entered. The products' time is theirs at the rate of a large
+matrix product; best of some turns.
 """
 
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from turns import ceilings, precisions, rates
 from tyro.conf import arg
 
 from attar.engine.device import keep_freed_memory, threads
+from attar.engine.fast_layers import quicken
 from attar.engine.precision import Precision, use_precision
 from attar.engine.run import SLICE, Run
 from attar.files import read_json, write_json
@@ -34,7 +36,7 @@ def images() -> int:
 
 
 def times(part: nn.Module, shape: torch.Size, precision: Precision) -> tuple[float, float]:
-    """Seconds without a graph, and there and back."""
+    """Seconds without a graph, and forward and backward."""
     engine = Run(Rng.of(0), precision=precision, compile="on").engine(lambda module, x: module(x), 0)
     x = torch.randn(shape).contiguous(memory_format=torch.channels_last)
     entered = x if shape[1] == 3 or precision == "fp32" else x.bfloat16()  # as the block before leaves it
@@ -43,12 +45,12 @@ def times(part: nn.Module, shape: torch.Size, precision: Precision) -> tuple[flo
     def forward() -> Tensor:
         return engine(part, entered)
 
-    slope = torch.randn_like(forward())
+    gradient = torch.randn_like(forward())
 
-    def there_and_back() -> None:
-        engine(part, entered.detach().requires_grad_()).backward(slope)
+    def forward_and_backward() -> None:
+        engine(part, entered.detach().requires_grad_()).backward(gradient)
 
-    return timed(forward), timed(there_and_back)
+    return timed(forward), timed(forward_and_backward)
 
 
 def timed(function: Callable[[], Any]) -> float:
@@ -56,7 +58,7 @@ def timed(function: Callable[[], Any]) -> float:
 
 
 def measure() -> list[dict[str, Any]]:
-    network, found = ConvNet((3, 32, 32), 10).requires_grad_(False), []
+    network, found = quicken(ConvNet((3, 32, 32), 10).requires_grad_(False), kernel=True), []
     for precision in precisions("cpu"):
         shape = torch.Size([images(), 3, 32, 32])
         for number, block in enumerate(list(network.body)[:-1], start=1):
@@ -74,16 +76,13 @@ def measure() -> list[dict[str, Any]]:
 def table(out: Path = RESULTS / "blocks.json") -> str:
     """Milliseconds of each block, its convolution and its products, as Markdown."""
     lines = [
-        "| precision | block | products | convolution | whole block | there and back, products | convolution | whole block |",
+        "| precision | block | products | convolution | whole block "
+        "| forward and backward, products | convolution | whole block |",
         "|---" * 8 + "|",
     ]
     for record in read_json(out)["found"]:
-        seconds = [
-            value
-            for i in range(2)
-            for value in ((1 + i) * record["ceiling"], record["convolution"][i], record["whole"][i])
-        ]
-        cells = " | ".join(f"{1000 * value:.2f}" for value in seconds)
+        passes = [((1 + i) * record["ceiling"], record["convolution"][i], record["whole"][i]) for i in range(2)]
+        cells = " | ".join(f"{1000 * seconds:.2f}" for own in passes for seconds in own)
         lines.append(f"| {record['precision']} | {record['block']} | {cells} |")
     return "\n".join(lines)
 
@@ -99,7 +98,7 @@ def main(
         return
     keep_freed_memory()
     torch.manual_seed(0)
-    with use_precision(unless=False):
+    with use_precision("fp32"):
         write_json(out, {"found": measure(), "images": images(), "machine": machine(), "commit": commit()})
 
 

@@ -10,23 +10,23 @@ from typing import Any
 import torch
 
 from attar.augment.dsa import Augment, apply
+from attar.data.normalisation import Normalisation
 from attar.data.task import Examples, Task
 from attar.engine.cuda_graphs import Replay
+from attar.engine.device import keep_freed_memory
 from attar.engine.run import Run
 from attar.engine.slices import map_slices
 from attar.methods import find
 from attar.methods.selection.herding import herd
 from attar.methods.selection.k_center import farthest_first
 from attar.networks.by_name import network
-from attar.networks.network import TRAINING, Weights
+from attar.networks.weights import TRAINING, Weights
 from attar.training.fit import fit_together
 from attar.training.protocol import DSA, PROTOCOLS
 
 Tick = Callable[..., None]  # called after each turn's work, with how often it was done; waits for the next turn
-IN_A_ROW = {
-    "cpu": 1,
-    "cuda": 20,
-}  # updates in a turn: a GPU works on one while the host prepares the next; the literal loop waits for each
+# Updates in a turn: a GPU works on one while the host prepares the next; the literal loop waits for each.
+IN_A_ROW = {"cpu": 1, "cuda": 20}
 EACH = 500  # real images a class
 
 
@@ -59,12 +59,9 @@ def task_of(side: int, classes: int, device: torch.device) -> Task:
         x = torch.randint(256, (n * classes, channels, side, side), generator=generator, dtype=torch.uint8)
         return Examples(x, torch.arange(classes).repeat_interleave(n))
 
-    shape = (channels, side, side)
-    names = tuple(f"{c:03}" for c in range(classes))
-    task = Task(
-        "noise", part(EACH), part(2), names, (0.5,) * channels, (0.29,) * channels, network("convnet", shape, classes)
-    )
-    return task.to(device)
+    names, family = tuple(f"{c:03}" for c in range(classes)), network("convnet", (channels, side, side), classes)
+    normalisation = Normalisation((0.5,) * channels, (0.29,) * channels)
+    return Task("noise", part(EACH), part(2), names, normalisation, family).to(device)
 
 
 @cache
@@ -85,9 +82,8 @@ def condense(side: int, classes: int, method: str, ipc: int, run: Run, tick: Tic
 def literal_condense(side: int, classes: int, method: str, ipc: int, run: Run, tick: Tick) -> None:
     from literal import matching
 
-    getattr(matching, method)(
-        find(method)(updates=10**6), task_of(side, classes, run.device), ipc, run.rng, lambda *_: tick()
-    )
+    task = task_of(side, classes, run.device)
+    getattr(matching, method)(find(method)(updates=10**6), task, ipc, run.rng, lambda *_: tick())
 
 
 STEPS = 20  # of training in a turn
@@ -133,7 +129,7 @@ def features(count: int, pixels: bool, run: Run, tick: Tick) -> None:
     w, x = task.network.init(run.rng), task.images(torch.arange(count) % len(task.train.y))
     engine = run.engine(task.network.features, 10**18)
 
-    def slope(w: Weights, x: torch.Tensor) -> torch.Tensor:
+    def gradient(w: Weights, x: torch.Tensor) -> torch.Tensor:
         x = x.detach().requires_grad_()
         return torch.autograd.grad(engine(w, x).square().sum(), x)[0]
 
@@ -141,7 +137,7 @@ def features(count: int, pixels: bool, run: Run, tick: Tick) -> None:
     def plain(w: Weights, x: torch.Tensor) -> torch.Tensor:
         return map_slices(lambda part: engine(w, part), x, run.slice_size(count))
 
-    replay = Replay(slope if pixels else plain)
+    replay = Replay(gradient if pixels else plain)
     while True:
         for _ in range(IN_A_ROW[run.device.type]):
             for part in x.split(len(next(run.chunks(range(count), 1)))) if pixels else [x]:
@@ -174,8 +170,9 @@ def augment(run: Run, tick: Tick, by_class: bool = False) -> None:
     from literal.augmentation import augmented
 
     x, strategy, turn = torch.randn(10, 256, 3, 32, 32, device=run.device), Augment(DSA.strategy), 0
-    run.engine(apply, 10**18)  # as in a long run, which compiles
-    ours = run.fused(apply)
+    ours = run.fuse(apply, 10**18)  # as in a long run, which compiles
+    if run.device.type == "cpu":
+        keep_freed_memory()  # as every run does
     while True:
         turn += 1
         draw = strategy.draw(10, (3, 32, 32), run.rng.fold(turn))
@@ -216,32 +213,22 @@ FUNCTIONS: dict[str, Callable[..., None]] = {
 
 
 def paths() -> list[Course]:
-    found = [
-        Course(
-            "features, no gradient", "features", "literal_features", 2560 * flop(32), {"count": 2560, "pixels": False}
-        ),
-        Course(
-            "features, pixel gradient",
-            "features",
-            "literal_features",
-            2 * 100 * flop(32),
-            {"count": 100, "pixels": True},
-        ),
-        Course("augmentation", "augment", "literal_augment", 0, {}, bytes=2 * 4 * 10 * 256 * 3 * 32 * 32),
-    ]
-    # the mean, the differences from it, their norms, and one product for each pick (k-center's first is the nearest to the mean)
+    found, sides = [], ("features", "literal_features")
+    for name, passes, count in (("no gradient", 1, 2560), ("pixel gradient", 2, 100)):
+        settings = {"count": count, "pixels": passes == 2}
+        found.append(Course(f"features, {name}", *sides, passes * count * flop(32), settings))
+    found.append(Course("augmentation", "augment", "literal_augment", 0, {}, bytes=2 * 4 * 10 * 256 * 3 * 32 * 32))
+    # the mean, the differences from it, their norms, and one product for each pick; k-center's first is the nearest to
+    # the mean
     for rule, products in (("herding", PICKS), ("k-center", PICKS - 1)):
         passes = (1 + 2 + 1 + products) * 4 * math.prod(POINTS)
         found.append(Course(rule, "select", "literal_select", 0, {"rule": rule}, bytes=passes))
     for ipc in (1, 10, 50):
         images = 10 * ipc * LONG.epochs / LONG.updates(10 * ipc)  # of a step: the last of an epoch may be small
         work = int(STEPS * TRAINING * images * flop(32))
-        found.append(
-            Course(f"train one network, IPC {ipc}", "train", "literal_train", work, {"ipc": ipc, "networks": 1})
-        )
-        found.append(
-            Course(f"train ten networks, IPC {ipc}", "train", "literal_train", work, {"ipc": ipc, "networks": 10})
-        )
+        for name, networks in (("one network", 1), ("ten networks", 10)):
+            settings = {"ipc": ipc, "networks": networks}
+            found.append(Course(f"train {name}, IPC {ipc}", "train", "literal_train", work, settings))
     for method in ("dm", "m3d"):
         fields = find(method)()
         for classes in (10, 100):

@@ -2,10 +2,10 @@
 
     python benchmarks/gpu.py --root DATA [--minutes 8]
 
-Stops after `minutes`, in the middle of a piece if need be: call again until it says that nothing is left. A condensation goes on where
-it was; what else was cut is begun anew. In order: the tests marked `gpu`, the loops beside their literal versions, accuracies in each
-precision, then published settings at full length (MNIST and CIFAR-10 with DM and M3D, CIFAR-10 with the others; 1, 10 and 50 images a
-class), ten networks each.
+Stops after `minutes`, in the middle of a piece if need be: call again until it says that nothing is left. What was cut
+is begun anew, but a condensation goes on where it was. In order: the tests marked `gpu`, the loops beside their literal
+versions, accuracies in each precision, then published settings at full length (MNIST and CIFAR-10 with DM and M3D,
+CIFAR-10 with the others; 1, 10 and 50 images a class), ten networks each.
 """
 
 import subprocess
@@ -59,7 +59,7 @@ def pieces(root: Path) -> dict[str, list[str]]:
     speed = [str(SCRIPTS / "speed.py"), "--device", "cuda", "--seconds", "5", "--only"]
     cell = [__file__, "--root", str(root), "--cell"]
     return {
-        "tests": ["-m", "pytest", "-m", "gpu", "-n", "8", "-rf", "--tb=line", "tests/test_gpu.py"],
+        "tests": ["-m", "pytest", "-m", "gpu", "-n", "8", "-rf", "--tb=line", "tests/engine/test_gpu.py"],
         **{f"speed-{i}": [*speed, pattern] for i, pattern in enumerate(PATTERNS)},
         "agreement": [str(SCRIPTS / "agreement.py"), "--root", str(root), "--device", "cuda"],
         **{own.name: [*cell, own.name] for own in CELLS},
@@ -84,9 +84,8 @@ def main(root: Path, minutes: float = 8.0, cell: str = "") -> None:
         try:
             with log.open("w") as file:
                 options = {"cwd": HOME, "stdout": file, "stderr": subprocess.STDOUT}
-                code = subprocess.run(
-                    [sys.executable, *command], timeout=max(0.0, end - time.monotonic()), **options
-                ).returncode
+                left = max(0.0, end - time.monotonic())
+                code = subprocess.run([sys.executable, *command], timeout=left, **options).returncode
         except subprocess.TimeoutExpired:
             print(f"{name} is not through, {log} says how far it came; call again", flush=True)
             return

@@ -1,12 +1,13 @@
 """What each discrepancy makes a small set keep, and what it misses, in equal time.
 
     python benchmarks/ipm.py mnist --root DATA [--seconds 20] [--only gaussian]
-    python benchmarks/ipm.py --table                            # what is there, as Markdown
+    python benchmarks/ipm.py --table                  # what is there, as Markdown
 
-Every discrepancy is matched on unlearned networks' features and on pixels, with everything else alike: real images to start from, Adam
-(whose steps do not depend on how large a discrepancy is), as many updates as fit into `seconds` at a pace measured first. Then the
-images of each class are held against as many real test images, in the pixels and in the features of a network train_whole on the whole set:
-how far the means are apart, what became of the covariance, and whether a nearest neighbour tells the two samples apart.
+Every discrepancy is matched on unlearned networks' features and on pixels, with everything else alike: real images to
+start from, Adam (whose steps do not depend on how large a discrepancy is), as many updates as fit into `seconds` at a
+pace measured first. Then the images of each class are held against as many real test images, in the pixels and in the
+features of a network trained on the whole set: how far the means are apart, what became of the covariance, and whether
+a nearest neighbour tells the two samples apart.
 """
 
 import dataclasses
@@ -36,13 +37,16 @@ from attar.training.pretrained import train_whole
 from attar.training.protocol import PROTOCOLS
 
 RESULTS = HOME / "results" / "ipm"
-LIKE: dict[str, Any] = {
+METHOD = "discrepancy"
+LIKE: dict[str, Any] = {  # whatever the recipe for the data says
     "factor": 1,
     "init": "real",
     "space": "unit",
     "augment": "color_crop_cutout",
     "style": "idc",
+    "ipm": 1,
     "batch_real": 64,
+    "keep_real": False,
 }
 JUDGE = dataclasses.replace(PROTOCOLS["dm"], name="dm, 301 epochs", epochs=301)
 ADAM = {"optimiser": "adam", "lr": 0.02, "schedule": "cosine"}
@@ -53,9 +57,10 @@ COLUMNS = ("mean", "variance", "rank", "neighbour", "p")
 def compared(s: torch.Tensor, r: torch.Tensor, rng: Rng) -> dict[str, float]:
     """Two samples of one class, in one space.
 
-    `mean`: the squared distance of the means over the real variance. `variance`: the synthetic over the real one. `rank`: the same of
-    the effective ranks of the covariances (the exponential of the spectrum's entropy). `neighbour`: per cent of points whose nearest
-    neighbour is of their own sample, 50 where they mix. `p`: of the permutation test of the energy distance.
+    `mean`: the squared distance of the means over the real variance. `variance`: the synthetic over the real one.
+    `rank`: the same of the effective ranks of the covariances (the exponential of the spectrum's entropy). `neighbour`:
+    per cent of points whose nearest neighbour is of their own sample, 50 where they mix. `p`: of the permutation test
+    of the energy distance.
     """
     n = min(len(s), len(r))
     s, r = s[:n].double(), r[:n].double()
@@ -119,15 +124,8 @@ def table() -> str:
     for record in map(read_json, sorted(RESULTS.glob("*.json"))):
         for row in record["found"]:
             numbers = [f"{row['judged'][space][column]:.2g}" for space in ("pixels", "trained") for column in COLUMNS]
-            cells = (
-                record["data"],
-                row["discrepancy"],
-                row["features"],
-                f"{mean(row):.1f}",
-                str(row["updates"]),
-                *numbers,
-            )
-            lines.append(f"| {' | '.join(cells)} |")
+            about = (record["data"], row["discrepancy"], row["features"], f"{mean(row):.1f}", str(row["updates"]))
+            lines.append(f"| {' | '.join([*about, *numbers])} |")
     return "\n".join(lines)
 
 
@@ -155,17 +153,13 @@ def main(
         settings = LIKE | {"updates": 1, "lr": 0.0}  # the images that all start from
         if kind:
             settings = LIKE | ADAM | {"discrepancy": name, "features": kind}
-            settings["updates"] = max(1, int(seconds * pace(task, "dm", ipc, settings, windows=1)))
+            settings["updates"] = max(1, int(seconds * pace(task, METHOD, ipc, settings, windows=1)))
         with Progress(f"{name} {kind}") as progress:
-            made = attar.condense(task, "dm", ipc, compile="on", progress=progress, **settings)
+            made = attar.condense(task, METHOD, ipc, compile="on", progress=progress, **settings)
         rows = attar.evaluate(made, task, protocol=JUDGE, seeds=seeds)
-        row = {
-            "discrepancy": name,
-            "features": kind,
-            "updates": settings["updates"],
-            "seconds": made.provenance["seconds"],
-        }
-        record["found"].append(row | {"accuracies": [r.accuracy for r in rows], "judged": judged(made, task)})
+        row = {"discrepancy": name, "features": kind, "updates": settings["updates"]}
+        row |= {"seconds": made.provenance["seconds"], "accuracies": [r.accuracy for r in rows]}
+        record["found"].append(row | {"judged": judged(made, task)})
         print(record["found"][-1], flush=True)
         write_json(out, record | {"machine": machine(), "commit": commit()})
 

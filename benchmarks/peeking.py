@@ -1,7 +1,9 @@
 """What it adds to an accuracy to choose the epoch on the test set: the best seen on the way, beside the last.
 
-    python benchmarks/peeking.py cifar10 --sets runs/quality/cpu/cifar10-m3d-ipc1-seed0 --root DATA [--protocol idc] [--seeds 3] [--soft]
-    python benchmarks/peeking.py --table                        # what is there, as Markdown
+    python benchmarks/peeking.py cifar10 --sets FOLDER --root DATA [--protocol idc] [--seeds 3] [--soft]
+    python benchmarks/peeking.py --table              # what is there, as Markdown
+
+`FOLDER` holds a condensed set, such as runs/quality/cpu/cifar10-m3d-ipc1-seed0.
 
 Seeds, orders and draws are those of `attar.evaluate`; each network is tested every `EVERY` epochs. Writes
 results/peeking/FOLDER-PROTOCOL.json for every set, with `--soft` one more; what is there already is skipped.
@@ -23,7 +25,7 @@ from attar.engine.precision import default_precision
 from attar.engine.run import Run
 from attar.evaluation.evaluate import protocol_by_name
 from attar.files import read_json, write_json
-from attar.networks.network import Weights
+from attar.networks.weights import Weights
 from attar.rng import Rng
 from attar.training.fit import fit, predict
 from attar.training.protocol import Protocol

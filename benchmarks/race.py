@@ -1,16 +1,22 @@
-"""All methods on the same machine, learning for the same time: accuracy over seconds, on a tenth of the training images held out.
+"""All methods on one machine, learning for the same time: accuracy over seconds, on held-out training images.
 
-    python benchmarks/race.py mnist --root DATA --ipc 1 [--seconds 30 120] [--only m3d]
-    python benchmarks/race.py --table                            # what is there, as Markdown
-    python benchmarks/race.py --choose                           # make the winners what attar takes where no method is named
+    python benchmarks/race.py mnist --root DATA --ipc 1 [--seconds 30 120] [--only m3d dance] [--again]
+    python benchmarks/race.py --table                 # what is there, as Markdown
+    python benchmarks/race.py --choose                # make the winners what attar takes where no method is named
 
-Each method makes, with its recipe, as many updates as fit into the time at a pace measured first; selections take the time they take.
-Networks that a method trains beforehand come on top: their seconds are the method's, whoever trained them. Writes
-`results/race/DATA-ipcN.json` and a picture beside it; what is there already is skipped.
+A tenth of the training images is held out. Each method makes, with its recipe, as many updates as fit into the time at
+a pace measured first; selections take the time they take. Networks that a method trains beforehand come on top: their
+seconds are the method's, whoever trained them. Writes `results/race/DATA-ipcN.json` and a picture beside it.
+
+What is there already is skipped, or with `--again` replaced. Machines differ, and so do days: a method takes the place
+of the default only where both were measured in one go, which is one call of this program. So a new method races with
+`--again --only`, its own name and that of the default.
 """
 
 import math
+import secrets
 import statistics
+import tomllib
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -30,11 +36,12 @@ from attar.wording import duration
 
 RESULTS, WINNERS = HOME / "results" / "race", HOME / "src" / "attar" / "recipes" / "best.toml"
 NOISE = 0.5  # points between two runs with two networks each that mean nothing
+Entry = dict[str, Any]
 
 
-def entries(
-    task: Task, method: str, ipc: int, budgets: tuple[float, ...], protocol: str, seeds: int
-) -> list[dict[str, Any]]:
+def enter(
+    task: Task, method: str, ipc: int, budgets: tuple[float, ...], protocol: str, seeds: int, go: str
+) -> list[Entry]:
     """One run for each of the `budgets` in seconds, or one where the method takes no time to speak of."""
     found = []
     learned = "updates" in fields(method)
@@ -46,15 +53,9 @@ def entries(
         with Progress(f"{method}, {duration(seconds)}") as progress:
             made = attar.condense(task, method, ipc, seed=7, progress=progress, **settings)
         rows = attar.evaluate(made, task, protocol=protocol, seeds=seeds)
-        found.append(
-            {
-                "method": method,
-                "budget": seconds,
-                "seconds": made.provenance["seconds"],
-                "accuracies": [r.accuracy for r in rows],
-            }
-        )
-        found[-1] |= {"hyperparameters": made.provenance["hyperparameters"], "machine": machine(), "commit": commit()}
+        entry = {"method": method, "budget": seconds, "seconds": made.provenance["seconds"]}
+        entry |= {"accuracies": [r.accuracy for r in rows], "hyperparameters": made.provenance["hyperparameters"]}
+        found.append(entry | {"machine": machine(), "commit": commit(), "go": go})
         print(found[-1], flush=True)
     return found
 
@@ -64,43 +65,82 @@ def table() -> str:
     lines = ["| data | IPC | method | accuracy after so many seconds |", "|---|---|---|---|"]
     for path in sorted(RESULTS.glob("*.json")):
         record = read_json(path)
-        methods = {
-            entry["method"]: [e for e in record["found"] if e["method"] == entry["method"]] for entry in record["found"]
-        }
-        for method, runs in sorted(methods.items(), key=lambda item: -max(map(mean, item[1]))):
+        for method in [run["method"] for run in rank(record["found"])]:
+            runs = [run for run in record["found"] if run["method"] == method]
             course = ", ".join(f"{mean(run):.1f} ({run['seconds']:.0f})" for run in runs)
             lines.append(f"| {record['data']} | {record['ipc']} | {method} | {course} |")
     return "\n".join(lines)
 
 
-def winners() -> str:
-    """What `attar.choice` reads: the method of the best run at each data set and budget, or one within `NOISE` points in half the time.
+def rank(runs: list[Entry]) -> list[Entry]:
+    """The best run of each method, the best first."""
+    best = {run["method"]: run for run in sorted(runs, key=mean)}
+    return sorted(best.values(), key=mean, reverse=True)
 
-    A race that some method has not run yet has no winner.
+
+def list_missing(runs: list[Entry]) -> list[str]:
+    """The methods that have not been entered."""
+    return [name for name in names() if name not in {run["method"] for run in runs}]
+
+
+def take_go(runs: list[Entry], one: Entry) -> list[Entry]:
+    """Those that were measured on one machine in one go with `one`.
+
+    Where goes have no name yet, the commit stands for it.
+    """
+    keys = ("machine", "go") if "go" in one else ("machine", "go", "commit")
+    return [run for run in runs if all(run.get(key) == one.get(key) for key in keys)]
+
+
+def find_winner(runs: list[Entry], champion: str | None) -> Entry | None:
+    """The best run, or one within `NOISE` points in half the time.
+
+    Only those count that were measured in one go with the champion. Where there is none yet, the go with most methods
+    decides, unless no two of them were measured together.
+    """
+    goes = [rank(take_go(runs, run)) for run in runs if champion in (None, run["method"])]
+    best, *others = max(goes, key=len)
+    if not others and champion is None:
+        return None
+    near = [run for run in others if mean(run) >= mean(best) - NOISE and run["seconds"] <= best["seconds"] / 2]
+    return min([best, *near], key=lambda run: run["seconds"])
+
+
+def winners() -> str:
+    """What attar reads: the method that wins at each data set and budget, and why.
+
+    A champion that has no entry stays as it is.
     """
     lines = ["# Written by benchmarks/race.py --choose from results/race."]
+    champions = tomllib.loads(WINNERS.read_text()) if WINNERS.exists() else {}
     for path in sorted(RESULTS.glob("*.json")):
         record = read_json(path)
-        best = {run["method"]: run for run in sorted(record["found"], key=mean)}
-        if best.keys() != set(names()):
-            continue
-        ranked = sorted(best.values(), key=mean, reverse=True)
-        near = [
-            run for run in ranked if mean(run) >= mean(ranked[0]) - NOISE and run["seconds"] <= ranked[0]["seconds"] / 2
-        ]
-        first = min([ranked[0], *near], key=lambda run: run["seconds"])
-        runner_up, *others = [run for run in ranked if run is not first]
-        quick = [
-            run for run in others if run["budget"] and run["seconds"] < min(first["seconds"] / 2, runner_up["seconds"])
-        ]
-        beside = [f"next {told(runner_up)}", *(f"quicker {told(run)}" for run in quick[:1])]
-        right, after = f"{mean(first):.1f} % accuracy on held-out images", duration(first["seconds"])
-        reason = f"{right} after {after} in a race of {len(best)} methods ({', '.join(beside)})"
-        lines += [f"\n[{record['data']}.{record['ipc']}]", f'method = "{first["method"]}"', f'why = "{reason}"']
+        runs, chosen = record["found"], champions.get(record["data"], {}).get(str(record["ipc"]))
+        if chosen is None or chosen["method"] in {run["method"] for run in runs}:
+            first = find_winner(runs, chosen and chosen["method"])
+            chosen = first and {"method": first["method"], "why": explain(first, runs)}
+        if chosen:
+            lines.append(f"\n[{record['data']}.{record['ipc']}]")
+            lines += [f'{key} = "{chosen[key]}"' for key in ("method", "why")]
     return "\n".join(lines) + "\n"
 
 
-def told(run: dict[str, Any]) -> str:
+def explain(first: Entry, runs: list[Entry]) -> str:
+    """Why it was chosen: what came next, what was quicker, what was better but in another go, what did not race."""
+    ranked, comparable, absent = rank(runs), take_go(runs, first), list_missing(runs)
+    others = [run for run in ranked if run["method"] != first["method"]]
+    apart = [run for run in others if mean(run) > mean(first) and run not in comparable]
+    behind = [run for run in others if run not in apart]
+    soon = min(first["seconds"] / 2, behind[0]["seconds"]) if behind else 0.0
+    beside = [f"next {describe(run)}" for run in behind[:1]]
+    beside += [f"quicker {describe(run)}" for run in behind[1:] if run["budget"] and run["seconds"] < soon][:1]
+    beside += [f"better in another go {describe(run)}" for run in apart]
+    notes = "; ".join([", ".join(beside)] * bool(beside) + [f"not entered: {', '.join(absent)}"] * bool(absent))
+    right, after = f"{mean(first):.1f} % accuracy on held-out images", duration(first["seconds"])
+    return f"{right} after {after} in a race of {len(ranked)} methods ({notes})"
+
+
+def describe(run: Entry) -> str:
     return f"{run['method']} {mean(run):.1f} after {duration(run['seconds'])}"
 
 
@@ -110,21 +150,13 @@ def picture(record: dict[str, Any], out: Path) -> None:
     for method in dict.fromkeys(entry["method"] for entry in record["found"]):
         course = [(max(1.0, entry["seconds"]), mean(entry)) for entry in record["found"] if entry["method"] == method]
         axes.plot(*zip(*course, strict=True), marker="o", markersize=4)
-        end = (method, *course[-1])
-        near = [
-            group for group in ends if abs(math.log10(group[0][1] / end[1])) < 0.1 and abs(group[0][2] - end[2]) < 1
-        ]
-        near[0].append(end) if near else ends.append([end])
+        x, y = course[-1]
+        near = [own for own in ends if abs(math.log10(own[0][1] / x)) < 0.1 and abs(own[0][2] - y) < 1]
+        near[0].append((method, x, y)) if near else ends.append([(method, x, y)])
     for together in ends:
-        names, xs, ys = zip(*together, strict=True)
-        axes.annotate(
-            ", ".join(names),
-            (max(xs), statistics.fmean(ys)),
-            (6, 0),
-            textcoords="offset points",
-            fontsize=8,
-            va="center",
-        )
+        labels, xs, ys = zip(*together, strict=True)
+        place, style = (max(xs), statistics.fmean(ys)), {"fontsize": 8, "va": "center"}
+        axes.annotate(", ".join(labels), place, (6, 0), textcoords="offset points", **style)
     axes.set(xscale="log", xlabel="seconds of condensation", ylabel="accuracy on held-out training images, %")
     axes.xaxis.set_major_formatter("{x:g}")
     axes.spines[["top", "right"]].set_visible(False)
@@ -138,10 +170,12 @@ def main(
     seconds: tuple[float, ...] = (30.0, 120.0),
     protocol: str = "idc",
     seeds: int = 2,
-    only: str = "",
+    only: tuple[str, ...] = (),
+    again: bool = False,
     table_only: Annotated[bool, arg(name="table")] = False,
     choose: bool = False,
 ) -> None:
+    """`only`: these methods, else all; `again`: also those that are there, whose entries are replaced."""
     if table_only:
         print(table())
         return
@@ -155,12 +189,14 @@ def main(
         earlier = record["protocol"], sorted({entry["budget"] for entry in record["found"] if entry["budget"]})
         if earlier != (protocol, sorted(seconds)):
             raise SystemExit(f"{out} has a race by {earlier[0]} with {earlier[1]} seconds: all in a race have the same")
-    done = {entry["method"] for entry in record["found"]}
-    for method in [only] if only else names():
-        if method not in done:
-            record["found"] += entries(task, method, ipc, seconds, protocol, seeds)
+    done, go = {entry["method"] for entry in record["found"]}, secrets.token_hex(4)
+    for method in only or names():
+        if again or method not in done:
+            found = enter(task, method, ipc, seconds, protocol, seeds, go)
+            record["found"] = [entry for entry in record["found"] if entry["method"] != method] + found
             write_json(out, record)
     picture(record, out.with_suffix(".png"))
+    print("not entered:", ", ".join(list_missing(record["found"])) or "none")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
 """Choose hyper-parameters without the test set: condense nine tenths of the training images, test on the last tenth.
 
     python benchmarks/search.py mnist --root DATA --ipc 1 --protocol idc --try schedule=constant --try schedule=cosine
-    python benchmarks/search.py --table                         # what is there, as Markdown
+    python benchmarks/search.py --table               # what is there, as Markdown
 
-Each `--try` is one candidate, `key=value` joined by commas. With `--seconds` every candidate makes as many updates as fit
-into that time at its own pace, measured first. Writes `results/search/NAME.json` after every candidate; what is there already is skipped.
+Each `--try` is one candidate, `key=value` joined by commas. With `--seconds` every candidate makes as many updates as
+fit into that time at its own pace, measured first. Writes `results/search/NAME.json` after every candidate; what is
+there already is skipped.
 """
 
 import contextlib
@@ -43,7 +44,10 @@ class Measured(Exception):
 
 
 def pace(task: Task, method: str, ipc: int, settings: dict[str, Any], windows: int = WINDOWS) -> float:
-    """Updates a second, without the first ones, which wait for the compiler: the best of some windows, as later ones may wait too."""
+    """Updates a second, without the first ones, which wait for the compiler.
+
+    The best of some windows, as later ones may wait too.
+    """
     begun: list[tuple[int, float]] = []
     rates: list[float] = []
 

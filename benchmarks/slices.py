@@ -1,11 +1,11 @@
-"""How many images should pass a network at once on a CPU, and how long its threads should wait for work before they sleep.
+"""How many images should pass a network at once on a CPU, and how long its threads should wait before they sleep.
 
     python benchmarks/slices.py
-    python benchmarks/slices.py --table                         # what is there, as Markdown; of another machine with --name
+    python benchmarks/slices.py --table               # what is there, as Markdown; of another machine with --name
 
-Rates of the compiled ConvNet, in bf16 where the hardware multiplies in it, over 320 images of 32 pixels, in slices of each size, without
-a graph and with the gradient of the pixels; best of some turns, as is the rate of a large product beside. Each way of waiting has a
-process of its own, since threads learn it when they start.
+Rates of the compiled ConvNet, in bf16 where the hardware multiplies in it, over 320 images of 32 pixels, in slices of
+each size, without a graph and with the gradient of the pixels; best of some turns, as is the rate of a large product
+beside. Each way of waiting has a process of its own, since threads learn it when they start.
 """
 
 import json
@@ -81,9 +81,8 @@ def main(
         found, products = {}, []
         for wait, spin in SPINS.items():
             command, environment = [sys.executable, __file__, "--child"], os.environ | {"GOMP_SPINCOUNT": spin}
-            found[wait] = json.loads(
-                subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
-            )
+            done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
+            found[wait] = json.loads(done.stdout)
             products.append(max(ceilings("cpu")[default_precision(CPU)]) / 1e9)
         write_json(out, {"found": found, "product": max(products), "machine": machine(), "commit": commit()})
 

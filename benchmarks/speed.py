@@ -1,12 +1,13 @@
 """How near Attar's loops are to the machine's limits, and how far from the published loops.
 
     python benchmarks/speed.py --name NAME [--only PATTERN] [--device cpu] [--seconds 20]
-    python benchmarks/speed.py --table            # what is there, as Markdown; of another machine with --name
-    python benchmarks/speed.py --growth           # how it grows with the data, as Markdown
+    python benchmarks/speed.py --table                # what is there, as Markdown; of another machine with --name
+    python benchmarks/speed.py --growth               # how it grows with the data, as Markdown
 
-Each path runs beside its literal version (benchmarks/literal), in processes of their own, which take turns, so that neither disturbs
-the other and noise of the machine meets both. The machine's ceilings (a large matrix product, a large copy) are measured in
-every turn too. What results/speed/NAME.json holds already is skipped. Images are random: speed does not depend on what they show.
+Each path runs beside its literal version (benchmarks/literal), in processes of their own, which take turns, so that
+neither disturbs the other and noise of the machine meets both. The machine's ceilings (a large matrix product, a large
+copy) are measured in every turn too. What results/speed/NAME.json holds already is skipped. Images are random: speed
+does not depend on what they show.
 """
 
 import os
@@ -15,9 +16,8 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Annotated, Any
 
-os.environ.setdefault(
-    "GOMP_SPINCOUNT", "20000"
-)  # as the command line has it: who is not at turn must not spin for long
+# as the command line has it: who is not at turn must not spin for long
+os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 
 import tyro
 from courses import paths
@@ -33,12 +33,11 @@ FEW = 5  # turns that say how near a path comes to products of the same turn
 
 
 def share(entry: dict[str, Any], records: list[dict[str, Any]]) -> float:
-    """Of the ceiling: the best matrix product, or where there is none to do the best copy, that was seen beside any path."""
+    """Of the ceiling: the best matrix product seen beside any path, or the best copy where there is none to do."""
     moved = {path.name: path.bytes for path in paths()}[entry["path"]] / entry["seconds"]
     ceiling = entry["precision"] if entry["flop"] else "bytes"
-    return (entry["flop per second"] or moved) / max(
-        r["ceilings"][ceiling] for r in records if bool(r["flop"]) == bool(entry["flop"])
-    )
+    alike = [record for record in records if bool(record["flop"]) == bool(entry["flop"])]
+    return (entry["flop per second"] or moved) / max(record["ceilings"][ceiling] for record in alike)
 
 
 def recorded(out: Path) -> list[dict[str, Any]]:
@@ -90,12 +89,8 @@ def picture(records: list[dict[str, Any]], out: Path) -> None:
     axes.invert_yaxis()
     axes.set_xlim(0, 110)
     axes.set_xlabel("per cent of a large matrix product\nbeside: times as fast as the literal loop")
-    axes.legend(
-        [pyplot().Rectangle((0, 0), 1, 1, color=COLOURS[p]) for p in precisions],
-        precisions,
-        loc="lower right",
-        fontsize=8,
-    )
+    patches = [pyplot().Rectangle((0, 0), 1, 1, color=COLOURS[p]) for p in precisions]
+    axes.legend(patches, precisions, loc="lower right", fontsize=8)
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(out, dpi=130)
 
@@ -110,14 +105,15 @@ def sizes(path: str) -> tuple[str, tuple[int, int, int]]:
     return method, (classes, side, ipc)
 
 
-def series(
-    records: list[dict[str, Any]], axis: str
-) -> dict[tuple[str, tuple[int, ...]], dict[int, dict[str, dict[str, Any]]]]:
+Series = dict[tuple[str, tuple[int, ...]], dict[int, dict[str, dict[str, Any]]]]
+
+
+def series(records: list[dict[str, Any]], axis: str) -> Series:
     """Updates that differ in one size only: by method and the other sizes, then by that size, then by precision.
 
     Images of 28 pixels are grey and have no place in a series of sides.
     """
-    found: dict[tuple[str, tuple[int, ...]], dict[int, dict[str, dict[str, Any]]]] = {}
+    found: Series = {}
     for record in records:
         if record["path"].startswith(("dm, ", "m3d, ")):
             method, own = sizes(record["path"])
@@ -142,9 +138,8 @@ def growth(out: Path = RESULTS / "cpu.json") -> str:
             work = last["fp32"]["flop"] / first["fp32"]["flop"]
             ratios = [[last[p][what] / first[p][what] for p in against] for what in ("seconds", "memory")]
             told = [", ".join(f"{ratio:.1f}" for ratio in pair) for pair in ratios]
-            lines.append(
-                f"| {', '.join([method, *fixed])} | {small} {axis} | {large} {axis} | {work:.1f} | {' | '.join(told)} |"
-            )
+            cells = (", ".join([method, *fixed]), f"{small} {axis}", f"{large} {axis}", f"{work:.1f}", *told)
+            lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -158,20 +153,11 @@ def growth_picture(records: list[dict[str, Any]], out: Path) -> None:
         for (method, _), line in lines.items():
             for precision in next(iter(line.values())):
                 own = [by[precision] for by in line.values()]
-                style = {
-                    "color": COLOURS[precision],
-                    "marker": "o" if method == "dm" else "s",
-                    "markersize": 4,
-                    "linewidth": 0.8,
-                }
+                style = {"color": COLOURS[precision], "marker": "o" if method == "dm" else "s"}
+                style |= {"markersize": 4, "linewidth": 0.8}
+                as_work = [own[0]["seconds"] * r["flop"] / own[0]["flop"] for r in own]
                 top.plot(list(line), [r["seconds"] for r in own], label=f"{method}, {precision}", **style)
-                top.plot(
-                    list(line),
-                    [own[0]["seconds"] * r["flop"] / own[0]["flop"] for r in own],
-                    ":",
-                    color="grey",
-                    linewidth=0.8,
-                )
+                top.plot(list(line), as_work, ":", color="grey", linewidth=0.8)
                 bottom.plot(list(line), [r["memory"] / 2**30 for r in own], **style)
         top.set(xscale="log", yscale="log")
         bottom.set(xscale="log", xlabel={"classes": "classes", "px": "side, pixels", "IPC": "images a class"}[axis])
@@ -197,7 +183,10 @@ def main(
     table_only: Annotated[bool, arg(name="table")] = False,
     growth_only: Annotated[bool, arg(name="growth")] = False,
 ) -> None:
-    """`only`: a pattern of path names; `seconds`: of turns for each path; `name`: of the files, by default `cpu` or the GPU's."""
+    """`only`: a pattern of path names; `seconds`: of turns for each path; `name`: of the files.
+
+    Files are called `cpu` by default, or after the GPU.
+    """
     out = RESULTS / f"{name or usual_name(device)}.json"
     if table_only or growth_only:
         print(table(out) if table_only else growth(out))
@@ -209,8 +198,9 @@ def main(
             continue
         found = measure(path, device, seconds)
         for entry in found:
-            text = f"{entry['seconds']:.3g} s, {entry['ratio']:.2f} times the literal loop, {entry['flop per second'] / 1e9:.0f} GFLOP/s"
-            print(f"{path.name}, {entry['precision']}: {text}", file=sys.stderr, flush=True)
+            rate = f"{entry['ratio']:.2f} times the literal loop, {entry['flop per second'] / 1e9:.0f} GFLOP/s"
+            text = f"{path.name}, {entry['precision']}: {entry['seconds']:.3g} s, {rate}"
+            print(text, file=sys.stderr, flush=True)
         with alone():
             record = kept(out, device, {"paths": []})
             write_json(out, record | {"paths": record["paths"] + found})

@@ -1,10 +1,11 @@
-"""Measure what data on disk costs: load and sample sets of growing size, mapped by `npy:FOLDER` beside arrays in memory.
+"""What data on disk costs: sets of growing size loaded and sampled, mapped by `npy:FOLDER` beside arrays in memory.
 
     python benchmarks/streaming.py [--counts 50000 500000] [--side 32] [--folder DIR]
 
-Each set is made in a temporary folder (of DIR), and each measurement is a process of its own. A sample is cold where none of
-the files is in the memory, and so are the first updates of M3D. What is loaded was just written and may be there: the first
-load's time is that of measuring the set, not of the disk. Writes `results/speed/streaming.json` with machine and commit.
+Each set is made in a temporary folder (of DIR), and each measurement is a process of its own. A sample is cold where
+none of the files is in the memory, and so are the first updates of M3D. What is loaded was just written and may be
+there: the first load's time is that of measuring the set, not of the disk. Writes `results/speed/streaming.json` with
+machine and commit.
 """
 
 import json
@@ -74,9 +75,8 @@ def measure(folder: Path, kind: str) -> dict[str, Any]:
 def update(task: Task) -> float:
     """Of M3D at one image a class, with real images drawn afresh each time."""
     ends: list[float] = []
-    M3D(updates=UPDATES, batch_real=DRAWN)(
-        task, 1, Run(Rng.of(0), progress=lambda *_: ends.append(time.perf_counter()))
-    )
+    run = Run(Rng.of(0), progress=lambda *_: ends.append(time.perf_counter()))
+    M3D(updates=UPDATES, batch_real=DRAWN)(task, 1, run)
     return median(end - start for start, end in pairwise(ends))
 
 
@@ -115,9 +115,8 @@ def memory() -> dict[str, int]:
 
 def child(folder: Path, kind: str, cache: Path) -> dict[str, Any]:
     command = [sys.executable, __file__, "--measured", str(folder), "--kind", kind]
-    done = subprocess.run(
-        command, env=os.environ | {"ATTAR_CACHE": str(cache)}, check=True, stdout=subprocess.PIPE, text=True
-    )
+    environment = os.environ | {"ATTAR_CACHE": str(cache)}
+    done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
     print(kind, done.stdout.strip(), flush=True)
     return json.loads(done.stdout)
 

@@ -1,4 +1,4 @@
-"""Both versions of a path in turns, each in processes of its own, with the machine's ceilings measured in every turn."""
+"""Both versions of a path in turns, each in processes of its own; the machine's ceilings are measured in every turn."""
 
 import multiprocessing
 import statistics
@@ -49,10 +49,9 @@ def work(
 
     line.recv()
     start = time.perf_counter()
-    run = Run(
-        Rng.of(0), device=torch.device(device), precision=precision, compile="off" if "literal" in function else "on"
-    )
-    with use_precision(unless=precision == "tf32"):
+    compiled = "off" if "literal" in function else "on"
+    run = Run(Rng.of(0), device=torch.device(device), precision=precision, compile=compiled)
+    with use_precision(precision):
         try:
             FUNCTIONS[function](**settings, run=run, tick=tick)
         except Stop:
@@ -103,7 +102,7 @@ def ceilings(device: str) -> dict[str, list[float]]:
     for name in precisions(device):
         n, dtype = 2048 if device == "cpu" else 8192, torch.bfloat16 if name == "bf16" else torch.float32
         a, b = (torch.randn(n, n, device=device).to(dtype) for _ in range(2))
-        with use_precision(unless=name == "tf32"):
+        with use_precision(name):
             found[name] = rates(lambda a=a, b=b: a @ b, 2 * n**3, device)
     source = torch.ones(2**28, dtype=torch.uint8, device=device)  # pages that nobody has written are one and the same
     target = torch.empty_like(source)

@@ -1,10 +1,11 @@
-"""Augmentation of one batch as the published loops have it: only what was drawn, affine maps by torch's own sampling."""
+"""Augmentation of one batch as published loops have it: only what was drawn, affine maps by torch's own sampling."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from attar.augment.dsa import FUNCTIONS, MATRICES, Draw
+from attar.augment.dsa import Draw
+from attar.augment.operations import FUNCTIONS, MATRICES
 
 
 def augmented(x: Tensor, draw: Draw) -> Tensor:

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from attar.augment.dsa import Augment
 from attar.condensed.tiles import pack_tiles, unpack_tiles
-from attar.data.normalisation import per_channel, unit
+from attar.data.normalisation import unit
 from attar.data.task import Task
 from attar.distances.mmd import gaussians, radial_mmd
 from attar.engine.run import Progress, silent
@@ -16,7 +16,10 @@ from literal.augmentation import augmented
 
 
 def dm(method: DM, task: Task, ipc: int, rng: Rng, progress: Progress = silent) -> Tensor:
-    """One step of SGD an update, on the sum of all classes' losses; the network is frozen. Images in normalised units."""
+    """One step of SGD an update, on the sum of all classes' losses; the network is frozen.
+
+    Images in normalised units.
+    """
     classes = range(len(task.classes))
     images = task.images(task.indices(classes, ipc, rng.fold("init"))).requires_grad_()
     opt = torch.optim.SGD([images], lr=method.lr, momentum=method.momentum)
@@ -51,8 +54,6 @@ def m3d(method: M3D, task: Task, ipc: int, rng: Rng, progress: Progress = silent
     opt = torch.optim.SGD([images], lr=method.lr * ipc, momentum=method.momentum)
     augment = Augment(method.augment, method.style)
     augment = augment if task.flip else augment.without_flip()
-    mean, std = (per_channel(values, images) for values in (task.mean, task.std))
-    grey = [(0.5 - m) / s for m, s in zip(task.mean, task.std, strict=True)]
     for update in range(method.updates):
         stream = rng.fold("episode", update // method.ipm)
         if update % method.ipm == 0:
@@ -66,7 +67,7 @@ def m3d(method: M3D, task: Task, ipc: int, rng: Rng, progress: Progress = silent
         for c in classes:
             with torch.no_grad():
                 real = network(augmented(task.images(indices[c]), draw.rows([c])))
-            tiled = unpack_tiles((images[c] - mean) / std, method.factor, grey)
+            tiled = unpack_tiles(task.normalisation.to_network(images[c]), method.factor, task.normalisation.grey)
             synthetic = network(augmented(tiled, draw.rows([c])))
             loss = radial_mmd(gaussians, synthetic[None], real[None]).sum()
             opt.zero_grad()

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from attar.engine.run import Run
     from attar.evaluation.evaluate import evaluate
     from attar.networks.architectures import MLP, ConvNet
-    from attar.networks.network import Network, Weights
+    from attar.networks.network import Network
+    from attar.networks.weights import Weights
     from attar.report.page import write_report
     from attar.rng import Rng
     from attar.runs.compare import compare
@@ -40,7 +41,7 @@ _HOMES = {
     "Rng": "rng",
     "Run": "engine.run",
     "Task": "data.task",
-    "Weights": "networks.network",
+    "Weights": "networks.weights",
     "compare": "runs.compare",
     "condense": "runs.condense",
     "evaluate": "evaluation.evaluate",

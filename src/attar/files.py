@@ -25,9 +25,10 @@ def cache_folder() -> Path:
 def write_beside(path: Path) -> Iterator[Path]:
     """A temporary name in the same folder, renamed to `path` when the block succeeds."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    # In the same folder, since only within a file system is renaming one step; with the process, as several may write.
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     temporary.touch()
-    mode = temporary.stat().st_mode  # as the user's umask has it; some writers have ideas of their own
+    mode = temporary.stat().st_mode  # as the user's umask has it; safetensors lets nobody else read what it writes
     try:
         yield temporary
         temporary.chmod(mode)
@@ -38,7 +39,7 @@ def write_beside(path: Path) -> Iterator[Path]:
 
 def sweep(folder: Path) -> None:
     """Remove what killed writes left in a run's folder. Not for folders that several processes write to."""
-    for leftover in folder.glob(".*.*[0-9].part"):
+    for leftover in folder.glob(".*.*[0-9].part"):  # with a process's number: a run's earlier files end in .part too
         leftover.unlink(missing_ok=True)
 
 
@@ -46,6 +47,7 @@ def sweep(folder: Path) -> None:
 def lock_writer(path: Path) -> Iterator[None]:
     """Other processes that would change this file wait for their turn."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    # A file of its own: the locked one is replaced by each write, and a lock would stay on what was replaced.
     with FileLock(path.with_name(f".{path.name}.lock")):
         yield
 
@@ -61,14 +63,14 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text())
     except OSError as error:
         raise ValueError(f"cannot read {path}: {error.strerror}") from None
-    except ValueError:
+    except ValueError:  # of JSON, or of UTF-8
         raise ValueError(f"{path} is damaged: not JSON") from None
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
     """safetensors, with `meta` as JSON in its header."""
     with write_beside(path) as temporary:
-        report_full_disk(
+        report_full_disk(  # contiguous, as safetensors refuses all else
             lambda: save_file({k: v.contiguous() for k, v in tensors.items()}, temporary, {"attar": json.dumps(meta)}),
             path,
         )

@@ -14,8 +14,8 @@ CPU = torch.device("cpu")
 class Rng:
     """An immutable path such as `(0, "episode", 7)`; everything random in Attar draws from one.
 
-    Two different paths give independent streams. Nothing is consumed by drawing, so the order in
-    which parts of a program draw never matters, and a resumed run needs no generator state.
+    Two different paths give independent streams. Drawing consumes nothing. So the order in which parts of a program
+    draw never matters, and a resumed run needs no generator state.
     """
 
     path: tuple[int | str, ...]
@@ -31,8 +31,9 @@ class Rng:
     @property
     def seed(self) -> int:
         """63 bits of the path's hash."""
+        # Not hash(), which differs from process to process; and repr, which tells 1 from "1".
         digest = hashlib.blake2b(repr(self.path).encode(), digest_size=8).digest()
-        return int.from_bytes(digest, "little") >> 1
+        return int.from_bytes(digest, "little") >> 1  # so that it fits a signed integer of 64 bits
 
     def generator(self, device: torch.device | str = "cpu") -> torch.Generator:
         """A fresh generator on `device`, at the start of this path's stream."""
@@ -43,6 +44,7 @@ class Rng:
         """Lend this stream to torch's global generators, where torch takes no generator, and give theirs back."""
         device = torch.device(device)
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            # Not manual_seed, which seeds every GPU: only the states that fork_rng holds are given back.
             torch.random.set_rng_state(self.generator().get_state())
             if device.type == "cuda":
                 torch.cuda.set_rng_state(self.generator(device).get_state(), device)

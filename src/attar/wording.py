@@ -7,14 +7,14 @@ from collections.abc import Iterable
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     """One sentence with the known names, the nearest first."""
     known = list(known)
-    near = difflib.get_close_matches(name, known, 1, cutoff=0.5)
+    near = difflib.get_close_matches(name, known, 1, cutoff=0.5)  # below the usual 0.6: short names share few letters
     hint = f", did you mean {near[0]!r}?" if near else ";"
     return f"unknown {kind} {name!r}{hint} known: {', '.join(known)}"
 
 
 def in_a_line(error: BaseException) -> str:
     """What another's code raised, in a line."""
-    return f"{type(error).__name__}: {error}".partition("\n")[0]
+    return f"{type(error).__name__}: {error}".partition("\n")[0]  # the name, as some errors say nothing else
 
 
 def size(count: int) -> str:
@@ -31,7 +31,7 @@ def duration(seconds: float) -> str:
     """Seconds for a reader: 0.4 s, 52 s, 3 min 5 s, 2 h."""
     if seconds < 10:
         return f"{seconds:.1f} s"
-    whole = round(seconds)
+    whole = round(seconds)  # before the unit is chosen: 59.7 s are 1 min, not 60 s
     if whole < 60:
         return f"{whole} s"
     parts = (

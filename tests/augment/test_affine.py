@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from attar.augment.affine import Resample, affine
-from attar.augment.dsa import rotate, scale
+from attar.augment.operations import rotate, scale
 
 
 def images(g=3, n=2, c=3, h=8, w=8, seed=0):

@@ -6,7 +6,8 @@ import pytest
 import torch
 from test_affine import images, resampled
 
-from attar.augment.dsa import FUNCTIONS, Augment, apply, apply_everywhere, cover
+from attar.augment.dsa import Augment, apply, apply_everywhere
+from attar.augment.operations import FUNCTIONS, cover
 from attar.rng import Rng
 
 VICO = "color_crop_cutout_flip_scale_rotate"

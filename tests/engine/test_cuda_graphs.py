@@ -12,7 +12,7 @@ from attar.augment.dsa import Draw
 from attar.engine.cuda_graphs import Recording, Replay, leaves, map_tensors, own_copy
 from attar.engine.run import Run
 from attar.methods import find
-from attar.networks.network import Weights
+from attar.networks.weights import Weights
 from attar.rng import Rng
 from attar.training.protocol import PROTOCOLS
 from attar.training.train import train

@@ -11,7 +11,8 @@ from attar.engine.kernels import first_block_cpu
 from attar.engine.run import Run
 from attar.networks.architectures import MLP, ConvNet
 from attar.networks.by_name import network
-from attar.networks.network import Network, Weights
+from attar.networks.network import Network
+from attar.networks.weights import Weights
 from attar.rng import Rng
 
 needs_kernels = pytest.mark.skipif(

@@ -26,7 +26,7 @@ from attar.methods.distribution.m3d import M3D
 from attar.methods.distribution.ncfm import NCFM
 from attar.methods.selection.herding import herd
 from attar.methods.selection.k_center import farthest_first
-from attar.networks.network import Weights
+from attar.networks.weights import Weights
 from attar.rng import Rng
 from attar.synthesis.pixels import Pixels
 from attar.training.fit import fit, fit_together

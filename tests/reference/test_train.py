@@ -9,7 +9,8 @@ from attar.augment.cutmix import Mix
 from attar.augment.dsa import Augment, apply
 from attar.engine.run import Run
 from attar.networks.architectures import ConvNet
-from attar.networks.network import Network, Weights
+from attar.networks.network import Network
+from attar.networks.weights import Weights
 from attar.rng import Rng
 from attar.training.train import SGD, batches, train
 

@@ -8,7 +8,7 @@ from conftest import toy
 
 from attar.engine.run import Run
 from attar.files import cache_folder
-from attar.networks.network import TRAINING
+from attar.networks.weights import TRAINING
 from attar.rng import Rng
 from attar.training.pretrained import (
     Stage,

@@ -30,17 +30,18 @@ def choose_folder(name: str, resume: bool) -> Path:
 
 @contextlib.contextmanager
 def say_how_to_resume(folder: Path) -> Iterator[None]:
-    """After Ctrl-C, the line that resumes; everything up to the last checkpoint is saved by then."""
+    """After Ctrl-C, the line that resumes. Everything up to the last checkpoint is saved by then."""
     try:
         yield
     except KeyboardInterrupt:
+        # Overwriting again would throw away what was saved.
         line = [word for word in sys.argv[1:] if word not in ("--resume", "--overwrite")]
-        if "condense" in line:
+        if "condense" in line:  # a comparison resumes unasked
             line += ["--resume"]
-        if not any(word.partition("=")[0] == "--out" for word in line):
+        if not any(word.partition("=")[0] == "--out" for word in line):  # typed again, another folder would be chosen
             line += ["--out", str(folder)]
         print(f"\ninterrupted; go on with:\n  attar {shlex.join(line)}", file=sys.stderr)
-        raise SystemExit(130) from None
+        raise SystemExit(130) from None  # what shells expect after Ctrl-C: 128 + SIGINT
 
 
 def find_sets(folders: Sequence[Path]) -> list[Path]:
@@ -81,8 +82,9 @@ def report_on(folders: Sequence[Path], task: Task, out: Path) -> Path:
     sets = [load(folder) for folder in found]
     for made in sets:
         check_fits(made, task)
+    # A comparison keeps its rows in its own folder, a run in its own; a run that is named itself is in both lists.
     rows = [row for folder in dict.fromkeys([*folders, *found]) for row in read_rows(folder / ROWS)]
-    unique = len({folder.name for folder in found}) == len(found)
+    unique = len({folder.name for folder in found}) == len(found)  # runs of two comparisons may have the same name
     losses = {
         folder.name if unique else str(folder): [(entry["update"], entry["loss"]) for entry in read_metrics(folder)]
         for folder in found

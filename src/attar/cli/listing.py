@@ -38,6 +38,7 @@ def list_recipes() -> Iterator[tuple[str, str]]:
     for method, data, content in list_shipped():
         yield f"{method}/{data}", content.get("about", "")
         differences: dict[str, list[str]] = {}
+        # The budgets that papers report, and those with values of their own.
         for ipc in sorted({1, 10, 50} | {int(budget) for budget in content.get("ipc", {})}):
             differences.setdefault(describe_differences(method, data, ipc), []).append(str(ipc))
         for told, budgets in differences.items():

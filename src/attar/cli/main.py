@@ -44,19 +44,21 @@ class Condense:
     engine: tyro.conf.OmitArgPrefixes[Engine] = field(default_factory=Engine)
 
     def __call__(self) -> None:
+        # Imported by the command that runs: torch takes seconds, and `attar --help` needs none of it.
         from attar.cli.folders import choose_folder, say_how_to_resume, shorten_data
         from attar.cli.progress import Progress
         from attar.methods import find
-        from attar.runs.condense import OtherEngine, condense, plan
+        from attar.runs.condense import condense, plan
         from attar.runs.default_method import choose
         from attar.runs.recipe import check_settings, parse_setting
+        from attar.runs.run_folder import OtherEngine
         from attar.wording import size
 
         method, recipe, given = self.method, self.recipe, dict(map(parse_setting, self.set))
         if method:
             check_settings(find(method), given)  # now: reading the data may take long
         task = self.source.task(self.data)
-        if not method:
+        if not method:  # chosen here, as the folder is named after it
             method, recipe = choose(task, self.ipc, recipe)
         settings = check_settings(find(method), given)
         name = f"{shorten_data(self.data)}-{method}-ipc{self.ipc}-seed{self.seed}"
@@ -82,7 +84,7 @@ class Condense:
                     **self.engine.options(),
                     **settings,
                 )
-        except OtherEngine as error:
+        except OtherEngine as error:  # a person may decide to go on; a script has nobody to ask
             if not (sys.stdin.isatty() and input(f"{error}. Go on? [y/N] ").lower().startswith("y")):
                 raise
             return replace(self, anyway=True)()
@@ -132,9 +134,9 @@ class Evaluate:
                 progress=progress,
                 **self.engine.options(),
             )
-        print_rows(rows, task.classes)
+        print_rows(rows, task.classes)  # before they are written, which may fail
         for i, (run, made) in enumerate(zip(self.runs, sets, strict=True)):
-            own = rows[i * self.seeds : (i + 1) * self.seeds]
+            own = rows[i * self.seeds : (i + 1) * self.seeds]  # rows come set by set
             write_rows(run / ROWS, own)
             for note in notes(made, own, task):
                 print(f"note: {run}: {note}", file=sys.stderr)
@@ -188,7 +190,7 @@ class Compare:
                 watch=watch,
                 **self.engine.options(),
             )
-        print_rows(rows, task.classes)
+        print_rows(rows, task.classes)  # before they are written, which may fail
         write_rows(folder / ROWS, rows)
         print(f"report: {report_on([folder], task, folder / REPORT)}")
 
@@ -200,6 +202,7 @@ class Demo:
     out: Path = Path("demo")
 
     def __call__(self) -> None:
+        # Data that needs no download, and so few methods, images and networks that it takes about a minute.
         Compare(
             data="digits", methods=("m3d", "random"), ipc=(10,), protocol="quick", seeds=2, whole=True, out=self.out
         )()
@@ -258,14 +261,14 @@ def main() -> None:
     # Waiting threads spin for less than a millisecond, as long as it takes from one layer to the next, and then sleep.
     # To sleep at once costs a third of the speed. To spin for long costs more than half of it where something else runs
     # beside.
-    if "OMP_WAIT_POLICY" not in os.environ:
+    if "OMP_WAIT_POLICY" not in os.environ:  # a policy of the user's, which the count would override
         os.environ.setdefault("GOMP_SPINCOUNT", "20000")  # read when torch is first imported, below
     command = tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="attar", description=sys.modules["attar"].__doc__)
     try:
         command()
-        sys.stdout.flush()
+        sys.stdout.flush()  # so that a closed pipe raises here, where it is handled
     except BrokenPipeError:  # who reads has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more as it ends
     except (ValueError, OSError) as error:
         print(f"attar: {error}", file=sys.stderr)
         raise SystemExit(2) from None

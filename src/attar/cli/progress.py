@@ -17,16 +17,18 @@ class Progress:
 
     def __init__(self, what: str):
         self.what = what
+        # When the first update of a stage began and ended, when a line was last printed, when an update last came.
         self.begun = self.start = self.told = self.seen = time.monotonic()
         self.first = self.last = -1
         self.bar: Any = None
 
     def __enter__(self) -> "Progress":
-        if sys.stderr.isatty():
+        if sys.stderr.isatty():  # not stdout, which has the results and may be piped
             from rich.console import Console
             from rich.progress import BarColumn, TextColumn
             from rich.progress import Progress as Bar
 
+            # One text for rate and time left, on a terminal as elsewhere: none of rich's own columns.
             columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[state]}"))
             self.bar = Bar(*columns, console=Console(stderr=True))
             self.bar.start()
@@ -68,7 +70,7 @@ class Progress:
 
 @contextmanager
 def in_turn() -> Iterator[Callable[[str], Progress]]:
-    """The progress of one part after another: asking for the next one's closes the bar of the one before."""
+    """Progress of one part after another. Asking for the next part's closes the bar of the one before."""
     with ExitStack() as bars:
 
         def watch(what: str) -> Progress:

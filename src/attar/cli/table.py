@@ -11,7 +11,7 @@ from attar.data.task import Task
 from attar.evaluation.rows import COLUMNS, Row, summarise
 from attar.report.page import label_cells
 
-MOST_CLASSES = 20  # whose accuracies are printed side by side
+MOST_CLASSES = 20  # whose accuracies are printed side by side: a terminal has room for no more columns
 
 
 def print_rows(rows: Sequence[Row], classes: Sequence[str]) -> None:
@@ -24,7 +24,7 @@ def print_rows(rows: Sequence[Row], classes: Sequence[str]) -> None:
     for cell, label in zip(cells, label_cells(cells), strict=True):
         table.add_row(*cell.cells())
         by_class.add_row(label, *(f"{accuracy:.1f}" for accuracy in cell.per_class))
-    console = Console(width=None if sys.stdout.isatty() else 160)
+    console = Console(width=None if sys.stdout.isatty() else 160)  # in a file rich would wrap at 80 columns
     console.print(table)
     if len(classes) <= MOST_CLASSES:
         console.print(by_class)
@@ -40,6 +40,7 @@ def notes(made: CondensedSet, rows: Sequence[Row], task: Task) -> Iterator[str]:
     if about.get("fingerprint") != task.fingerprint:
         yield f"this set was not made from the training images of this {task.name}"
     expect = about.get("expect") or {}
+    # A band holds for the protocol that it was measured by.
     for cell in summarise(rows) if expect.get("protocol") == rows[0].protocol else ():
         low, high = expect["accuracy"]
         if not low <= cell.mean <= high:

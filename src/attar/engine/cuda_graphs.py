@@ -22,7 +22,7 @@ class Replay:
         self.recordings: dict[tuple[Any, ...], Recording] = {}
 
     def __call__(self, *arguments: Any) -> Any:
-        found = list(leaves(arguments))
+        found = list(leaves(arguments))  # constants tell kinds apart too: they are frozen into a recording
         if not any(isinstance(leaf, Tensor) and leaf.is_cuda for leaf in found):
             return self.function(*arguments)
         kind = tuple((leaf.shape, leaf.dtype) if isinstance(leaf, Tensor) else leaf for leaf in found)
@@ -35,6 +35,7 @@ class Recording:
     """One CUDA graph, with the tensors that it reads and writes."""
 
     def __init__(self, function: Callable[..., Any], arguments: tuple[Any, ...]):
+        # A graph reads from and writes to fixed places: it gets tensors of its own, and arguments are copied there.
         own = map_tensors(arguments, own_copy)
         self.places = [leaf for leaf in leaves(own) if isinstance(leaf, Tensor)]
         kinds = [place.dtype for place in self.places]

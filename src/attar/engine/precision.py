@@ -42,6 +42,7 @@ def use_precision(precision: Precision) -> Iterator[None]:
     cudnn, rounded = torch.backends.cudnn, precision == "tf32"
     earlier = torch.get_float32_matmul_precision(), cudnn.allow_tf32, cudnn.deterministic
     torch.set_float32_matmul_precision("high" if rounded else "highest")
+    # Without the second, cuDNN may pick kernels that add up in another order each time.
     cudnn.allow_tf32, cudnn.deterministic = rounded, True
     try:
         yield

@@ -65,8 +65,9 @@ class Run:
 
         Without a graph groups are eight times as large.
         """
+        # With a graph every layer's maps are kept until the backward pass; without one only those of one layer.
         most = (self.chunk or GRAPH[self.device.type] * threads(self.device)) * (1 if graphs else 8)
-        groups = -(-len(classes) // max(1, most // each))
+        groups = -(-len(classes) // max(1, most // each))  # equal groups: a compiled function meets two shapes at most
         size = -(-len(classes) // groups)
         for i in range(0, len(classes), size):
             yield classes[i : i + size]
@@ -116,6 +117,6 @@ class Run:
         if compiled:
             torch.compiler.reset()  # what was compiled before counts against the limit of one function's variants
         ran[kind] = ran.get(kind, 0) + flop
-        if self.device.type == "cpu":
+        if self.device.type == "cpu":  # here, since only what runs networks profits
             keep_freed_memory()
         return compile_whole(prepared) if compiled else prepared

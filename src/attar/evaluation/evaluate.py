@@ -20,7 +20,7 @@ from attar.engine.run import Progress, Run, silent
 from attar.evaluation.processes import Job, Result, Ticker, execute
 from attar.evaluation.rows import Row
 from attar.files import write_tensors
-from attar.networks.network import TRAINING
+from attar.networks.weights import TRAINING
 from attar.rng import Rng
 from attar.training.protocol import PROTOCOLS, Protocol
 from attar.wording import unknown

@@ -14,7 +14,8 @@ from attar.engine.device import eager_flops, use_device
 from attar.engine.precision import Precision, use_precision
 from attar.engine.run import Progress, Run, silent
 from attar.files import read_tensors
-from attar.networks.network import Network, Weights
+from attar.networks.network import Network
+from attar.networks.weights import Weights
 from attar.rng import Rng
 from attar.training.fit import fit_together, predict
 from attar.training.protocol import Protocol

@@ -4,33 +4,21 @@ import copy
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from attar.engine.cuda_graphs import Recording
 from attar.engine.fast_layers import quicken
+from attar.networks.weights import Labels, Weights, flatten, unflatten
 from attar.rng import CPU, Rng
 from attar.wording import in_a_line
 
 Build = Callable[[], nn.Module]
-Labels = Int[Tensor, " n"] | Float[Tensor, "n k"]  # soft ones are probabilities of the classes
-TRAINING = 3  # what a forward and a backward pass cost, in forward passes
-
-
-class Weights(NamedTuple):
-    """What a network is made of: `params` are trained, `buffers` (running statistics) follow."""
-
-    params: dict[str, Tensor]
-    buffers: dict[str, Tensor]
-
-    def between(self, end: "Weights", share: float) -> "Weights":
-        """(1 − share) of these parameters and `share` of those at the `end`, with the buffers there."""
-        return Weights({name: p.lerp(end.params[name], share) for name, p in self.params.items()}, end.buffers)
 
 
 @dataclass(frozen=True)
@@ -54,7 +42,7 @@ class Network:
     )
 
     def __post_init__(self) -> None:
-        with torch.device("meta"):
+        with torch.device("meta"):  # templates hold no numbers: a call brings its own
             whole = self.build()
             smooth = copy.deepcopy(whole)
             if is_replayable(whole):
@@ -66,7 +54,7 @@ class Network:
         headless.set_submodule(head, nn.Identity())
         object.__setattr__(self, "head", head)
         self._templates["head"] = copy.deepcopy(whole.get_submodule(head)).eval()
-        for train in (True, False):
+        for train in (True, False):  # one for each mode, so that nobody toggles a module that others use
             self._templates[True, train] = copy.deepcopy(whole).train(train)
             self._templates[False, train] = copy.deepcopy(headless).train(train)
         if callable(getattr(type(whole), "layers", None)):
@@ -103,7 +91,7 @@ class Network:
 
     def init(self, rng: Rng) -> Weights:
         """Fresh weights as the module itself draws them."""
-        with rng.scope(self.device):
+        with rng.scope(self.device):  # modules draw from torch's global generators
             if self.device.type == "cpu" or not self.replayable or self.keeps_statistics:
                 return self._start()
             shapes = {name: p.shape for name, p in self._templates[True, True].named_parameters()}
@@ -242,6 +230,7 @@ class Network:
     def _call(self, whole: bool, w: Weights, x: Tensor, train: bool) -> tuple[Tensor, dict[str, Tensor]]:
         template = self._templates[whole, train]
         params = {name: w.params[name] for name, _ in template.named_parameters()}
+        # In train mode batch normalisation writes to its buffers, which belong to the caller.
         buffers = {name: w.buffers[name].clone() if train else w.buffers[name] for name, _ in template.named_buffers()}
         return functional_call(template, (params, buffers), (x,)), buffers
 
@@ -261,17 +250,6 @@ class Layers(nn.Module):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         return self.module.layers(x)
-
-
-def flatten(params: dict[str, Tensor]) -> Float[Tensor, " p"]:
-    """All of them in one tensor."""
-    return torch.cat([p.flatten() for p in params.values()])
-
-
-def unflatten(row: Float[Tensor, " p"], shapes: dict[str, torch.Size]) -> dict[str, Tensor]:
-    """The parameters as views of such a tensor."""
-    parts = row.split([shape.numel() for shape in shapes.values()])
-    return {name: part.view(shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)}
 
 
 def last_linear(module: nn.Module) -> str:

@@ -29,6 +29,7 @@ class Journal:
         """Drop the lines of updates that the checkpoint does not hold; they will be made again."""
         if self.path is None:
             return
+        # A kill falls between a checkpoint and the lines written after it.
         kept = read_metrics(self.path.parent)[:done]
         self.start -= kept[-1]["seconds"] if kept else 0.0
         with write_beside(self.path) as temporary:

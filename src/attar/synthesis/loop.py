@@ -83,14 +83,17 @@ def optimise(
     learned = nn.ModuleDict({"syn": syn, "state": nn.Module() if state is None else state})
     journal, gradients = Journal(run), Gradients(learned)
     done, episodes = restore(run.folder, learned, opt)
+    # Each group keeps its own: a learned step size is in a group with a step of its own.
     rates = [group["lr"] for group in opt.param_groups]
     journal.keep(done)
+    # Between two episodes only these two live. So that is where a checkpoint falls, and all that it holds.
     boundary = take_snapshot(learned, opt, done, episodes)
     copied = saved = time.monotonic()
     try:
         while done < updates:
             before, rng = done, run.rng.fold("episode", episodes)
             with rng.fold("network's own").scope(run.device):  # dropout takes no generator
+                # The budget may end in the middle of an episode: it is asked for no more than is left.
                 for terms in itertools.islice(episode(syn, rng), updates - done):
                     assert torch.is_grad_enabled(), "an episode must not yield inside no_grad"
                     if schedule is not None:
@@ -102,13 +105,14 @@ def optimise(
             episodes += 1
             if done < updates and time.monotonic() - copied < BOUNDARY_EVERY:
                 continue
+            # Before the copy: no checkpoint ever holds a number that is not finite.
             journal.check()
             check_finite(learned, done)
             boundary, copied = take_snapshot(learned, opt, done, episodes), time.monotonic()
             if time.monotonic() - saved > CHECKPOINT_EVERY:
                 save_checkpoint(run.folder, boundary)
                 saved = time.monotonic()
-    finally:
+    finally:  # also after Ctrl-C and errors: the last good boundary is never lost
         save_checkpoint(run.folder, boundary)
         run.ledger.checkpoint = count_bytes(learned, opt)
     return syn
@@ -143,7 +147,9 @@ class Gradients:
         total: Tensor | None = None
         sums: list[Tensor | None] = [None] * len(self.params)
         for term in terms:
+            # A term covers some of the classes, and what outlives episodes may have parameters of its own.
             found = torch.autograd.grad(term, self.params, allow_unused=True)
+            # Optimisers that update all parameters in one kernel want them contiguous.
             more = [None if gradient is None else gradient.contiguous() for gradient in found]
             sums = [
                 new if old is None else old if new is None else old + new for old, new in zip(sums, more, strict=True)

@@ -125,6 +125,7 @@ class Pixels(nn.Module):
         return CondensedSet.of(self.task, images, hard, factor=self.factor, space=self.space, soft=soft)
 
     def _one_hot(self, dtype: torch.dtype) -> Float[Tensor, "k n classes"]:
+        # A row for each decoded image, since the tiles of a stored image need not be of one mind.
         rows = F.one_hot(torch.tensor(self.classes, device=self.images.device), len(self.task.classes))
         return rows.to(dtype)[:, None].repeat(1, self.each, 1)
 

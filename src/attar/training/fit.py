@@ -15,7 +15,8 @@ from attar.engine.cuda_graphs import Replay, stream
 from attar.engine.device import in_one_kernel, send
 from attar.engine.run import Run
 from attar.engine.slices import map_slices
-from attar.networks.network import TRAINING, Labels, Network, Weights
+from attar.networks.network import Network
+from attar.networks.weights import TRAINING, Labels, Weights
 from attar.rng import Rng
 from attar.training.protocol import Protocol
 

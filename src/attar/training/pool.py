@@ -4,7 +4,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from attar.networks.network import Network, Weights, flatten, unflatten
+from attar.networks.network import Network
+from attar.networks.weights import Weights, flatten, unflatten
 from attar.rng import Rng
 from attar.training.train import TrainState
 
@@ -25,6 +26,7 @@ class Pool(nn.Module):
     def __init__(self, network: Network, capacity: int):
         super().__init__()
         self.network, self.shapes = network, {name: p.shape for name, p in network.init(Rng.of(0)).params.items()}
+        # Rows of one tensor, so that a checkpoint holds a pool of any size as a few tensors.
         size = sum(shape.numel() for shape in self.shapes.values())
         for name in ("weights", "velocity"):
             self.register_buffer(name, torch.zeros(capacity, size, device=network.device))

@@ -17,7 +17,7 @@ from attar.data.task import Task
 from attar.engine.run import Run
 from attar.engine.slices import map_slices
 from attar.files import cache_folder, read_tensors, write_tensors
-from attar.networks.network import TRAINING, Weights
+from attar.networks.weights import TRAINING, Weights
 from attar.rng import Rng
 from attar.training.fit import fit
 from attar.training.protocol import DSA, IDC, Protocol
@@ -59,6 +59,7 @@ def pretrain(task: Task, run: Run, count: int, epochs: int) -> list[tuple[Weight
 def pretraining_left(task: Task, run: Run, count: int, epochs: int) -> Stage:
     """What of `pretrain` is still to be done."""
     protocol = pretraining_protocol(epochs)
+    # A user's network without a key could be another one under the same name: it is never taken from the cache.
     paths = [cache_path(identify(task, run, protocol, network_rng(i))) for i in range(count)]
     missing = sum(not (task.network.key and path.exists()) for path in paths)
     return Stage(missing, training_flop(task, protocol))
@@ -88,6 +89,7 @@ def network_rng(i: int) -> Rng:
 
 def identify(task: Task, run: Run, protocol: Protocol, rng: Rng) -> str:
     """All that the bits of a network depend on."""
+    # Compiled and eager networks, and those of other numbers of threads, differ in their last bits.
     compiled = run.compiles(training_flop(task, protocol))
     engine = run.device.type, run.precision, compiled, torch.get_num_threads(), torch.__version__
     data = task.fingerprint, *task.normalisation.identity, task.flip
@@ -128,7 +130,7 @@ def load_or_train(task: Task, run: Run, protocol: Protocol, rng: Rng) -> Weights
         tensors = {f"{part}.{name}": t for part, group in w._asdict().items() for name, t in group.items()}
         try:
             write_tensors(path, tensors, {"what": what, "seconds": time.perf_counter() - start})
-        except OSError as error:
+        except OSError as error:  # the run itself needs no cache
             told = "a trained network cannot be kept for other runs (ATTAR_CACHE says where)"
             logging.getLogger("attar").warning(f"{told}: {error}")
     return w
@@ -140,5 +142,6 @@ def load_network(path: Path, task: Task, run: Run) -> Weights:
     for name, tensor in tensors.items():
         part, _, rest = name.partition(".")
         parts[part][rest] = tensor.to(task.device)
+    # As if it had been trained here: a method's seconds do not depend on who ran before.
     run.ledger.cached_seconds.append(meta["seconds"])
     return Weights(**parts)

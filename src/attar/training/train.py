@@ -14,7 +14,8 @@ from attar.augment.dsa import Augment, apply
 from attar.engine.cuda_graphs import Replay, map_tensors
 from attar.engine.device import send
 from attar.engine.run import Run
-from attar.networks.network import TRAINING, Labels, Network, Weights
+from attar.networks.network import Network
+from attar.networks.weights import TRAINING, Labels, Weights
 from attar.rng import Rng
 
 Params = dict[str, Tensor]
@@ -104,6 +105,7 @@ def batches(n: int, batch: int | None, total: int, rng: Rng) -> Iterator[tuple[T
     """The rows of `total` mini-batches, `None` for all of them, and what is random in each."""
     epoch = done = 0
     while done < total:
+        # The first epoch walks `rng` itself, so that one epoch at a time and many at once begin alike.
         own = rng.fold("epoch", epoch) if epoch else rng
         order = None if batch is None else torch.randperm(n, generator=own.generator()).split(batch)
         for i, rows in enumerate(order or [None]):
@@ -127,6 +129,7 @@ def make_step(network: Network, optimiser: SGD, run: Run, flop: int) -> Callable
         gradient = dict(zip(params, torch.autograd.grad(loss, list(params.values())), strict=True))
         with torch.no_grad():  # weights that came with a graph leave it here
             trained, velocity = optimiser.step(w.params, gradient, state.velocity)
+        # Counted on the way, from scores that are there anyway: IDM weighs its judge by them.
         hard = y if y.ndim == 1 else y.argmax(1)
         seen = torch.stack([(scores.argmax(1) == hard).sum(), torch.full_like(state.tally[1], len(y))])
         return Weights(trained, buffers), TrainState(velocity, state.tally + seen)

@@ -11,7 +11,8 @@ from torch import nn
 from attar.engine.run import Run
 from attar.methods.distribution import idm
 from attar.methods.distribution.idm import IDM, choose
-from attar.networks.network import TRAINING, Network
+from attar.networks.network import Network
+from attar.networks.weights import TRAINING
 from attar.rng import Rng
 from attar.training.pool import Pool
 

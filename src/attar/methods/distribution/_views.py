@@ -16,7 +16,7 @@ from attar.data.task import Task
 from attar.engine.cuda_graphs import Replay
 from attar.engine.run import Run
 from attar.engine.slices import at_rows, map_slices
-from attar.networks.network import Weights
+from attar.networks.weights import Weights
 from attar.rng import Rng
 from attar.synthesis.loop import Synthetic, Terms
 

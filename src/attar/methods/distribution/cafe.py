@@ -18,7 +18,8 @@ from attar.engine.precision import at_least_single
 from attar.engine.run import Run
 from attar.engine.slices import at_rows, map_slices
 from attar.methods.distribution._views import View, Views, by_class
-from attar.networks.network import TRAINING, Network, Weights
+from attar.networks.network import Network
+from attar.networks.weights import TRAINING, Weights
 from attar.rng import Rng
 from attar.synthesis.loop import optimise
 from attar.synthesis.optimisers import OPTIMISERS, SCHEDULES, Optimiser, Schedule

@@ -13,7 +13,7 @@ from attar.data.task import Task
 from attar.distances.by_name import DISCREPANCIES
 from attar.engine.run import Run
 from attar.methods.distribution._settings import Settings
-from attar.networks.network import Weights
+from attar.networks.weights import Weights
 from attar.synthesis.pixels import Init, Space
 
 Distance = Literal[
@@ -35,8 +35,8 @@ class DiscrepancyMatching(Settings):
     """`discrepancy` says how far two batches are apart, `features` where: in a network's last layer, or in the pixels.
 
     Networks are unlearned, a fresh one for `ipm` updates. What each distance sees and misses is in
-    docs/discrepancies.md. With `gaussian` this is M3D; with `mean` it is DM, but for its step. For sgd `lr` is multiplied
-    by ipc.
+    docs/discrepancies.md. With `gaussian` this is M3D; with `mean` it is DM, but for its step. For sgd `lr` is
+    multiplied by ipc.
     """
 
     updates: int = 10_000

@@ -14,7 +14,7 @@ from attar.engine.device import send
 from attar.engine.run import Run
 from attar.methods.distribution._settings import Settings
 from attar.methods.distribution._views import by_class
-from attar.networks.network import TRAINING
+from attar.networks.weights import TRAINING
 from attar.rng import Rng
 from attar.synthesis.pixels import Init, Space
 from attar.training.pool import Pool
