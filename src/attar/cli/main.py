@@ -60,7 +60,7 @@ class Condense:
         task = self.source.task(self.data)
         if not method:  # chosen here, as the folder is named after it
             method, recipe = choose(task, self.ipc, recipe)
-        settings = check_settings(find(method), given)
+        settings = check_settings(find(method), given)  # again: a method that was chosen is known only now
         name = f"{shorten_data(self.data)}-{method}-ipc{self.ipc}-seed{self.seed}"
         folder = (self.out or choose_folder(name, self.resume)).expanduser()
         if self.dry_run:

@@ -9,7 +9,7 @@ from typing import Any
 
 from attar.wording import duration
 
-LINE_EVERY = 10.0
+LINE_EVERY = 10.0  # seconds between lines, and those that a first update may take unmentioned
 
 
 class Progress:

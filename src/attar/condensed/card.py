@@ -57,6 +57,7 @@ def make_card(made: CondensedSet) -> str:
     return "\n\n".join(sections) + "\n"
 
 
+# Plain SGD as most protocols have it, without their schedule and augmentation: short enough to be changed.
 SNIPPET = """\
 import attar, torch
 from torch.utils.data import DataLoader
@@ -75,6 +76,7 @@ for epoch in range(300):
 def make_header(made: CondensedSet, title: str) -> str:
     """YAML; every JSON string is one."""
     count = len(made.decoded_labels())
+    # The categories are the hub's own words.
     bounds = [(1e3, "n<1K"), (1e4, "1K<n<10K"), (1e5, "10K<n<100K"), (1e6, "100K<n<1M"), (math.inf, "1M<n<10M")]
     category = next(name for bound, name in bounds if count < bound)
     return (
@@ -108,7 +110,7 @@ def brief(value: Any) -> str:
     """A value of a provenance in one line."""
     if isinstance(value, dict):
         return ", ".join(f"{name} {brief(inner)}" for name, inner in value.items())
-    if isinstance(value, list | tuple) and len(value) > 12:
+    if isinstance(value, list | tuple) and len(value) > 12:  # such as the indices of selected images
         return f"{len(value)} values"
     if isinstance(value, list | tuple):
         return ", ".join(brief(inner) for inner in value if inner is not None)

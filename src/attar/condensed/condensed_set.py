@@ -15,7 +15,7 @@ from attar.data.normalisation import Normalisation, unit
 from attar.data.task import Task
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False)  # the == of two tensors is a tensor, no answer
 class CondensedSet:
     """Stored images and the transform that makes them network-ready.
 
@@ -76,7 +76,7 @@ class CondensedSet:
                 raise ValueError("some of the sets have soft labels, others have none")
         images, labels = torch.cat([s.images for s in sets]), torch.cat([s.labels for s in sets])
         order, soft = labels.argsort(stable=True), None
-        if first.soft is not None:
+        if first.soft is not None:  # in the order of decoded images: all first tiles, then all second ones
             tiles = torch.cat([s.soft.unflatten(0, (first.factor**2, -1)) for s in sets if s.soft is not None], 1)
             soft = tiles[:, order].flatten(0, 1)
         about = {"shards": [s.provenance for s in sets]}
@@ -85,7 +85,7 @@ class CondensedSet:
     @property
     def ipc(self) -> int:
         """Stored images of the best-represented class."""
-        return int(self.labels.bincount().max())
+        return int(self.labels.bincount().max())  # no mean, as a shard has no images of some classes
 
     @property
     def bytes(self) -> dict[str, int]:
@@ -101,11 +101,11 @@ class CondensedSet:
         """Full-size images in normalised units."""
         images = self.images
         if self.space == "unit":
-            images = self.normalisation.to_network(images)
+            images = self.normalisation.to_network(images)  # before unpacking, whose padding is normalised too
         return unpack_tiles(images, self.factor, self.normalisation.grey)
 
     def decoded_labels(self) -> Int[Tensor, " m"]:
-        return self.labels.repeat(self.factor**2)
+        return self.labels.repeat(self.factor**2)  # all first tiles, then all second ones, as images are unpacked
 
     def pictures(self) -> UInt8[Tensor, "m c h w"]:
         """Decoded images at 8 bit, for eyes and for files."""

@@ -32,6 +32,7 @@ def write_pictures(made: CondensedSet, folder: Path) -> None:
     where every class has images. A class without images has an empty folder. Images of one or two channels are saved as
     grey, from the first channel, and others as RGB, from the first three. An older `images/` is replaced as a whole.
     """
+    # Made aside and renamed: what fails half way leaves the older images.
     part, old, final = folder / f".{IMAGES}.part", folder / f".{IMAGES}.old", folder / IMAGES
     for leftover in (part, old):
         shutil.rmtree(leftover, ignore_errors=True)
@@ -54,14 +55,15 @@ def name_folders(classes: Sequence[str]) -> list[str]:
     # Some file systems take "A" and "a" for one folder.
     if names == sorted(names) and len({name.casefold() for name in names}) == len(names):
         return names
-    digits = len(str(len(names) - 1))
+    digits = len(str(len(names) - 1))  # as sorting would put 10 before 2
     return [f"{i:0{digits}d}-{name}" for i, name in enumerate(names)]
 
 
 def make_file_safe(name: str) -> str:
     """Letters, digits, `-` and `_`; at most 60 characters; never empty, hidden, or the name of a split or a device."""
+    # 60 characters of up to four bytes, and a number, fit into the 255 bytes that file systems allow.
     safe = re.sub(r"[^\w-]+", "_", name)[:60].strip("_") or "class"
-    safe = SPLITS.sub(lambda found: found[0].capitalize(), safe)
+    safe = SPLITS.sub(lambda found: found[0].capitalize(), safe)  # Hugging Face looks for small letters
     return f"{safe}_" if DEVICES.fullmatch(safe) else safe
 
 
@@ -79,6 +81,7 @@ def resize(image: "Image", side: int) -> "Image":
     largest = max(image.size)
     if largest > 2 * side:
         return image.resize([max(1, round(n * side / largest)) for n in image.size], Image.Resampling.LANCZOS)
+    # Nearest, and whole multiples: what was learned is seen pixel by pixel.
     times = max(1, round(side / largest))
     return image.resize([n * times for n in image.size], Image.Resampling.NEAREST)
 
@@ -90,15 +93,16 @@ def draw_contact_sheet(made: CondensedSet, *, most: int = 20, most_classes: int 
     pictures, labels = made.pictures(), made.decoded_labels()
     classes = range(min(len(made.classes), most_classes))
     rows = [[resize(to_picture(p), side) for p in pictures[labels == c][:most]] for c in classes]
-    cell_w, cell_h = next(row[0].size for row in rows if row)
+    cell_w, cell_h = next(row[0].size for row in rows if row)  # a shard has empty rows
     gap, margin, text = 4, 24, load_font(15)
     names = [shorten(made.classes[c], 24) for c in classes]
     name_w = max(math.ceil(text.getlength(name)) for name in names) + 14
+    # 18: a name of 15 points must fit too.
     row_w, row_h = name_w + max(map(len, rows)) * (cell_w + gap) - gap, max(cell_h, 18) + gap
     # As many columns as bring the sheet nearest to a page that is a little taller than wide.
     columns = max(1, min(len(rows), round(math.sqrt(len(rows) * row_h / (1.2 * (row_w + margin))))))
     deep = math.ceil(len(rows) / columns)
-    columns = math.ceil(len(rows) / deep)
+    columns = math.ceil(len(rows) / deep)  # rounding up may have emptied the last
     note = say_omissions(made, most, most_classes)
     width, height = margin + columns * (row_w + margin), 2 * margin + deep * row_h - gap + (28 if note else 0)
     sheet = Image.new("RGB", (width, height), PAPER)

@@ -31,6 +31,7 @@ def save(made: CondensedSet, folder: str | Path, *, overwrite: bool = False) -> 
     write_pictures(made, folder)
     write_card(made, folder)
     checksum = sha256(folder / TENSORS)
+    # Last: a folder with a manifest is whole.
     write_json(folder / MANIFEST, {"format": FORMAT, "sha256": checksum, "bytes": made.bytes, **made.provenance})
     return folder
 
@@ -54,6 +55,7 @@ def load(folder: str | Path) -> CondensedSet:
     if sha256(folder / TENSORS) != manifest["sha256"]:
         raise ValueError(f"{folder / TENSORS} is damaged, or another set's: its checksum is not the one in {MANIFEST}")
     tensors, meta = read_tensors(folder / TENSORS)
+    # Without what `save` adds by itself.
     provenance = {key: value for key, value in manifest.items() if key not in ("format", "sha256", "bytes")}
     normalisation = Normalisation(tuple(meta["mean"]), tuple(meta["std"]))
     return CondensedSet(
@@ -73,6 +75,7 @@ def claim(folder: Path, marks: Sequence[str] = (MANIFEST, REQUEST)) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is a file, not a folder")
+    # Locks and parts of files are Attar's own, left by a killed process.
     others = folder.exists() and any(not path.name.endswith((".lock", ".part")) for path in folder.iterdir())
     if others and not any(found for mark in marks for found in folder.glob(mark)):
         raise ValueError(f"{folder} holds files that are no run's: name a new folder")

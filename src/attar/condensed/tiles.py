@@ -18,6 +18,7 @@ def pack_tiles(images: Float[Tensor, "k t ipc c h w"], factor: int) -> Float[Ten
     if factor == 1:
         return images[:, 0]
     k, _, ipc, c, h, w = images.shape
+    # Sides round up: where `factor` does not divide them, the last tiles reach over the rim and are cut there.
     small = F.interpolate(images.flatten(0, 2), size=(math.ceil(h / factor), math.ceil(w / factor)), mode="nearest")
     tiles = small.view(k, factor, factor, ipc, c, *small.shape[-2:])
     whole = tiles.permute(0, 3, 4, 1, 5, 2, 6).reshape(k, ipc, c, factor * small.shape[-2], factor * small.shape[-1])
@@ -50,8 +51,9 @@ def enlarge(x: Float[Tensor, "n c r s"], h: int, w: int) -> Float[Tensor, "n c h
     return products(rows, products(columns, x))
 
 
-@functools.cache
+@functools.cache  # every update asks for the same one or two
 def interpolation(few: int, many: int, device: torch.device, dtype: torch.dtype) -> Float[Tensor, "m f"]:
     """Row i holds the weights of `few` pixels in the i-th of `many`; linear, as their centres lie."""
+    # Torch's own weights, found from what it makes of single pixels; in float64, so that they are rounded once.
     hats = F.interpolate(torch.eye(few, dtype=torch.float64)[None], size=many, mode="linear", align_corners=False)
     return hats[0].T.to(device, dtype)

@@ -48,6 +48,7 @@ def check_parts(train: Given, test: Given | None, names: Sequence[str] | None = 
     values, codes = np.unique(y, return_inverse=True)
     if len(values) < 2:
         raise ValueError(f"{train.what} labels are all {str(values[0])!r}: at least two classes are needed")
+    # Names that do not fit the labels belong to something else.
     named = names is not None and values.dtype.kind in "iu" and values[0] >= 0 and values[-1] < len(names)
     classes = tuple(str(names[v] if named and names else v) for v in values)
     checked = Examples(x, torch.from_numpy(codes.astype(np.int64)))
@@ -69,6 +70,7 @@ def check_test(test: Given, train: Examples, known: list[str]) -> Examples:
             f"{test.what} images are {describe_size(x)}, but those for training are {describe_size(train.x)}"
         )
     values, codes = np.unique(y, return_inverse=True)
+    # Compared as text: the labels of the two parts may come in different types.
     strange = [str(v) for v in values if str(v) not in known]
     if strange:
         raise ValueError(f"{test.what} labels hold {list_some(strange)}, which no training example has")
@@ -82,7 +84,7 @@ def check_images(values: Any, what: str) -> Shaped[Tensor, "n c h w"]:
     from its length, as a side has at least 4 pixels. Integers may lie in 0..255, floats in [0, 1]; booleans are black
     and white. Arrays of uint8 or float32 that are mapped for reading are not copied.
     """
-    # A private mapping, open to writes, cannot exceed the memory.
+    # A private mapping, open to writes, cannot exceed the memory. Asked before to_array, which forgets the mapping.
     keep = isinstance(values, np.memmap) and values.mode == "r"
     values = to_array(values, what)
     shape = "x".join(map(str, values.shape))
@@ -111,6 +113,7 @@ def choose_dtype(values: np.ndarray, what: str) -> np.dtype:
         raise ValueError(f"{what} are of type {values.dtype}; expected bytes, or floats in [0, 1]")
     if values.dtype == np.uint8:
         return values.dtype
+    # Piece by piece, as the array may be larger than the memory.
     ends = np.array([(values[some].min(), values[some].max()) for some in pieces(values)])
     low, high = ends[:, 0].min(), ends[:, 1].max()
     if not np.isfinite((low, high)).all():
@@ -121,13 +124,13 @@ def choose_dtype(values: np.ndarray, what: str) -> np.dtype:
         raise ValueError(
             f"{what} have values from {low:g} to {high:g}; expected bytes in 0..255 or floats in [0, 1]: {advice}"
         )
-    return np.dtype(np.uint8 if kind in "ui" else np.float32)
+    return np.dtype(np.uint8 if kind in "ui" else np.float32)  # not bytes for booleans: 1 of 255 is black
 
 
 def check_labels(values: Any, what: str) -> np.ndarray:
     """One label an image, of integers, text or booleans; whole floats become integers, bytes become text."""
     values = to_array(values, what)
-    if values.ndim == 2 and values.shape[1] == 1:
+    if values.ndim == 2 and values.shape[1] == 1:  # as MATLAB and Keras have them
         values = values[:, 0]
     if values.ndim != 1:
         shape = "x".join(map(str, values.shape)) or "of one number"
@@ -150,9 +153,10 @@ def to_array(values: Any, what: str) -> np.ndarray:
     """A NumPy array, on the CPU, of numbers or text; Python objects are looked into where they are that."""
     if isinstance(values, Tensor):
         values = values.detach().cpu()
-        return (values.float() if values.dtype == torch.bfloat16 else values).numpy()
+        return (values.float() if values.dtype == torch.bfloat16 else values).numpy()  # which has no bfloat16
     try:
         values = np.asarray(values)
+        # Objects that are numbers or text after all, as columns of pandas are.
         return np.asarray(values.tolist()) if values.dtype.kind == "O" else values
     except ValueError:
         raise ValueError(f"{what} differ in shape, and so make no array") from None
@@ -166,7 +170,7 @@ def decode_image(value: Any, what: str) -> np.ndarray:
     mode = getattr(value, "mode", None)
     if not isinstance(mode, str):
         return to_array(value, what)
-    if mode not in ("1", "L", "P", "RGB"):
+    if mode not in ("1", "L", "P", "RGB"):  # to drop a transparency, say, would change the image: the user decides
         raise ValueError(f"{what} has the mode {mode}; convert it to L or RGB")
     return np.asarray(value.convert({"1": "L", "P": "RGB"}.get(mode, mode)))
 
@@ -174,6 +178,7 @@ def decode_image(value: Any, what: str) -> np.ndarray:
 def stack_images(pictures: Iterable[tuple[str, np.ndarray]], total: int) -> np.ndarray:
     """`total` images of one size, mode and type, each with a name for errors, as one array."""
 
+    # A generator: of a large set only an image at a time is in memory.
     def rows() -> Iterator[np.ndarray]:
         first = None
         for what, picture in pictures:
@@ -198,7 +203,7 @@ def watch(items: Iterable[T], total: int, what: str, quiet: bool) -> Iterable[T]
 
 def moments(x: Shaped[Tensor, "n c h w"]) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of each channel, on [0, 1]; the deviation is at least 0.001, as one divides by it."""
-    total = torch.zeros(2, x.shape[1], dtype=torch.float64)
+    total = torch.zeros(2, x.shape[1], dtype=torch.float64)  # over 1e8 values float32 would lose digits
     for some in pieces(x):
         values = x[some].contiguous().double() / (255 if x.dtype == torch.uint8 else 1)
         total += torch.stack([values.sum((0, 2, 3)), values.square().sum((0, 2, 3))])

@@ -18,9 +18,10 @@ def hold_out(whole: Examples, classes: tuple[str, ...], share: float) -> tuple[E
         raise ValueError(
             f"class {classes[int(counts.argmin())]!r} has a single example; a test part held out of it needs two"
         )
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(0)  # never the run's seed: all runs are tested on the same images
     rows = [rng.permutation(np.flatnonzero(whole.y.numpy() == c)) for c in range(len(classes))]
     cuts = [max(1, round(share * len(row))) for row in rows]
+    # In the order of the examples, in which a file is read forwards.
     held = np.sort(np.concatenate([row[:n] for row, n in zip(rows, cuts, strict=True)]))
     kept = np.setdiff1d(np.arange(len(whole.y)), held)
     train, test = (Examples(take_rows(whole.x, part), whole.y[part]) for part in (kept, held))

@@ -44,16 +44,16 @@ def load_data(
 ) -> Task:
     """A task from what a user has.
 
-    `data` is a `Task` (taken as it is), the name of a known set, `npz:PATH`, `npy:FOLDER`, `(x, y)`,
-    `(x, y, x_test, y_test)`, a `Dataset`, or two of them.
+    `data` is a `Task` (taken as it is), the name of a known set, `npz:PATH` or `npy:FOLDER`. From Python it may also be
+    `(x, y)`, `(x, y, x_test, y_test)`, a `Dataset`, or two of them.
 
-    Known sets are read from `root`, in torchvision's or the Hugging Face hub's layout; the default is the folder
-    `data` of the cache. Nothing is written there unless `download` fetches a missing set. Images are bytes or floats
-    in [0, 1], of `(n, h, w)`, `(n, h, w, c)` or `(n, c, h, w)`; labels are numbers or names. Those of `npy:FOLDER`
-    may be larger than the memory: arrays of uint8 or float32 are read from where they lie. Without a test part 10 %
-    of the examples (of `digits` 20 %) are held out, stratified. `network` is a known name, or `file.py:Name`; by
-    default that of the task, or `convnet`. Raises `ValueError` with one sentence where the data is missing, damaged
-    or no labelled image set.
+    Known sets are read from `root`, by default the folder `data` of the cache, in torchvision's or the Hugging Face
+    hub's layout. Nothing is written there unless `download` fetches a missing set. Images are bytes or floats in
+    [0, 1], of `(n, h, w)`, `(n, h, w, c)` or `(n, c, h, w)`. Labels are numbers or names. Arrays of `npy:FOLDER` may be
+    larger than the memory: those of uint8 or float32 are read from where they lie. Without a test part 10 % of the
+    examples (of `digits` 20 %) are held out, stratified. `network` is a known name, or `file.py:Name`; by default that
+    of the task, or `convnet`. Raises `ValueError` with one sentence where the data is missing, damaged or no labelled
+    image set.
     """
     if isinstance(data, Task):
         return data if network is None else data.with_network(network)
@@ -71,6 +71,7 @@ def read(data: Any, root: Path | str | None, download: bool, quiet: bool) -> tup
         if colon and prefix in READERS:
             path = Path(rest).expanduser()
             whole = path.resolve()  # `npy:.` has a name too
+            # A folder's name may hold a dot; a file's suffix says nothing of its data.
             return whole.stem if whole.is_file() else whole.name, READERS[prefix].read(path)
         if data not in DATASETS:
             places = [f"{prefix}:{reader.place}" for prefix, reader in READERS.items()]
@@ -110,7 +111,7 @@ def make_task(name: str, found: Parts, network: str, known: Known | None = None)
         normalisation=(known and known.normalisation) or measured,
         network=network_by_name(network, tuple(train.x.shape[1:]), len(found.classes)),
         split=split,
-        flip=known.flip if known else train.x.shape[1] == 3,
+        flip=known.flip if known else train.x.shape[1] == 3,  # grey images are often writing, which a mirror spoils
     )
 
 
@@ -125,8 +126,8 @@ def measure(train: Examples, name: str, files: Sequence[Path]) -> tuple[Examples
     except ValueError:
         mean, std = moments(train.x)
         facts = {"mean": mean, "std": std, "fingerprint": hash_examples(train)}
-        with suppress(OSError):
-            if files:
+        with suppress(OSError):  # a cache that cannot be written only costs time
+            if files:  # arrays have no size and time of a file to be known again by
                 write_json(path, facts)
     marked = Examples(train.x, train.y, train.group, facts["fingerprint"])
     return marked, Normalisation(tuple(facts["mean"]), tuple(facts["std"]))

@@ -45,7 +45,7 @@ def unit(x: Tensor) -> Float[Tensor, "*n c h w"]:
 
 
 def per_channel(values: Sequence[float], like: Tensor) -> Float[Tensor, "c 1 1"]:
-    return on_device(tuple(values), like.device, like.dtype)[:, None, None]
+    return on_device(tuple(values), like.device, like.dtype)[:, None, None]  # a tuple can be a key of the cache
 
 
 @constant_when_compiled

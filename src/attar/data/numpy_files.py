@@ -10,7 +10,7 @@ import numpy as np
 
 from attar.data.check import Given, Parts, check_parts
 
-# What np.load raises.
+# What np.load raises for broken files: more than it documents.
 DAMAGE = (AttributeError, EOFError, KeyError, OSError, TypeError, ValueError, zipfile.BadZipFile, zlib.error)
 KEYS = {
     "x": ("x", "images", "x_train", "train_images"),
@@ -26,7 +26,7 @@ def read_npz(path: Path) -> Parts:
         raise ValueError(f"no such file: {path}")
     with path.open("rb") as opened:  # not by np.load, which leaves a damaged file open
         try:
-            file = np.load(opened, allow_pickle=False)
+            file = np.load(opened, allow_pickle=False)  # a pickle may run any code
         except DAMAGE as error:
             raise ValueError(f"{path} is damaged, or no npz file: {error}") from None
         if not isinstance(file, np.lib.npyio.NpzFile):
@@ -61,9 +61,9 @@ def read_npy(folder: Path) -> Parts:
 
 def map_file(file: Path) -> np.ndarray:
     try:
-        return np.lib.format.open_memmap(file, mode="r")
+        return np.lib.format.open_memmap(file, mode="r")  # not np.load, which would also take a zip or a pickle
     except (SyntaxError, TokenError, TypeError, ValueError) as error:
-        if "Python objects" in str(error):
+        if "Python objects" in str(error):  # NumPy has no error of its own for these
             raise ValueError(f"{file} holds Python objects; save numbers, or text as {file.stem}.astype(str)") from None
         raise ValueError(f"{file} is damaged, or no npy file: {error}") from None
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from attar.files import cache_folder
 
 LIMIT = 2 << 30  # bytes that an array made here may take of the memory
-PIECE = 4096 * 3 * 32 * 32  # values held at a time
+PIECE = 4096 * 3 * 32 * 32  # values held at a time: 50 MB as float32
 
 
 def pieces(x: Tensor | np.ndarray) -> Iterator[slice]:
@@ -34,12 +34,13 @@ def gather_rows(parts: Iterable[np.ndarray], rows: int) -> np.ndarray:
     first = next(parts)
     if first[0].nbytes * rows <= LIMIT:
         return np.concatenate([first, *parts])
-    folder = cache_folder() / "decoded"
+    folder = cache_folder() / "decoded"  # not the folder for temporary files, which may itself be memory
     folder.mkdir(parents=True, exist_ok=True)
     with TemporaryFile(dir=folder) as file:
         for part in chain([first], parts):
             file.write(part.tobytes())
         file.flush()
+        # The file has no name; the mapping keeps it when it is closed, and nothing is left of it after the process.
         return np.memmap(file, first.dtype, "r").reshape(rows, *first.shape[1:])
 
 
@@ -52,6 +53,7 @@ def as_tensor(x: np.ndarray) -> Tensor:
 
 def is_on_disk(x: Tensor) -> bool:
     """Whether the values come from a file as they are read; false where the system does not tell."""
+    # Asked of the system: a tensor does not know whether NumPy or safetensors mapped it.
     maps = Path("/proc/self/maps")
     if x.device.type != "cpu" or not maps.exists():
         return False
@@ -59,7 +61,7 @@ def is_on_disk(x: Tensor) -> bool:
         ends, _, _, _, inode = line.split()[:5]
         start, end = (int(end, 16) for end in ends.split("-"))
         if start <= x.data_ptr() < end:
-            return inode != "0"
+            return inode != "0"  # memory of no file has the inode 0
     return False
 
 
@@ -68,8 +70,8 @@ def fetch_rows(x: Tensor, rows: Tensor) -> None:
 
     Each would else be waited for in turn, 30 times as long (measured).
     """
-    advise, size = ctypes.CDLL(None).madvise, x[0].nbytes
+    advise, size = ctypes.CDLL(None).madvise, x[0].nbytes  # Python's own needs an mmap, not an address
     advise.argtypes = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
     for address in (x.data_ptr() + rows.flatten() * x.stride(0) * x.itemsize).tolist():
-        start = address - address % mmap.PAGESIZE
+        start = address - address % mmap.PAGESIZE  # madvise takes the beginnings of pages only
         advise(start, address + size - start, mmap.MADV_WILLNEED)

@@ -13,9 +13,9 @@ import numpy as np
 
 from attar.data.check import Given, decode_image, stack_images, watch
 
-INNER = ("", "data", "plain_text")
+INNER = ("", "data", "plain_text")  # where copies of the hub keep their files: "plain_text" is CIFAR's
 IMAGES = ("image", "img")
-LABELS = ("label", "fine_label", "labels")
+LABELS = ("label", "fine_label", "labels")  # fine, as CIFAR-100 has coarse ones too
 
 
 def places(folders: tuple[str, ...]) -> list[str]:
@@ -53,6 +53,7 @@ def read_shards(files: list[Path], title: str, quiet: bool) -> tuple[Given, Give
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    # All before the first image is decoded: a broken last file should not cost the time of the others.
     opened = {}
     for file in files:
         try:
@@ -82,8 +83,9 @@ def read_rows(file: Path, table: Any, collected: list[int]) -> Iterator[tuple[st
             f"{file} has the columns {', '.join(names)}; expected {' or '.join(IMAGES)}, and {' or '.join(LABELS)}"
         )
     row = 0
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # threads do: Pillow decodes without Python's lock
         try:
+            # A thousand at a time, as a file may hold more images than the memory.
             for batch in table.iter_batches(1000, columns=columns):
                 encoded, labels = (batch.column(name).to_pylist() for name in columns)
                 whats = [f"{file}: the image of row {row + i}" for i in range(len(labels))]
@@ -113,5 +115,5 @@ def class_names(table: Any) -> list[str] | None:
     try:
         features = json.loads(table.schema_arrow.metadata[b"huggingface"])["info"]["features"]
         return next(features[name]["names"] for name in LABELS if name in features)
-    except (KeyError, StopIteration, TypeError, ValueError):
+    except (KeyError, StopIteration, TypeError, ValueError):  # no names, or none that can be read: numbers will do
         return None

@@ -19,7 +19,7 @@ from attar.networks.network import Network
 from attar.rng import Rng
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False)  # the == of two tensors is a tensor, no answer
 class Examples:
     """Images in the dtype that came (`uint8`, or floats in [0, 1]) and labels counting from 0.
 
@@ -73,7 +73,7 @@ class Task:
     def to(self, device: torch.device) -> "Task":
         """The same data on another device.
 
-        Training images that come from a file and are too many for it stay there, and are moved as they are looked at.
+        Training images from a file stay there if they are too many for the device, and are moved as they are looked at.
         """
         if device == self.device:
             return self
@@ -102,7 +102,7 @@ class Task:
     @cached_property
     def fewest(self) -> int:
         """Images of the smallest class."""
-        return int(self.counts.min())
+        return int(self.counts.min())  # kept as a number: each look at one on a GPU waits for it
 
     @cached_property
     def table(self) -> Int[Tensor, "classes most"]:
@@ -118,7 +118,9 @@ class Task:
         """
         keys = torch.rand(self.table.shape, generator=rng.generator(self.device), device=self.device)
         if self.fewest < self.table.shape[1]:
+            # What fills short rows comes last, as all other keys are below 1.
             keys.masked_fill_(torch.arange(self.table.shape[1], device=self.device) >= self.counts[:, None], 2)
+        # Where random keys are smallest: a draw without replacement, for all classes at once.
         order = keys.topk(min(n, self.table.shape[1]), largest=False).indices
         if self.fewest < n:
             order = order.gather(1, torch.arange(n, device=self.device) % self.counts[:, None])
@@ -157,14 +159,14 @@ class Task:
 
 
 def room(device: torch.device) -> int:
-    """Bytes of a GPU that training images may take: a quarter of them."""
+    """Bytes of a GPU that training images may take: a quarter, as networks and their graphs need the rest."""
     return torch.cuda.get_device_properties(device).total_memory // 4 if device.type == "cuda" else 0
 
 
 def hash_examples(examples: Examples) -> str:
     digest = hashlib.blake2b(digest_size=16)
     for tensor in examples.tensors.values():
-        digest.update(str((tuple(tensor.shape), tensor.dtype)).encode())
+        digest.update(str((tuple(tensor.shape), tensor.dtype)).encode())  # else other shapes have the same bytes
         for some in pieces(tensor):
             digest.update(tensor[some].cpu().contiguous().numpy().data)
     return digest.hexdigest()

@@ -23,6 +23,7 @@ def decode_items(source: Any, what: str, quiet: bool) -> Given:
     Dictionaries as the Hugging Face library gives them will do.
     """
     counted = hasattr(source, "__len__") and hasattr(source, "__getitem__")
+    # Arrays have both, but hold no pairs: they were given without their labels.
     if not counted or isinstance(source, (Tensor, np.ndarray, dict)):
         expected = "a known name, npz:PATH, npy:FOLDER, arrays (x, y), or a dataset with a length"
         raise ValueError(f"{type(source).__name__} is no data; expected {expected}")

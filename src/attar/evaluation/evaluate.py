@@ -44,12 +44,12 @@ def evaluate(
 
     Sets may be given by their folders, `data` as `attar.condense` takes it; `seeds` as a number or one by one. On a CPU
     the networks are spread over one-thread processes where that pays. `eight_bit` trains on what the 8-bit images hold
-    instead of the exact floats, `soft` on a set's soft labels. Raises `ValueError` where a set is not of this data, or
-    has no soft labels, or the protocol, device or precision is unknown.
+    instead of the exact floats, `soft` on a set's soft labels. Raises `ValueError` where a set is not of this data or
+    lacks soft labels, and for an unknown protocol, device or precision.
     """
     device, precision = choose_device(device, precision)
     task = load_data(data, network=network)
-    family = task.network.to(device)
+    family = task.network.to(device)  # not the task: only what is trained and tested on moves
     protocol = protocol_by_name(protocol)
     seeds = list(range(seeds) if isinstance(seeds, int) else seeds)
     if not seeds:
@@ -68,11 +68,13 @@ def evaluate(
     compile = "on" if Run(Rng.of(0), device=device, compile=compile).compiles(flop) else "off"
     kind = {"eight_bit": eight_bit, "soft": soft}
     with tempfile.TemporaryDirectory(prefix="attar-") as folder:
+        # Once, however many sets there are. Each set brings its normalisation, by which test images are normalised too.
         test = stage(Path(folder) / "test.safetensors", task.test.x.cpu(), task.test.y.cpu())
         staged = [
             (made.normalisation, stage(Path(folder) / f"{i}.safetensors", *made.as_dataset(**kind).tensors))
             for i, made in enumerate(loaded)
         ]
+        # A GPU trains networks side by side, which one alone would not fill; on a CPU each may go to another process.
         teams = [tuple(seeds)] if device.type == "cuda" else [(seed,) for seed in seeds]
         jobs = [
             Job(train, test, own, family, protocol, len(task.classes), team, task.flip, precision, compile, device)
@@ -130,6 +132,7 @@ def variant(made: CondensedSet) -> str:
     """
     about = made.provenance
     if "hyperparameters" in about:
+        # Not the seed: draws of one variant are averaged.
         facts = about["hyperparameters"], about["network"], about["fingerprint"], about["engine"]["precision"]
         told = json.dumps(facts).encode()
     else:

@@ -21,6 +21,7 @@ from attar.training.fit import fit_together, predict
 from attar.training.protocol import Protocol
 
 WORTH_PROCESSES = 20  # seconds of work; a process starts in about four
+# For libraries that read it as they are loaded. Without the last, the compiler in each would start a process a core.
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TORCHINDUCTOR_COMPILE_THREADS": "1"}
 
 
@@ -56,7 +57,7 @@ class Ticker:
         path.touch()
 
     def tick(self) -> None:
-        with self.path.open("ab") as file:
+        with self.path.open("ab") as file:  # appending a byte needs no lock between processes
             file.write(b".")
 
     def show(self) -> None:
@@ -66,7 +67,7 @@ class Ticker:
 def execute(jobs: list[Job], flop: int, ticker: Ticker) -> list[Result]:
     """Run the jobs here, or in one-thread processes where the device is a CPU and the work is worth their start."""
     device = jobs[0].device
-    count = min(torch.get_num_threads(), len(jobs))
+    count = min(torch.get_num_threads(), len(jobs))  # so that a limit on threads limits processes too
     if device.type != "cpu" or count < 2 or flop < WORTH_PROCESSES * eager_flops(device) or not can_travel(jobs[0]):
         return [result for job in jobs for result in train_and_test(job, ticker, show=True)]
     return run_in_processes(jobs, count, ticker)
@@ -79,21 +80,22 @@ def run_in_processes(jobs: list[Job], count: int, ticker: Ticker) -> list[Result
     """
     from concurrent.futures import FIRST_EXCEPTION, wait
 
+    # It sends networks that a notebook or a function defines, and asks no `if __name__ == "__main__"` of scripts.
     from loky import ProcessPoolExecutor
     from loky.process_executor import TerminatedWorkerError
 
     pool = ProcessPoolExecutor(count, initializer=torch.set_num_threads, initargs=(1,), env=ONE_THREAD)
-    quiet = Ticker(ticker.path, ticker.total, silent)
+    quiet = Ticker(ticker.path, ticker.total, silent)  # a terminal's bar cannot be sent to a process
     futures = [pool.submit(train_and_test, job, quiet) for job in jobs]
     waiting = set(futures)
     try:
         while waiting:
-            done, waiting = wait(waiting, timeout=1, return_when=FIRST_EXCEPTION)
+            done, waiting = wait(waiting, timeout=1, return_when=FIRST_EXCEPTION)  # a second, to show progress
             for future in done:
                 future.result()  # a job's error now, not after the jobs before it
             ticker.show()
         return [result for future in futures for result in future.result()]
-    except TerminatedWorkerError:
+    except TerminatedWorkerError:  # loky cannot say why; mostly the system needed its memory
         raise OSError(
             f"one of {count} processes that train networks was killed, most likely for lack of memory: "
             f"OMP_NUM_THREADS={count // 2} in the environment trains {count // 2} at a time"
@@ -103,7 +105,7 @@ def run_in_processes(jobs: list[Job], count: int, ticker: Ticker) -> list[Result
 
 
 def can_travel(job: Job) -> bool:
-    """Whether the user's network can be sent to another process."""
+    """Whether the user's network can be sent to another process. One job stands for all."""
     import cloudpickle
 
     try:
@@ -129,7 +131,7 @@ def train_and_test(job: Job, ticker: Ticker, show: bool = False) -> list[Result]
             ticker.show()
 
     def look(part: slice) -> Tensor:
-        return job.normalisation.to_network(unit(test_x[part]))
+        return job.normalisation.to_network(unit(test_x[part]))  # floats only of a part: four times the bytes
 
     start = time.perf_counter()
     with use_precision(job.precision), use_device(job.device):

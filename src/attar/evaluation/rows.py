@@ -38,9 +38,10 @@ class Row:
     split: str
     condense_seconds: float | None
     train_seconds: float
+    # With defaults, as the files of other versions may lack what follows.
     soft: bool = False
     """Trained on the set's soft labels."""
-    measures: dict[str, float] = field(default_factory=dict, hash=False)
+    measures: dict[str, float] = field(default_factory=dict, hash=False)  # a dict has no hash
     """Further measures of the same network by name, such as its accuracy under an attack."""
 
     @property
@@ -89,6 +90,7 @@ class Summary:
     @property
     def condense_seconds(self) -> float | None:
         """Mean over the draws."""
+        # By draw: its seconds are in the rows of all its networks.
         seconds = {row.draw: row.condense_seconds for row in self.rows if row.condense_seconds is not None}
         return statistics.fmean(seconds.values()) if seconds else None
 
@@ -112,7 +114,7 @@ class Summary:
 def summarise(rows: Sequence[Row]) -> list[Summary]:
     """One summary a cell, in the order of first appearance."""
     cells: dict[tuple, list[Row]] = {}
-    for row in {identity(row): row for row in rows}.values():
+    for row in {identity(row): row for row in rows}.values():  # a row may lie in a run's file and a comparison's
         cells.setdefault((*circumstances(row), row.method, row.variant), []).append(row)
     randoms = {
         circumstances(group[0]): Summary(tuple(group), None).mean
@@ -123,12 +125,13 @@ def summarise(rows: Sequence[Row]) -> list[Summary]:
 
 
 def circumstances(row: Row) -> tuple:
+    """What rows must have in common to be compared, such as with random selection."""
     return row.data, row.ipc, row.protocol, row.network, row.eight_bit, row.soft, row.precision
 
 
 def write_rows(path: Path, rows: Sequence[Row]) -> None:
     """Add rows to a file; a row of the same circumstances, method, draw and seed replaces its earlier self."""
-    with lock_writer(path):
+    with lock_writer(path):  # or rows that another process adds in between would be lost
         kept = {identity(row): row for row in [*read_rows(path), *rows]}
         write_json(path, [asdict(row) for row in kept.values()])
 

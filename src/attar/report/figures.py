@@ -24,13 +24,13 @@ INK, FAINT, PAPER, GREY = "#010101", "#020202", "#030303", "#040404"
 SERIES = tuple(f"#0100{i:02x}" for i in range(16, 26))
 VARIABLES = {INK: "currentColor", FAINT: "var(--line)", PAPER: "var(--card)", GREY: "var(--muted)"}
 VARIABLES |= {colour: f"var(--s{i})" for i, colour in enumerate(SERIES)}
-REFERENCES = ("random", "whole set")
+REFERENCES = ("random", "whole set")  # what learned sets are held against
 DASHES = ("-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)))
 WIDTH = 4.6  # inches: drawn at this size the type stays readable on a phone and is not coarse on a desk
-LARGEST = 64  # pixels a side of a picture
+LARGEST = 64  # pixels a side of a picture, which the page shows a little smaller
 STYLE: Any = {
-    "svg.fonttype": "none",
-    "text.parse_math": False,
+    "svg.fonttype": "none",  # text stays text: in the page's font, and found by a search
+    "text.parse_math": False,  # names may hold a $
     "font.size": 9,
     "text.color": INK,
     "axes.labelcolor": INK,
@@ -51,6 +51,7 @@ STYLE: Any = {
 
 
 def make_figure(height: float) -> tuple["Figure", Any]:
+    # Not pyplot, which keeps every figure for the whole process and may look for a screen.
     from matplotlib.figure import Figure
 
     made = Figure(figsize=(WIDTH, height), layout="constrained")
@@ -64,12 +65,14 @@ def to_svg(made: "Figure", name: str, alt: str) -> str:
     text = out.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", text, flags=re.DOTALL)
+    # Figures of one page would else have ids in common, and take each other's clips and markers.
     text = re.sub(r'\b(id="|url\(#|href="#)', rf"\g<1>{name}-", text)
-    text = re.sub(r"font: ([^;\"]*?)px [^;\"]*", r"font-size: \1px", text)
+    text = re.sub(r"font: ([^;\"]*?)px [^;\"]*", r"font-size: \1px", text)  # the family is the page's
     for colour, variable in VARIABLES.items():
         text = text.replace(colour, variable)
     box = re.search(r'viewBox="([^"]*)"', text)
     assert box is not None
+    # Without a width and a height of its own: the page sets them.
     return f'<svg viewBox="{box[1]}" role="img" aria-label="{html.escape(alt)}">' + text[text.index(">") + 1 :]
 
 
@@ -87,7 +90,7 @@ def plot_accuracies(summaries: Sequence[Summary], names: Sequence[str], palette:
     from matplotlib import rc_context
 
     with rc_context(STYLE):
-        made, axes = make_figure(0.75 + 0.3 * len(summaries))
+        made, axes = make_figure(0.75 + 0.3 * len(summaries))  # inches: the axis below, and a line for each set
         for i, summary in enumerate(summaries):
             method, mean = summary.first.method, summary.mean
             colour = palette[method]
@@ -104,14 +107,14 @@ def plot_accuracies(summaries: Sequence[Summary], names: Sequence[str], palette:
                 [mean],
                 [i],
                 s=46,
-                color=PAPER if method == "random" else colour,
+                color=PAPER if method == "random" else colour,  # hollow, as the whole set is grey too
                 edgecolors=colour,
                 linewidths=1.6,
                 zorder=3,
             )
             axes.annotate(f"{mean:.1f}", (mean, i), (0, 6), textcoords="offset points", ha="center", fontsize=8)
         axes.set_yticks(range(len(names)), [plain(name) for name in names])
-        axes.set_ylim(len(names) - 0.5, -0.7)
+        axes.set_ylim(len(names) - 0.5, -0.7)  # downwards, with room for the number above the first dot
         axes.margins(x=0.08)
         axes.grid(axis="y", visible=False)
         axes.tick_params(axis="y", length=0)
@@ -133,9 +136,9 @@ def plot_losses(losses: Mapping[str, Sequence[tuple[int, float]]], palette: Mapp
         made, axes = make_figure(2.9)
         for i, (label, curve) in enumerate(losses.items()):
             steps, values = [step for step, _ in curve], [value for _, value in curve]
-            smooth, colour = running_mean(values, max(1, len(values) // 40)), palette[label]
+            smooth, colour = running_mean(values, max(1, len(values) // 40)), palette[label]  # a twentieth of the run
             before = [palette[other] for other in list(losses)[:i]].count(colour)
-            every = max(1, len(steps) // 400)
+            every = max(1, len(steps) // 400)  # more points than that only make the page heavier
             axes.plot(steps[::every], values[::every], color=colour, alpha=0.25, linewidth=0.7)
             dashes = DASHES[before % len(DASHES)]
             axes.plot(
@@ -143,13 +146,14 @@ def plot_losses(losses: Mapping[str, Sequence[tuple[int, float]]], palette: Mapp
             )
         if all(value > 0 for curve in losses.values() for _, value in curve):
             axes.set_yscale("log")
+            # Losses often span less than a decade, in which the usual ticks leave one label or none.
             axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=8))
             axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
             axes.yaxis.set_minor_formatter(NullFormatter())
             axes.tick_params(axis="y", which="minor", length=0)
         axes.set_xlabel("update")
         axes.set_ylabel("loss")
-        axes.legend(loc="upper right")
+        axes.legend(loc="upper right")  # losses fall, so that it is mostly free
         return to_svg(made, "losses", "Loss by update of " + ", ".join(losses))
 
 
@@ -207,6 +211,7 @@ def draw_block(label: str, name: str, images: UInt8[Tensor, "n c h w"], lines: i
     small = [resize(image, LARGEST) if max(image.size) > LARGEST else image for image in map(to_picture, images)]
     w, h = small[0].size
     gap, columns = max(1, w // 16), math.ceil(len(small) / lines)
+    # Transparent, since the page is dark for some; WebP, since PNG takes 1.2 to 2.4 times the bytes.
     canvas = Image.new("RGBA", (columns * (w + gap) - gap, math.ceil(len(small) / columns) * (h + gap) - gap))
     for i, image in enumerate(small):
         canvas.paste(image.convert("RGBA"), (i % columns * (w + gap), i // columns * (h + gap)))

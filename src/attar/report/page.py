@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from attar.data.task import Task
 
 TEMPLATE = "page.html.j2"
-PIXELS = 1_900_000  # bytes of pixels on the page, before compression: it is to go by mail
-PROJECTED, FLOPS = 700, 2e11  # real images of the projection, fewer where the network is dear
+PIXELS = 1_900_000  # bytes of pixels on the page, before compression; 2.5 MB in base64, as it is to go by mail
+PROJECTED, FLOPS = 700, 2e11  # real images of the projection; fewer where a network would take longer than some seconds
 FEW = 20  # classes whose accuracies are read side by side
 TEXT = ("data", "method", "protocol")  # columns that are not numbers
 
@@ -41,7 +41,7 @@ def write_report(
     `losses` has the (update, loss) pairs of each run, by the run's name. `task` is the real data, to show and to
     measure beside. What is not given is left out.
     """
-    import jinja2
+    import jinja2  # late: commands that write no page import this module too
 
     loader = jinja2.PackageLoader("attar.report", ".")
     pages = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
@@ -58,6 +58,7 @@ def collect(
     losses: Mapping[str, Sequence[tuple[int, float]]],
 ) -> dict[str, Any]:
     """All that the template shows."""
+    # The whole set last: it is what the others are to come near to.
     cells = sorted(summarise(rows), key=lambda cell: (cell.first.method == "whole set", cell.first.ipc))
     sets = first_draws(made)
     judged = [cell for cell in cells if cell.first.method not in figures.REFERENCES]
@@ -67,7 +68,7 @@ def collect(
         (s for s in sets if best and key(s) == (best.first.method, best.first.ipc)), sets[0] if sets else None
     )
     palette = figures.choose_colours([*map(method, sets), *(cell.first.method for cell in cells)])
-    curves = {label: curve for label, curve in losses.items() if len(curve) > 1}
+    curves = {label: curve for label, curve in losses.items() if len(curve) > 1}  # selections have none
     names = label_cells(cells)
     return {
         "data": task.name
@@ -110,7 +111,7 @@ def title(made: "CondensedSet", *, seed: bool = False) -> str:
 
 
 def first_draws(made: Sequence["CondensedSet"]) -> list["CondensedSet"]:
-    """The first draw of each method and budget."""
+    """The first draw of each method and budget: others look alike."""
     first: dict[tuple[str, int], CondensedSet] = {}
     for one in made:
         if method(one) != "whole set":
@@ -156,7 +157,7 @@ def label_cells(cells: Sequence[Summary]) -> list[str]:
 def table_rows(cells: Sequence[Summary]) -> list[dict[str, Any]]:
     """A row for each cell, with the best of each data, budget and protocol marked where there is a choice."""
     groups: dict[tuple, list[Summary]] = {}
-    for cell in (cell for cell in cells if cell.first.method != "whole set"):
+    for cell in (cell for cell in cells if cell.first.method != "whole set"):  # which would win each time
         groups.setdefault((cell.first.data, cell.first.ipc, cell.first.protocol, cell.first.remark), []).append(cell)
     best = [max(group, key=lambda cell: cell.mean) for group in groups.values() if len(group) > 1]
     return [
@@ -168,7 +169,7 @@ def table_rows(cells: Sequence[Summary]) -> list[dict[str, Any]]:
 def colour_curves(curves: Mapping[str, Any], palette: Mapping[str, str]) -> dict[str, str]:
     """That of the method whose name the run's begins with, or one that no method has."""
     spare = itertools.cycle([colour for colour in figures.SERIES if colour not in palette.values()] or figures.SERIES)
-    longest = sorted(palette, key=len, reverse=True)
+    longest = sorted(palette, key=len, reverse=True)  # one method's name may begin with another's
     return {
         label: next((palette[name] for name in longest if label.startswith(name)), None) or next(spare)
         for label in curves
@@ -185,6 +186,7 @@ def by_class(
     order = list(range(len(classes)))
     if len(classes) > FEW and best:
         near = [i for i in chosen if are_alike(cells[i].first, best.first) and cells[i].first.ipc == best.first.ipc]
+        # Thirds of the classes stand side by side, each with room for four columns.
         chosen = [*near, *(i for i in chosen if cells[i].first.method == "whole set" and i not in near)][:4]
         names = [cell.first.method for cell in cells]
         order.sort(key=lambda c: best.per_class[c])
@@ -204,7 +206,8 @@ def make_sheets(sets: Sequence["CondensedSet"], task: "Task | None") -> list[dic
         return []
     c, h, w = sets[0].images.shape[1:]
     each = min(c, 3) * min(h, figures.LARGEST) * min(w, figures.LARGEST)
-    place = PIXELS / each / (len(sets) + len(budgets) * bool(task))
+    place = PIXELS / each / (len(sets) + len(budgets) * bool(task))  # real images stand beside each budget
+    # As many classes as leave room for two images of each, but ten in any case.
     shown = min(len(sets[0].classes), 100, max(10, int(place / 2)))
     most = max(1, min(10, int(place / shown)))
     return [make_sheet([made for made in sets if made.ipc == ipc], task, shown, most) for ipc in budgets]
@@ -222,6 +225,7 @@ def make_sheet(sets: Sequence["CondensedSet"], task: "Task | None", shown: int, 
     for c, name in enumerate(sets[0].classes[:shown]):
         own = [(method(made), pictures[labels == c][:most]) for made, pictures, labels in decoded]
         if task:
+            # At least four, since one real image says little of a class; and none twice, as the table repeats some.
             real = unit(task.raw(task.table[c][: min(int(task.counts[c]), most, max(4, *counts))]))
             own.insert(0, ("real", (real * 255).round().to(torch.uint8)))
         blocks = [figures.draw_block(label, name, images, lines) for label, images in own if len(images)]
@@ -234,6 +238,7 @@ def project(sets: Sequence["CondensedSet"], task: "Task", subject: "CondensedSet
     others = [made for made in sets if made.ipc == subject.ipc and made is not subject]
     shown = [subject, *sorted(others, key=lambda made: method(made) != "random")[:1]]
     classes, count = range(len(task.classes)), min(PROJECTED, max(100, int(FLOPS / task.network.flop(task.shape))))
+    # Unique: a small class repeats its images. A seed of its own: pages of other runs show the same images.
     real = task.indices(classes, max(1, count // len(classes)), Rng.of(0).fold("projection")).flatten().unique()
     parts = [(task.images(real), task.train.y[real])]
     for made in shown:
@@ -254,7 +259,7 @@ def embed(task: "Task", x: Tensor) -> Tensor:
     """Features of an unlearned network, in a mixed order: batch statistics then are those of all kinds of images."""
     rng = Rng.of(0)
     order = torch.randperm(len(x), generator=rng.fold("order").generator())
-    with torch.no_grad(), rng.fold("features").scope(task.device):
+    with torch.no_grad(), rng.fold("features").scope(task.device):  # dropout takes no generator
         w = task.network.init(rng)
         parts = [task.network.features(w, x[part], train=True).float().cpu() for part in order.split(200)]
     return torch.cat(parts)[order.argsort()]
@@ -264,8 +269,9 @@ def reduce_to_plane(features: Tensor) -> Tensor:
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
 
+    # Fifty components first, as scikit-learn advises: t-SNE is then faster, and noise is gone.
     reduced = PCA(min(50, *features.shape), random_state=0).fit_transform(features.numpy())
-    perplexity = min(30, (len(features) - 1) / 3)
+    perplexity = min(30, (len(features) - 1) / 3)  # it looks at three times as many neighbours
     return torch.from_numpy(TSNE(init="pca", perplexity=perplexity, random_state=0, n_jobs=1).fit_transform(reduced))
 
 

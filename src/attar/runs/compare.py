@@ -34,7 +34,7 @@ def compare(
     """Condense by every method at every budget, `draws` times, and train `seeds` networks on each set.
 
     `whole` adds networks trained on all training images. With `out`, each set is kept in a folder of its own there.
-    Sets that lie there already are taken as they are, and unfinished ones are resumed; `anyway` resumes also on another
+    Sets that lie there already are taken as they are. Unfinished ones are resumed, with `anyway` also on another
     engine, whose bits differ. Every name is checked before the first run begins. `watch(what)` gives the progress of
     one part; `engine` is `device`, `precision` and `compile`. Raises `ValueError` for a folder of other files.
     """
@@ -50,7 +50,7 @@ def compare(
         out = Path(out)
         claim(out, (ROWS, f"*/{MANIFEST}", f"*/{REQUEST}"))
         read_rows(out / ROWS)  # now, if they are damaged
-    task = load_data(data, network=network)
+    task = load_data(data, network=network)  # once, for all runs and for the evaluation
     sets = []
     for method in methods:
         for budget in ipc:

@@ -48,12 +48,12 @@ def condense(
     """Condense `data` to `ipc` images per class.
 
     `data` is what `attar.load_data` takes: a name, `npz:PATH`, `npy:FOLDER`, arrays, a `Dataset`, or a `Task`. Without
-    a `method`, the best that is known for such data and so many images is taken, with the recipe of the nearest known
-    data. It is logged, with the reason. `settings` are hyper-parameters of the method, on top of the recipe for the
-    data, or for the known set named by `recipe`. `published` leaves out what the recipe does differently from the
-    paper, mostly to be faster.
+    a `method`, the best known for such data and so many images is taken, with the recipe of the nearest known data. The
+    choice is logged, with the reason. `settings` are hyper-parameters of the method, on top of the recipe for the data,
+    or for the known set named by `recipe`. `published` leaves out what the recipe does differently from the paper,
+    mostly to be faster.
 
-    With `out`, the result is saved there, and an interrupted run can go on (`resume`); `anyway` resumes also where
+    With `out`, the result is saved there, and `resume` continues an interrupted run. `anyway` resumes also where
     another engine will give other bits. Raises `ValueError` for input that cannot be condensed as asked.
     """
     folder = None if out is None else Path(out)
@@ -62,8 +62,9 @@ def condense(
     method, resolved = decide(task, method, ipc, recipe, settings, published)
     request = describe(task, method, ipc, seed, resolved, run)
     if run.folder is not None and resume and (run.folder / MANIFEST).exists():
-        check_same(run.folder, request, anyway=True)
+        check_same(run.folder, request, anyway=True)  # nothing will run, so the engine does not matter
         return load(run.folder)
+    # Locked first: `begin` moves files that another process may be writing.
     with lock_folder(run.folder), begin(run.folder, request, resume, anyway, overwrite) as before:
         start = time.perf_counter()
         with use_precision(run.precision), use_device(run.device):
@@ -72,7 +73,7 @@ def condense(
         made = sign(made, task, request, resolved, run, seconds)
         if run.folder is not None:
             save(made, run.folder)
-            (run.folder / CHECKPOINT).unlink(missing_ok=True)
+            (run.folder / CHECKPOINT).unlink(missing_ok=True)  # last: until the set is whole, the run can be resumed
     return made
 
 
@@ -112,7 +113,7 @@ def decide(
         method, recipe = choose(task, ipc, recipe)
     source = check_data(recipe) if recipe else task.name
     resolved = resolve(method, source, ipc, settings, published)
-    usual = source == task.name and task.network.name == "ConvNet"
+    usual = source == task.name and task.network.name == "ConvNet"  # what the bands were measured with
     return method, resolved if usual else dataclasses.replace(resolved, expect={})
 
 
@@ -131,7 +132,7 @@ def describe(task: Task, method: str, ipc: int, seed: int, resolved: Resolved, r
             "device": run.device.type,
             "precision": run.precision,
             "compile": run.compile,
-            "threads": torch.get_num_threads(),
+            "threads": torch.get_num_threads(),  # sums are split among them, which decides the last bits
             "torch": torch.__version__,
         },
     }
@@ -145,7 +146,7 @@ def sign(
     provenance = {
         **{key: value for key, value in request.items() if key != "format"},
         "engine": request["engine"] | {"ran": sorted(run.ledger.flop)},
-        **({"begun_on": begun} if begun != request["engine"] else {}),
+        **({"begun_on": begun} if begun != request["engine"] else {}),  # resumed with `anyway`
         "recipe": list(resolved.sources),
         "expect": resolved.expect,
         "split": task.split,

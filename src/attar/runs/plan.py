@@ -52,8 +52,8 @@ class Enough(Exception):
 class Pace:
     """Progress that stops a run after `CALIBRATION` seconds, not counting the first update, and knows the rest.
 
-    It waits, but not for long, until a whole number of `cycle` updates has been seen, the first of which may cost more.
-    Where there are no cycles, it waits until updates that differ have told their mean to a fifth.
+    It waits for a whole number of `cycle` updates, as the first of a cycle may cost more, but not for long. Without
+    cycles it waits until the mean of updates that differ is known to a fifth.
     """
 
     def __init__(self, cycle: int = 1) -> None:
@@ -66,7 +66,8 @@ class Pace:
         if self.seen and done <= self.seen[-1][0]:
             self.stage, self.seen = self.stage + 1, []
         self.seen.append((done, time.perf_counter()))
-        (first, start), (_, now) = self.seen[0], self.seen[-1]
+        (first, start), (_, now) = self.seen[0], self.seen[-1]  # from the end of the first update, which warms up
+        # Five times as long at most: a plan has to be quick, even where it is rougher for that.
         if now - start > CALIBRATION and (self.steady or now - start > 5 * CALIBRATION):
             self.rest = (now - start) / (done - first) * (total - done)
             raise Enough
@@ -76,6 +77,7 @@ class Pace:
         if self.cycle > 1:
             return (self.seen[-1][0] - self.seen[0][0]) % self.cycle == 0
         spans = [(later - earlier) / (n - m) for (m, earlier), (n, later) in pairwise(self.seen)]
+        # The standard error of the mean is below a fifth of it.
         return len(spans) > 1 and statistics.stdev(spans) < 0.2 * statistics.fmean(spans) * len(spans) ** 0.5
 
 
@@ -83,9 +85,10 @@ def forecast(method: Method, task: Task, ipc: int, run: Run) -> Plan:
     """Run `method` eagerly for two seconds, keep nothing, and extrapolate to the whole of `run`."""
     pace = Pace(method.cycle(ipc) if hasattr(method, "cycle") else 1)
     missing, each = method.stages(task, run) if hasattr(method, "stages") else (0, 0)
+    # A ledger of its own, so that the trial leaves no trace in `run`.
     trial = dataclasses.replace(run, folder=None, rehearsal=True, progress=pace, ledger=Ledger())
     start = time.perf_counter()
-    with contextlib.suppress(Enough):
+    with contextlib.suppress(Enough):  # not raised by a run that is over before the calibration is
         method(task, ipc, trial)
     seconds, flop = time.perf_counter() - start + pace.rest, sum(trial.ledger.flop.values())
     seen = pace.stage + 1
@@ -113,5 +116,5 @@ def peak_memory(device: torch.device) -> int:
         return torch.cuda.max_memory_allocated(device)
     import resource  # not on every system
 
-    unit = 1 if sys.platform == "darwin" else 1024
+    unit = 1 if sys.platform == "darwin" else 1024  # macOS counts bytes, Linux KiB
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -17,7 +17,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from attar.methods import Method, find, names
 from attar.wording import unknown
 
-VERSION = 1
+VERSION = 1  # of the format of recipes
 SECTIONS = ("version", "about", "like", "published", "defaults", "ipc", "expect")
 
 
@@ -40,13 +40,13 @@ def resolve(method: str, data: str, ipc: int, settings: Mapping[str, Any], publi
     `published` keeps to the paper's. A budget between two of the recipe's takes the lower one's values. Raises
     `ValueError` for an unknown method or key, a value of the wrong type, or a budget below 1.
     """
-    if not isinstance(ipc, Integral) or ipc < 1:
+    if not isinstance(ipc, Integral) or ipc < 1:  # Integral, as NumPy's whole numbers are no int
         raise ValueError(f"the budget must be a whole number of images per class, at least 1, not {ipc!r}")
     cls = find(method)
     recipe = read_recipe(method, data)
     values: dict[str, Any] = {}
     sources = [f"{cls.__name__} defaults"]
-    paper = dict(recipe.get("published", {}))
+    paper = dict(recipe.get("published", {}))  # its values stand in the table itself: brought into a recipe's shape
     layers = [(f"published for {data}", {"ipc": paper.pop("ipc", {}), "defaults": paper})]
     like = f", as for {recipe['like']}" if "like" in recipe else ""
     layers += [] if published else [(f"recipe {method}/{data}{like}", recipe)]
@@ -58,6 +58,7 @@ def resolve(method: str, data: str, ipc: int, settings: Mapping[str, Any], publi
     if settings:
         values |= settings
         sources.append("the caller's settings")
+    # A band was measured with the recipe's own values.
     expect = {} if published or settings else recipe.get("expect", {}).get(str(ipc), {})
     return Resolved(cls(**check_settings(cls, values)), tuple(sources), expect)
 
@@ -80,8 +81,7 @@ def check_data(data: str) -> str:
 def read_recipe(method: str, data: str) -> dict[str, Any]:
     """The recipe shipped for a method and a data set; empty where there is none.
 
-    One that is `like` that of another data set takes over what Attar does there, on top of what was published for its
-    own.
+    A recipe that is `like` another data set's takes over what Attar does there. What was published stays its own.
     """
     path = resources.files("attar") / "recipes" / method / f"{data}.toml"
     if not path.is_file():
@@ -94,6 +94,7 @@ def read_recipe(method: str, data: str) -> dict[str, Any]:
         if section not in SECTIONS:
             raise ValueError(unknown(f"section of recipe {method}/{data}", section, SECTIONS))
     shared = read_recipe(method, recipe["like"]) if "like" in recipe else {}
+    # Not what was published or is expected: both were measured on the other data.
     return {key: shared[key] for key in ("defaults", "ipc") if key in shared} | recipe
 
 
@@ -139,9 +140,9 @@ def check_value(key: str, value: Any, hint: Any, default: Any) -> Any:
         if value not in get_args(hint):
             raise ValueError(unknown(f"value for {key}", str(value), map(str, get_args(hint))))
         return value
-    if hint is float and type(value) is int:
+    if hint is float and type(value) is int:  # people write 1 for 1.0
         return float(value)
-    if type(value) is not hint:
+    if type(value) is not hint:  # not isinstance, by which True is a whole number
         raise ValueError(f"{key} must be of type {hint.__name__}, not {value!r}")
     least = {int: 0 if default == 0 else 1, float: 0}.get(hint)
     if least is not None and not least <= value < math.inf:
@@ -156,5 +157,5 @@ def parse_setting(setting: str) -> tuple[str, Any]:
         raise ValueError(f"a setting is written key=value, not {setting!r}")
     try:
         return key, tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except tomllib.TOMLDecodeError:  # as in `init=mix`: a shell takes quotes away
         return key, text

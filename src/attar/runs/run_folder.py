@@ -19,14 +19,15 @@ from attar.synthesis.journal import METRICS, read_metrics
 LOCK = ".lock"
 FORMAT = 1
 OWN = (MANIFEST, REQUEST, CHECKPOINT, METRICS, ROWS, REPORT)  # manifest first: what is half gone must not look whole
-EARLIER = ".earlier.part"
+EARLIER = ".earlier.part"  # .part, so that `claim` does not take it for somebody's file
 
 
 @contextlib.contextmanager
 def begin(folder: Path | None, request: dict[str, Any], resume: bool, anyway: bool, overwrite: bool) -> Iterator[float]:
     """The run's folder, made or found as it was left; gives the seconds already spent.
 
-    Never loses a result unasked; nor to a run that comes to nothing before its first checkpoint: then all is as it was.
+    A result is never lost unasked. A run that fails before its first checkpoint (`ValueError`, `OSError`) leaves
+    everything as it was.
     """
     if folder is None:
         yield 0.0
@@ -42,12 +43,12 @@ def begin(folder: Path | None, request: dict[str, Any], resume: bool, anyway: bo
     if (folder / REQUEST).exists() and not overwrite:
         raise ValueError(f"{folder} holds an unfinished run: --resume goes on with it, --overwrite starts anew")
     earlier = folder / EARLIER
-    move_files(folder, earlier)
+    move_files(folder, earlier)  # not deleted yet: the run may be refused by what its method finds
     try:
         write_json(folder / REQUEST, request)
-        (folder / METRICS).touch()
+        (folder / METRICS).touch()  # there also for methods without updates
         yield 0.0
-    except (ValueError, OSError):
+    except (ValueError, OSError):  # Ctrl-C is neither: what it interrupts can be resumed
         if not (folder / CHECKPOINT).exists():
             for name in (REQUEST, METRICS):
                 (folder / name).unlink(missing_ok=True)
@@ -69,8 +70,8 @@ def move_files(source: Path, target: Path) -> None:
 def lock_folder(folder: Path | None) -> Iterator[None]:
     """No other process condenses into the folder meanwhile, and what killed writes left is removed.
 
-    A folder that is made here and stays empty goes again. Raises `ValueError` where another process is at work in the
-    folder, or it is none for a run.
+    A folder that is made here and stays empty is removed again. Raises `ValueError` where another process is at work in
+    the folder, or where it holds files of others.
     """
     if folder is None:
         yield
@@ -78,7 +79,7 @@ def lock_folder(folder: Path | None) -> Iterator[None]:
     claim(folder)
     made = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / LOCK, timeout=0)
+    lock = FileLock(folder / LOCK, timeout=0)  # the other process may take hours: say so instead of waiting
     try:
         lock.acquire()
     except Timeout:
@@ -89,7 +90,7 @@ def lock_folder(folder: Path | None) -> Iterator[None]:
         shutil.rmtree(folder / EARLIER, ignore_errors=True)
         yield
     finally:
-        (folder / LOCK).unlink(missing_ok=True)
+        (folder / LOCK).unlink(missing_ok=True)  # while it is held: once released it may be another process's
         lock.release()
         if made and not any(folder.iterdir()):
             folder.rmdir()
@@ -103,10 +104,10 @@ def check_same(folder: Path, request: dict[str, Any], anyway: bool) -> None:
     parts = ("engine", "hyperparameters")
     if not isinstance(earlier, dict) or not all(isinstance(earlier.get(part), dict) for part in parts):
         raise ValueError(f"{folder / REQUEST} was not written by attar")
-    request = json.loads(json.dumps(request))
+    request = json.loads(json.dumps(request))  # with lists for tuples, as in the file
     check_retired(folder, earlier, request)
     for key, was, now in list_differences(earlier | earlier["hyperparameters"], request | request["hyperparameters"]):
-        if not isinstance(now, dict):
+        if not isinstance(now, dict):  # the engine, which is compared below, and all hyper-parameters together
             raise ValueError(f"{folder} holds a run with {key} = {was}, not {now}")
     differences = list_differences(earlier["engine"], request["engine"])
     if differences and not anyway:
@@ -119,7 +120,9 @@ def check_retired(folder: Path, earlier: dict[str, Any], request: dict[str, Any]
     """Raises `ValueError` where the folder's run set a hyper-parameter that its method no longer has."""
     retired = getattr(find(request["method"]), "retired", {})
     for key, value in earlier["hyperparameters"].items():
+        # Another method has other fields: that it is another is said by `check_same`.
         gone = key not in request["hyperparameters"] and earlier.get("method") == request["method"]
+        # At its retired value a field changes nothing: the method does the same without it.
         if gone and (key not in retired or retired[key].value != value):
             instead = f": {retired[key].instead}" if key in retired else ""
             told = f"{folder} holds a run with {key} = {value}, which {request['method']} no longer has"
