@@ -21,7 +21,7 @@ def size(count: int) -> str:
     """Bytes for a reader: 31.4 kB."""
     value, unit = float(count), "B"
     for larger in ("kB", "MB", "GB"):
-        if value < 1000:
+        if round(value, 1) < 1000:  # as it is shown: 999,960 bytes are 1.0 MB, not 1000.0 kB
             break
         value, unit = value / 1000, larger
     return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"

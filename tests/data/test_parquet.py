@@ -31,6 +31,13 @@ def test_parquet_of_other_sets(tmp_path, name, columns):
     assert len(task.classes) == (100 if name == "cifar100" else 10) and task.classes[-1] in ("9", "99")
 
 
+def test_a_set_with_other_classes_is_refused(tmp_path):
+    """Their means are too near to tell CIFAR-100's images from CIFAR-10's."""
+    write_cifar(tmp_path / "cifar10", "cifar100")
+    with pytest.raises(ValueError, match=r"cifar10 does not hold CIFAR-10: it has 100 classes, not 10"):
+        load_data("cifar10", root=tmp_path)
+
+
 def test_parquet_larger_than_memory_gives_the_same_bits(tmp_path, monkeypatch):
     write_cifar(tmp_path)
     first = load_data("cifar10", root=tmp_path)

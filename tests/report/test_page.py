@@ -15,7 +15,7 @@ from attar.data.task import Examples
 from attar.engine.run import Run
 from attar.evaluation.rows import Row
 from attar.report import figures
-from attar.report.page import write_report
+from attar.report.page import colour_curves, write_report
 from attar.rng import Rng
 from attar.synthesis.pixels import Pixels
 
@@ -237,3 +237,11 @@ def test_float_images_and_a_network_with_batch_statistics(tmp_path):
     _, page = read(write_report(tmp_path / "r.html", sets(task), [], task))
     assert page.sections == ["images", "projection", "details"]
     assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_a_curve_has_the_colour_of_the_method_in_its_name():
+    palette = {"m3d": "blue", "dm": "red"}
+    assert colour_curves({"digits-m3d-ipc10-seed0": 0, "dm-ipc1-seed2": 0}, palette) == {
+        "digits-m3d-ipc10-seed0": "blue",
+        "dm-ipc1-seed2": "red",
+    }

@@ -99,7 +99,7 @@ def list_facts(made: CondensedSet) -> dict[str, str]:
         "Soft labels": None if made.soft is None else "a row for each decoded image, from as_dataset(soft=True)",
         "Seed": about.get("seed"),
         "Condensed in": duration(float(about["seconds"])) if isinstance(about.get("seconds"), int | float) else None,
-        "Engine": brief([about.get("engine"), about.get("precision")]),
+        "Engine": brief(about.get("engine")),
         "Versions": ", ".join(f"{name} {version}" for name, version in about.get("versions", {}).items()),
         "Fingerprint of the training data": about.get("fingerprint"),
     }

@@ -37,6 +37,7 @@ class Known:
     """Where Parquet copies lie."""
     held_out: float = 0.1
     """The share of the examples that becomes the test part, where none came with them."""
+    classes: int = 10
 
     @property
     def normalisation(self) -> Normalisation | None:
@@ -93,6 +94,7 @@ DATASETS = {
         std=(0.2673, 0.2564, 0.2762),
         source="CIFAR100",
         folders=("cifar100",),
+        classes=100,
     ),
 }
 
@@ -135,12 +137,15 @@ def locate(known: Known, root: Path) -> tuple[list[Path], Decode] | None:
 def check_known(known: Known, folder: Path, found: Parts) -> Parts:
     """Refuses the files of another data set: those of MNIST and Fashion-MNIST, say, have the same names.
 
-    Raises `ValueError` where the shape or the mean of the images is another's.
+    Raises `ValueError` where the shape or the mean of the images, or the number of classes, is another's.
     """
     assert known.mean is not None
     mean, shape = moments(found.train.x)[0], tuple(found.train.x.shape[1:])
     if shape != known.shape:
         raise ValueError(f"{folder} does not hold {known.title}: its images have the shape {shape}, not {known.shape}")
+    if len(found.classes) != known.classes:  # CIFAR-100's images have nearly CIFAR-10's mean
+        there = len(found.classes)
+        raise ValueError(f"{folder} does not hold {known.title}: it has {there} classes, not {known.classes}")
     if max(abs(a - b) for a, b in zip(mean, known.mean, strict=True)) > STRAY:
         shown, expected = ", ".join(f"{m:.4f}" for m in mean), ", ".join(map(str, known.mean))
         raise ValueError(f"{folder} does not hold {known.title}: the mean of its images is {shown}, not {expected}")

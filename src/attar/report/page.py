@@ -167,11 +167,11 @@ def table_rows(cells: Sequence[Summary]) -> list[dict[str, Any]]:
 
 
 def colour_curves(curves: Mapping[str, Any], palette: Mapping[str, str]) -> dict[str, str]:
-    """That of the method whose name the run's begins with, or one that no method has."""
+    """That of the method whose name is in the run's, such as `digits-m3d-ipc10`, or one that no method has."""
     spare = itertools.cycle([colour for colour in figures.SERIES if colour not in palette.values()] or figures.SERIES)
     longest = sorted(palette, key=len, reverse=True)  # one method's name may begin with another's
     return {
-        label: next((palette[name] for name in longest if label.startswith(name)), None) or next(spare)
+        label: next((palette[name] for name in longest if f"-{name}-" in f"-{label}-"), None) or next(spare)
         for label in curves
     }
 
