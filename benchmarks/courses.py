@@ -19,7 +19,7 @@ from attar.engine.slices import map_slices
 from attar.methods import find
 from attar.methods.selection.herding import herd
 from attar.methods.selection.k_center import farthest_first
-from attar.networks.by_name import network
+from attar.networks.by_name import make_network
 from attar.networks.weights import TRAINING, Weights
 from attar.training.fit import fit_together
 from attar.training.protocol import DSA, PROTOCOLS
@@ -59,14 +59,14 @@ def task_of(side: int, classes: int, device: torch.device) -> Task:
         x = torch.randint(256, (n * classes, channels, side, side), generator=generator, dtype=torch.uint8)
         return Examples(x, torch.arange(classes).repeat_interleave(n))
 
-    names, family = tuple(f"{c:03}" for c in range(classes)), network("convnet", (channels, side, side), classes)
+    names, family = tuple(f"{c:03}" for c in range(classes)), make_network("convnet", (channels, side, side), classes)
     normalisation = Normalisation((0.5,) * channels, (0.29,) * channels)
     return Task("noise", part(EACH), part(2), names, normalisation, family).to(device)
 
 
 @cache
 def flop(side: int) -> int:
-    return network("convnet", (1 if side == 28 else 3, side, side), 10).flop((1 if side == 28 else 3, side, side))
+    return make_network("convnet", (1 if side == 28 else 3, side, side), 10).flop((1 if side == 28 else 3, side, side))
 
 
 def condense(side: int, classes: int, method: str, ipc: int, run: Run, tick: Tick) -> None:

@@ -26,7 +26,7 @@ from attar.engine.device import keep_freed_memory
 from attar.engine.precision import default_precision
 from attar.engine.run import Run
 from attar.files import read_json, write_json
-from attar.networks.by_name import network
+from attar.networks.by_name import make_network
 from attar.rng import CPU, Rng
 
 RESULTS = HOME / "results" / "speed"
@@ -36,7 +36,7 @@ SPINS = {"sleep at once": "0", "spin briefly": "20000", "spin": "10000000000"}  
 
 def both_ways(size: int) -> list[float]:
     """GFLOP/s without a graph and with the gradient of the pixels."""
-    family = network("convnet", (3, 32, 32), 10)
+    family = make_network("convnet", (3, 32, 32), 10)
     w, x = family.init(Rng.of(0)), torch.randn(IMAGES, 3, 32, 32)
     engine = Run(Rng.of(0), precision=default_precision(CPU), compile="on").engine(family.features, 0)
 

@@ -11,7 +11,7 @@ import torch
 
 from attar.data.normalisation import Normalisation, unit
 from attar.data.task import Examples, Task
-from attar.networks.by_name import network
+from attar.networks.by_name import make_network
 
 torch.set_num_threads(1)
 
@@ -57,7 +57,7 @@ def toy(
     pixels = train.x.double() / 255
     mean, std = (tuple(f(pixels, (0, 2, 3)).tolist()) for f in (torch.mean, torch.std))
     names = tuple("abcdefghijklmnopqrstuvwxyz"[: len(counts)])
-    family = network(architecture, (channels, h, w), len(counts))
+    family = make_network(architecture, (channels, h, w), len(counts))
     return Task(name, train, test, names, Normalisation(mean, std), family, flip=False)
 
 

@@ -13,7 +13,7 @@ import torch
 from conftest import toy
 
 from attar.engine.run import Run
-from attar.methods import find, names
+from attar.methods import find, list_names
 from attar.rng import Rng
 from attar.runs.default_method import read_winners
 from attar.runs.recipe import resolve
@@ -157,7 +157,7 @@ def test_what_is_taken_by_default_won_its_race(monkeypatch):
             assert {key: value for key, value in own.items() if key in today}.items() <= today.items(), entry["method"]
     assert race.WINNERS.read_text() == race.winners()
     for budgets in read_winners().values():
-        assert all(int(ipc) > 0 and best["method"] in names() and best["why"] for ipc, best in budgets.items())
+        assert all(int(ipc) > 0 and best["method"] in list_names() and best["why"] for ipc, best in budgets.items())
 
 
 def test_the_example_method_is_the_one_that_is_shipped_and_runs(tmp_path):
@@ -180,9 +180,9 @@ def test_every_protocol_is_explained(name):
 
 
 def test_example_network(task):
-    from attar.networks.by_name import network
+    from attar.networks.by_name import make_network
 
-    family = network(f"{HOME}/examples/own_network.py:Small", task.shape, 3)
+    family = make_network(f"{HOME}/examples/own_network.py:Small", task.shape, 3)
     assert family.features(family.init(Rng.of(0)), task.normalise(task.train.x[:2])).shape == (2, 512)
 
 

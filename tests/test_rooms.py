@@ -36,15 +36,15 @@ def modules() -> dict[str, ast.Module]:
     return found
 
 
-def imports(tree: ast.Module, known: set[str], *, inside: bool) -> Iterator[str]:
-    """The modules of attar that a module imports; `inside` also within its functions and for types alone."""
-    nodes = ast.walk(tree) if inside else iter(tree.body)
-    for node in nodes:
+def imports(tree: ast.Module, known: set[str]) -> Iterator[str]:
+    """The modules of attar that a module imports, also within its functions and for types alone."""
+    for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "attar":
             home = node.module.partition(".")[2]
             for alias in node.names:
                 full = f"{home}.{alias.name}".strip(".")
-                yield full if full in known else home or "__init__"
+                # A public name is that of the module where it lives.
+                yield full if full in known else home or attar._HOMES.get(alias.name, "__init__")
         elif isinstance(node, ast.Import):
             yield from (
                 alias.name.partition(".")[2] or "__init__" for alias in node.names if alias.name.startswith("attar")
@@ -65,14 +65,14 @@ def test_every_room_has_a_floor_and_says_in_a_sentence_what_it_is():
 def test_imports_run_downwards():
     found = modules()
     for name, tree in found.items():
-        for other in imports(tree, set(found), inside=True):
+        for other in imports(tree, set(found)):
             assert floor(other) >= floor(name), f"{name} imports {other}, which stands above it"
 
 
 def test_there_is_no_circle():
     """Not even within a room; what a function imports when it runs, or for types alone, counts too."""
     found = modules()
-    edges = {name: set(imports(tree, set(found), inside=True)) - {name} for name, tree in found.items()}
+    edges = {name: set(imports(tree, set(found))) - {name} for name, tree in found.items()}
     edges = {name: {other for other in others if other in found} for name, others in edges.items()}
     while edges:
         free = [name for name, others in edges.items() if not others & edges.keys()]
@@ -87,6 +87,6 @@ def test_methods_know_the_engine_only_by_its_door():
     found = modules()
     for name, tree in found.items():
         public = name.startswith("methods.") and not name.rpartition(".")[2].startswith("_")
-        for other in imports(tree, set(found), inside=True) if public else ():
+        for other in imports(tree, set(found)) if public else ():
             room, _, part = other.partition(".")
             assert room != "engine" or part in doors, f"{name} imports {other}"

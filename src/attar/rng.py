@@ -22,6 +22,7 @@ class Rng:
 
     @classmethod
     def of(cls, seed: int) -> "Rng":
+        """The path of a seed alone."""
         return cls((seed,))
 
     def fold(self, *parts: int | str) -> "Rng":

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from attar.methods import names
+from attar.methods import list_names
 
 HERE = {"cpu": "this one", "cores": 2}
 ELSEWHERE = {"cpu": "another", "cores": 2}
@@ -49,14 +49,14 @@ def reign(race, method):
 def test_a_method_that_has_not_been_entered_is_named(race):
     method, why = choose(race, entry("m3d", 97.0, go="a"), entry("dm", 95.0, go="a", seconds=20.0))
     assert method == "m3d"
-    absent = ", ".join(name for name in names() if name not in ("m3d", "dm"))
+    absent = ", ".join(name for name in list_names() if name not in ("m3d", "dm"))
     told = "97.0 % accuracy on held-out images after 1 min in a race of 2 methods (next dm 95.0 after 20 s"
     assert why == f"{told}; not entered: {absent})"
 
 
 def test_where_all_are_entered_none_is_named(race):
-    _, why = choose(race, *(entry(name, 50.0 + i, go="a") for i, name in enumerate(names())))
-    assert f"in a race of {len(names())} methods (next" in why and "not entered" not in why
+    _, why = choose(race, *(entry(name, 50.0 + i, go="a") for i, name in enumerate(list_names())))
+    assert f"in a race of {len(list_names())} methods (next" in why and "not entered" not in why
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_a_race_with_nobody_to_compare_with_has_no_winner(race):
 
 @pytest.mark.parametrize(("seconds", "winner"), [(59.0, "m3d"), (30.0, "dm")])
 def test_a_winner_gives_way_only_to_half_its_time(seconds, winner, race):
-    ran = dict.fromkeys(names(), (50.0, 0.0)) | {"m3d": (97.4, 60.0), "dm": (97.0, seconds)}
+    ran = dict.fromkeys(list_names(), (50.0, 0.0)) | {"m3d": (97.4, 60.0), "dm": (97.0, seconds)}
     assert choose(race, *(entry(method, right, seconds=took) for method, (right, took) in ran.items()))[0] == winner
 
 

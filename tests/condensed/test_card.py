@@ -32,7 +32,7 @@ def test_the_header_is_what_hugging_face_reads(tmp_path):
 
 def test_the_card_says_what_is_known_and_nothing_else():
     known = {"method": "m3d", "data": "digits", "seed": 7, "seconds": 3700, "fingerprint": "abc123"}
-    known |= {"versions": {"torch": "2.9"}, "engine": {"device": "cpu"}, "precision": "fp32"}
+    known |= {"versions": {"torch": "2.9"}, "engine": {"device": "cpu", "precision": "fp32"}}
     text = make_card(condensed(factor=2, **known, hyperparameters={"lr": 0.5, "init": "mix"}))
     told = ["m3d", "digits", "| Seed | 7 |", "1 h 1 min", "abc123", "torch 2.9", "cpu", "fp32", "`0.5`"]
     for words in (*told, "2 × 2", "decode to 24", "0.4"):

@@ -9,8 +9,9 @@ from test_conformance import LEARNED, small
 
 import attar
 from attar.augment.dsa import Draw
-from attar.engine.cuda_graphs import Recording, Replay, leaves, map_tensors, own_copy
+from attar.engine.cuda_graphs import Recording, Replay, own_copy
 from attar.engine.run import Run
+from attar.engine.structures import leaves, map_tensors
 from attar.methods import find
 from attar.networks.weights import Weights
 from attar.rng import Rng

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from attar.engine.fast_layers import Entry, FirstBlock, Pool, quicken
+from attar.engine.fast_layers import Entry, FirstBlock, HalvingPool, quicken
 from attar.networks.architectures import MLP, ConvNet
 from attar.networks.network import Network
 from attar.rng import Rng
@@ -32,7 +32,7 @@ def test_a_quickened_convnet_is_the_plain_one(shape, norm, kernel):
     assert [name for name, _ in quick.named_parameters()] == [name for name, _ in plain.named_parameters()]
     assert all(torch.equal(a, b) for a, b in zip(quick.parameters(), plain.parameters(), strict=True))
     assert [name for name, _ in quick.named_buffers()] == [name for name, _ in plain.named_buffers()]
-    assert {Entry, Pool} <= layer_types(quick) and not {Entry, Pool} & layer_types(plain)
+    assert {Entry, HalvingPool} <= layer_types(quick) and not {Entry, HalvingPool} & layer_types(plain)
     assert (FirstBlock in layer_types(quick)) == (kernel and norm == "instance")
     x = torch.randn(3, *shape, dtype=torch.float64, requires_grad=True)
     torch.testing.assert_close(outputs_and_gradients(quick, x), outputs_and_gradients(plain, x))
@@ -59,7 +59,7 @@ def test_a_subclass_with_dropout_is_left_as_it_is():
     family = Network(partial(Dropping, (3, 8, 8), 5))
     assert not family.replayable
     for template in family._templates.values():
-        assert not {Entry, Pool, FirstBlock} & layer_types(template)
+        assert not {Entry, HalvingPool, FirstBlock} & layer_types(template)
     w, x = family.init(Rng.of(0)), torch.randn(3, 3, 8, 8)
     module = Dropping((3, 8, 8), 5)
     module.load_state_dict(w.params)
@@ -114,7 +114,7 @@ def test_a_perceptron_has_nothing_to_replace():
 @pytest.mark.parametrize("sides", [(4, 4), (7, 4), (6, 9)])
 def test_compiled_pooling_is_torchs_forward_and_backward(sides, unchecked):
     x = torch.randn(2, 3, *sides, dtype=torch.float64, requires_grad=True)
-    fused = torch.compile(Pool(), fullgraph=True, backend="aot_eager")
+    fused = torch.compile(HalvingPool(), fullgraph=True, backend="aot_eager")
     gradients = [torch.autograd.grad(pool(x).square().sum(), x)[0] for pool in (fused, nn.AvgPool2d(2))]
     torch.testing.assert_close(fused(x), nn.AvgPool2d(2)(x))
     torch.testing.assert_close(*gradients)

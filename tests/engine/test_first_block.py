@@ -17,7 +17,7 @@ from attar.engine.fast_layers import HAS_TRITON, quicken
 from attar.engine.kernels import first_block_cpu
 from attar.engine.run import Run
 from attar.networks.architectures import ConvNet
-from attar.networks.by_name import network
+from attar.networks.by_name import make_network
 from attar.rng import Rng
 
 COMPARE = """
@@ -169,7 +169,7 @@ def test_compiled_networks_have_it_where_it_fits(shape, fields, dtype, calls, un
 @needs_kernels
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_compiled_networks_gradients_are_as_near_as_its_precision(precision, unchecked):
-    family, bound = network("convnet", (3, 8, 8), 10), {"fp32": 1e-5, "bf16": 0.1}[precision]
+    family, bound = make_network("convnet", (3, 8, 8), 10), {"fp32": 1e-5, "bf16": 0.1}[precision]
     w, x = family.init(Rng.of(0)), torch.randn(5, 3, 8, 8, generator=Rng.of(1).generator()).requires_grad_()
     learned = [x, *(w.params[f"body.0.{name}"].requires_grad_() for name in ("0.weight", "1.weight", "1.bias"))]
     up = torch.randn(5, family.width((3, 8, 8)), generator=Rng.of(2).generator())

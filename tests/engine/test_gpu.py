@@ -10,10 +10,11 @@ from test_conformance import LEARNED, small
 from test_precision import turned
 
 import attar
-from attar.engine.cuda_graphs import Replay, leaves
+from attar.engine.cuda_graphs import Replay
 from attar.engine.precision import use_precision
 from attar.engine.run import Run
-from attar.networks.by_name import network
+from attar.engine.structures import leaves
+from attar.networks.by_name import make_network
 from attar.rng import Rng
 from attar.training.protocol import PROTOCOLS
 from attar.training.train import train
@@ -66,7 +67,7 @@ def test_recorded_functions_give_what_they_give_when_called():
 
 
 def test_a_replayed_start_is_the_modules_own():
-    family = network("convnet", (3, 16, 16), 5).to(CUDA)
+    family = make_network("convnet", (3, 16, 16), 5).to(CUDA)
     starts = [family.init(Rng.of(seed)) for seed in (0, 1, 0)]
     for seed, found in zip((0, 1, 0), starts, strict=True):
         with Rng.of(seed).scope(CUDA):
@@ -79,7 +80,7 @@ def test_a_replayed_start_is_the_modules_own():
 @pytest.mark.parametrize("shape", [(3, 32, 32), (1, 28, 28), (3, 16, 18)])
 def test_the_first_block_in_one_kernel_is_as_near_as_bfloat16_is(shape, compile, unchecked, monkeypatch):
     """The features, and their gradients in the images and in what the block learns."""
-    family = network("convnet", shape, 10).to(CUDA)
+    family = make_network("convnet", shape, 10).to(CUDA)
     w, errors = family.init(Rng.of(0)), []
     x = torch.randn(300, *shape, device=CUDA, generator=Rng.of(1).generator(CUDA)).requires_grad_()
     inputs = [x, *(w.params[f"body.0.{name}"].requires_grad_() for name in ("0.weight", "1.weight", "1.bias"))]
@@ -149,7 +150,7 @@ def test_replayed_inner_training_is_the_called_one(monkeypatch):
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_gradient_of_gradients_compiles_and_is_as_near_as_its_precision(precision, unchecked):
     shape = (3, 32, 32)
-    family = network("convnet", shape, 10).to(CUDA)
+    family = make_network("convnet", shape, 10).to(CUDA)
     w, y = family.init(Rng.of(0)), torch.arange(10, device=CUDA)
     x = torch.randn(10, *shape, device=CUDA, generator=Rng.of(1).generator(CUDA))
 

@@ -2,9 +2,9 @@ import pytest
 import torch
 
 from attar.distances.by_name import DISCREPANCIES
-from attar.engine.precision import choose_device, default_precision, lower, use_precision
+from attar.engine.precision import choose_device_and_precision, default_precision, lower, use_precision
 from attar.engine.run import Run
-from attar.networks.by_name import network
+from attar.networks.by_name import make_network
 from attar.rng import Rng
 from attar.training.pretrained import pretrain
 
@@ -12,7 +12,7 @@ CPU = torch.device("cpu")
 
 
 def test_low_precision_stays_inside():
-    family = network("convnet", (1, 8, 8), 2)
+    family = make_network("convnet", (1, 8, 8), 2)
     w, x = family.init(Rng.of(0)), torch.randn(4, 1, 8, 8)
     low = Run(Rng.of(0), precision="bf16").engine(family.features, 0)(w, x)
     exact = family.features(w, x)
@@ -73,7 +73,9 @@ def test_precision_is_set_inside_the_block_only():
 
 def test_default_precision_is_what_the_hardware_has():
     assert default_precision(CPU) in ("fp32", "bf16")
-    assert choose_device("cpu", None) == (CPU, default_precision(CPU)) and choose_device("cpu", "tf32") == (CPU, "tf32")
+    assert choose_device_and_precision("cpu", None) == (CPU, default_precision(CPU)) and choose_device_and_precision(
+        "cpu", "tf32"
+    ) == (CPU, "tf32")
 
 
 @pytest.mark.parametrize(
@@ -82,4 +84,4 @@ def test_default_precision_is_what_the_hardware_has():
 )
 def test_what_is_unknown_or_not_there_is_refused(device, precision, told, unchecked):
     with pytest.raises(ValueError, match=told):
-        choose_device(device, precision)
+        choose_device_and_precision(device, precision)

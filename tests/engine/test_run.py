@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 import torch
 
@@ -5,7 +7,7 @@ from attar.engine.run import GRAPH, SLICE, Run
 from attar.engine.slices import even_size
 from attar.methods.distribution.dm import DM
 from attar.methods.distribution.m3d import M3D
-from attar.networks.by_name import network
+from attar.networks.by_name import make_network
 from attar.rng import Rng
 
 
@@ -36,18 +38,32 @@ def test_graphs_and_slices_suit_the_device():
     assert [len(list(run.chunks(range(10), images))) for run in (cpu, gpu)] == [10, -(-10 // (GRAPH["cuda"] // images))]
 
 
-def test_a_function_is_prepared_once_and_the_first_call_decides(monkeypatch):
+def test_a_function_is_prepared_once_for_each_way_to_run_it(monkeypatch):
     made = []
     monkeypatch.setattr("attar.engine.run.compile_whole", lambda function: made.append(function) or (lambda: function))
-    run, short, long = Run(Rng.of(0)), lambda: 1, lambda: 2
-    prepared = [run.engine(short, 7), run.engine(short, 10**18), run.engine(long, 10**18), run.engine(long, 0)]
-    assert prepared[0] is prepared[1] is short and prepared[2] is prepared[3] is not long
-    assert made == [long] and run.ledger.flop == {"eager": 7, "compiled": 10**18}
+    run, function = Run(Rng.of(0)), lambda: 1
+    prepared = [run.engine(function, flop) for flop in (7, 10**18, 10**18, 0)]
+    assert prepared[0] is prepared[3] is function and prepared[1] is prepared[2] is not function
+    assert made == [function] and run.ledger.flop == {"eager": 7, "compiled": 2 * 10**18}
+
+
+def test_what_was_announced_decides_for_who_knows_less(monkeypatch):
+    monkeypatch.setattr("attar.engine.run.compile_whole", lambda function: lambda: function)
+    run, function = Run(Rng.of(0)), lambda: 1
+    assert run.announced(function, 7) is function
+    run.announce(function, 10**18)
+    assert run.announced(function, 7) is run.engine(function, 10**18) is not function
+
+
+def test_a_run_that_is_replaced_by_one_of_another_precision_prepares_anew():
+    run, family = Run(Rng.of(0)), make_network("mlp", (1, 4, 4), 2)
+    low = dataclasses.replace(run, precision="bf16")
+    assert run.engine(family.features, 0) is not low.engine(family.features, 0)
 
 
 def test_a_networks_function_has_one_engine():
-    run, family = Run(Rng.of(0), precision="bf16"), network("mlp", (1, 4, 4), 2)
-    assert run.engine(family.features) is run.engine(family.features) is not run.engine(family.scores)
+    run, family = Run(Rng.of(0), precision="bf16"), make_network("mlp", (1, 4, 4), 2)
+    assert run.engine(family.features, 0) is run.engine(family.features, 0) is not run.engine(family.scores, 0)
 
 
 def test_a_rehearsal_compiles_nothing():
@@ -81,14 +97,14 @@ def test_one_process_can_compile_for_many_runs(unchecked):
     """More than the compiler's limit for variants of one function."""
     run, x = Run(Rng.of(0), compile="on"), torch.randn(2, 1, 4, 4)
     for i in range(10):
-        family = network("mlp", (1, 4, 4), 2)
+        family = make_network("mlp", (1, 4, 4), 2)
         w = family.init(Rng.of(i))
         engine = run.engine(lambda w, x, family=family: family.logits(w, x)[0], 0)
         torch.testing.assert_close(engine(w, x), family.logits(w, x)[0])
 
 
 def test_nothing_compiles_twice_for_new_weights(unchecked):
-    family = network("mlp", (1, 4, 4), 2)
+    family = make_network("mlp", (1, 4, 4), 2)
     engine, x = Run(Rng.of(0), compile="on").engine(lambda w, x: family.logits(w, x)[0], 0), torch.randn(2, 1, 4, 4)
     weights = [family.init(Rng.of(i)) for i in range(3)]
     first = engine(weights[0], x)

@@ -4,7 +4,7 @@ from torch import nn
 
 from attar.networks.architectures import MLP, ConvNet
 from attar.networks.architectures.convnet import default_depth
-from attar.networks.by_name import network
+from attar.networks.by_name import make_network
 from attar.rng import Rng
 
 
@@ -19,7 +19,7 @@ from attar.rng import Rng
     ],
 )
 def test_convnet_has_the_literatures_size_and_cost(shape, classes, parameters, features, multiply_adds):
-    family = network("convnet", shape, classes)
+    family = make_network("convnet", shape, classes)
     w = family.init(Rng.of(0))
     assert sum(p.numel() for p in w.params.values()) == parameters
     assert family.features(w, torch.zeros(1, *shape)).shape == (1, features)
@@ -42,7 +42,7 @@ def test_a_convnet_is_made_of_torchs_layers_and_pads_as_the_literature_does(chan
 
 def test_starts_as_torch_starts():
     module = ConvNet((3, 32, 32), 10)
-    w = network("convnet", (3, 32, 32), 10).init(Rng.of(3))
+    w = make_network("convnet", (3, 32, 32), 10).init(Rng.of(3))
     bound = 1 / (9 * 128) ** 0.5
     kernel = w.params["body.1.0.weight"]
     assert kernel.shape == module.body[1][0].weight.shape

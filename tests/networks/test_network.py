@@ -10,7 +10,7 @@ from torch import nn
 from attar.engine.kernels import first_block_cpu
 from attar.engine.run import Run
 from attar.networks.architectures import MLP, ConvNet
-from attar.networks.by_name import network
+from attar.networks.by_name import make_network
 from attar.networks.network import Network
 from attar.networks.weights import Weights
 from attar.rng import Rng
@@ -34,14 +34,14 @@ def kernels(monkeypatch):
 
 
 def test_same_path_same_weights():
-    family = network("convnet", (1, 8, 8), 3)
+    family = make_network("convnet", (1, 8, 8), 3)
     a, b = family.init(Rng.of(0)), family.init(Rng.of(0))
     assert all(torch.equal(a.params[k], b.params[k]) for k in a.params)
     assert not torch.equal(family.init(Rng.of(1)).params["head.weight"], b.params["head.weight"])
 
 
 def test_calls_equal_the_module():
-    family = network("convnet", (3, 8, 8), 4)
+    family = make_network("convnet", (3, 8, 8), 4)
     w, x = family.init(Rng.of(0)), torch.randn(5, 3, 8, 8)
     module = ConvNet((3, 8, 8), 4)
     module.load_state_dict({**w.params, **w.buffers})
@@ -135,14 +135,14 @@ def test_features_and_scores_in_one_pass_where_a_network_ends_in_its_classifier(
     assert family.ends_in_head((3, 2, 2)) == ends
     w = family.init(Rng.of(0))
     alone = [function(w, x.clone()) for function in (family.features, family.scores)]
-    for found, expected in zip(family.both((3, 2, 2))(w, x.clone()), alone, strict=True):
+    for found, expected in zip(family.features_and_scores_of((3, 2, 2))(w, x.clone()), alone, strict=True):
         assert build is Scaled or torch.equal(found, expected)  # it writes to the images too
-    assert (family.both((3, 2, 2)) == family.features_and_scores) == ends
+    assert (family.features_and_scores_of((3, 2, 2)) == family.features_and_scores) == ends
 
 
 def test_what_a_network_of_the_users_making_is_cannot_be_known():
     family = Network(partial(own, (1, 8, 8), 2))
-    assert family.key is None and not family.replayable and network("mlp", (1, 8, 8), 2).key
+    assert family.key is None and not family.replayable and make_network("mlp", (1, 8, 8), 2).key
 
 
 def own(shape, classes):
@@ -152,7 +152,7 @@ def own(shape, classes):
 @pytest.mark.parametrize("name", ["convnet", "mlp"])
 def test_plain_or_fast_is_no_part_of_a_networks_identity(name):
     """The same key and name, equal, and the same weights drawn; what it computes is the same too."""
-    fast = network(name, (3, 8, 8), 4)
+    fast = make_network(name, (3, 8, 8), 4)
     plain = dataclasses.replace(fast, twice_differentiable=True)
     assert plain.twice_differentiable and not fast.twice_differentiable
     assert (plain.key, plain.name, plain.head) == (fast.key, fast.name, fast.head)

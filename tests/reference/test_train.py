@@ -134,8 +134,8 @@ def test_a_longer_training_begins_as_a_shorter_one(given, batch):
     runs = [train(network, w, x, y, steps=steps, run=Run(Rng.of(0)), **settings) for steps in range(8)]
     assert torch.equal(runs[0][0].params["head.weight"], w.params["head.weight"])
     seen, run = [], Run(Rng.of(0))
-    engine = run.engine(network.train_logits)
-    run.ledger.made[network.train_logits] = lambda w, x: seen.append(w.params) or engine(w, x)
+    engine = run.engine(network.train_logits, 0)
+    run.ledger.made["announced", network.train_logits] = lambda w, x: seen.append(w.params) or engine(w, x)
     train(network, w, x, y, steps=8, run=run, **settings)
     for (shorter, _), params in zip(runs, seen, strict=True):
         assert all(torch.equal(shorter.params[name], params[name]) for name in params)
@@ -168,8 +168,8 @@ def test_nothing_is_differentiated_through_and_nothing_given_is_changed(exact):
     params = {name: p.requires_grad_() for name, p in w.params.items()}
     before = {name: p.detach().clone() for name, p in params.items()}
     run, asked = Run(Rng.of(0)), []
-    engine = run.engine(network.train_logits)
-    run.ledger.made[network.train_logits] = lambda w, x: asked.append(x.requires_grad) or engine(w, x)
+    engine = run.engine(network.train_logits, 0)
+    run.ledger.made["announced", network.train_logits] = lambda w, x: asked.append(x.requires_grad) or engine(w, x)
     trained, state = train(network, Weights(params, {}), x, y, steps=2, rng=RNG, run=run)
     assert asked == [False, False]
     found = [*trained.params.values(), *state.velocity.values()]

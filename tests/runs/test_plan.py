@@ -102,7 +102,7 @@ def test_a_plan_is_that_of_its_seed(task):
 def test_judges_are_asked_also_before_they_have_learned_anything(calibration, asked, task, monkeypatch):
     """A plan is made then: all these updates are under one network, fresh like the rest of the pool."""
     scores = []
-    monkeypatch.setattr(View, "cross_entropy", lambda view, *_: scores.append(1) or view.views.syn.images.sum())
+    monkeypatch.setattr(View, "cross_entropy", lambda view, *_: scores.append(1) or view.source.syn.images.sum())
     IDM(updates=6, ipm=6, calibration=calibration, batch_real=4, factor=1)(task, 1, Run(Rng.of(0)))
     assert len(scores) == asked
 

@@ -23,7 +23,7 @@ from attar.rng import Rng
 CACHED = 2**20  # numbers that a CPU's caches hold from one operation to the next
 
 
-class Step(NamedTuple):
+class Applied(NamedTuple):
     """One operation, the groups it applies to, and its parameters for every group."""
 
     op: str
@@ -47,10 +47,10 @@ class Draw(NamedTuple):
         return cls(draws[0].ops, torch.cat([draw.table for draw in draws]))
 
     @property
-    def steps(self) -> list[Step]:
+    def steps(self) -> list[Applied]:
         columns = self.table.split([width for _, count in self.ops for width in (1, count)], 1)
         return [
-            Step(op, on[:, 0] > 0, value)
+            Applied(op, on[:, 0] > 0, value)
             for (op, _), on, value in zip(self.ops, columns[::2], columns[1::2], strict=True)
         ]
 
@@ -106,6 +106,10 @@ class Augment:
                 table[:, at + 1 : at + 1 + count] = value(groups, shape, rng.fold(op).generator())
             at += 1 + count
         return Draw(ops, table)
+
+    def draw_each(self, n: int, shape: Sequence[int], rng: Rng) -> Draw:
+        """Parameters for `n` images that are trained on, each by itself; in DC's style each with an operation."""
+        return self.draw(n, shape, rng, same_op=self.style != "dc")
 
     def _plan(self, choice: "Choice") -> list[tuple[str, Tensor]]:
         if self.style != "idc":

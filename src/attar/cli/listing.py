@@ -4,15 +4,15 @@ from collections.abc import Iterator
 
 from attar.data.known_sets import DATASETS
 from attar.data.load import READERS
-from attar.methods import about, names
+from attar.methods import describe, list_names
 from attar.networks.by_name import ARCHITECTURES
 from attar.runs.recipe import list_shipped, resolve
 from attar.training.protocol import PROTOCOLS
 
 
 def list_methods() -> Iterator[tuple[str, str]]:
-    for name in names():
-        yield name, about(name)
+    for name in list_names():
+        yield name, describe(name)
 
 
 def list_datasets() -> Iterator[tuple[str, str]]:

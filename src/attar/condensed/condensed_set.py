@@ -44,6 +44,7 @@ class CondensedSet:
         space: str = "unit",
         soft: Tensor | None = None,
     ) -> "CondensedSet":
+        """A set of the task's classes, in its normalisation."""
         return cls(images, labels, task.classes, task.normalisation, factor, space, soft=soft)
 
     @classmethod
@@ -105,6 +106,7 @@ class CondensedSet:
         return unpack_tiles(images, self.factor, self.normalisation.grey)
 
     def decoded_labels(self) -> Int[Tensor, " m"]:
+        """Of the images as `decoded` gives them."""
         return self.labels.repeat(self.factor**2)  # all first tiles, then all second ones, as images are unpacked
 
     def pictures(self) -> UInt8[Tensor, "m c h w"]:

@@ -13,7 +13,7 @@ from attar.data.numpy_files import read_npy, read_npz
 from attar.data.task import Examples, Task, hash_examples
 from attar.data.torch_datasets import is_array, name_of, read_datasets
 from attar.files import read_json, write_json
-from attar.networks.by_name import network as network_by_name
+from attar.networks.by_name import make_network
 from attar.wording import unknown
 
 HELD_OUT = 0.1
@@ -109,7 +109,7 @@ def make_task(name: str, found: Parts, network: str, known: Known | None = None)
         test=test,
         classes=found.classes,
         normalisation=(known and known.normalisation) or measured,
-        network=network_by_name(network, tuple(train.x.shape[1:]), len(found.classes)),
+        network=make_network(network, tuple(train.x.shape[1:]), len(found.classes)),
         split=split,
         flip=known.flip if known else train.x.shape[1] == 3,  # grey images are often writing, which a mirror spoils
     )

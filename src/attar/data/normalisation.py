@@ -19,9 +19,11 @@ class Normalisation:
     std: tuple[float, ...]
 
     def to_network(self, x: Float[Tensor, "*n c h w"]) -> Float[Tensor, "*n c h w"]:
+        """From [0, 1] to what networks see."""
         return (x - per_channel(self.mean, x)) / per_channel(self.std, x)
 
     def to_pixels(self, x: Float[Tensor, "*n c h w"]) -> Float[Tensor, "*n c h w"]:
+        """From what networks see to [0, 1], and beyond where an image is."""
         return x * per_channel(self.std, x) + per_channel(self.mean, x)
 
     @property

@@ -14,7 +14,7 @@ from torch import Tensor
 from attar.data.normalisation import Normalisation, unit
 from attar.data.on_disk import fetch_rows, is_on_disk, pieces
 from attar.engine.slices import at_rows
-from attar.networks.by_name import network
+from attar.networks.by_name import make_network
 from attar.networks.network import Network
 from attar.rng import Rng
 
@@ -31,7 +31,7 @@ class Examples:
     group: Int[Tensor, " n"] | None = None
     """A second label of each image, such as its place or its person, by which fairness is measured."""
     fingerprint: str | None = None
-    """A hash of all these, where it is known already."""
+    """A hash of all these, where it is known already. Who replaces one of them also says `fingerprint=None`."""
 
     @property
     def tensors(self) -> dict[str, Tensor]:
@@ -63,11 +63,13 @@ class Task:
 
     @property
     def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of an image."""
         c, h, w = self.train.x.shape[1:]
         return c, h, w
 
     @property
     def device(self) -> torch.device:
+        """Where the labels are, and the images where they fit."""
         return self.train.y.device
 
     def to(self, device: torch.device) -> "Task":
@@ -83,7 +85,7 @@ class Task:
 
     def with_network(self, name: str) -> "Task":
         """The same data with another family of networks: a known name, or `file.py:Name`."""
-        return dataclasses.replace(self, network=network(name, self.shape, len(self.classes)).to(self.device))
+        return dataclasses.replace(self, network=make_network(name, self.shape, len(self.classes)).to(self.device))
 
     @cached_property
     def on_disk(self) -> bool:
@@ -97,6 +99,7 @@ class Task:
 
     @cached_property
     def counts(self) -> Int[Tensor, " classes"]:
+        """Training images of each class."""
         return self.train.y.bincount(minlength=len(self.classes))
 
     @cached_property

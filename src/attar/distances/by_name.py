@@ -6,6 +6,7 @@ Most are sup over f of |E f(s) − E f(r)| for a family of functions f; the othe
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 from jaxtyping import Float
 from torch import Tensor
@@ -15,6 +16,20 @@ from attar.distances.characteristic import FREQUENCIES, characteristic_distance,
 from attar.distances.mmd import Other, Sample
 from attar.distances.transport import DIRECTIONS, sinkhorn_divergence, sliced_wasserstein
 from attar.rng import Rng
+
+# What users may ask for: the names of the table below.
+Distance = Literal[
+    "mean",
+    "moments",
+    "polynomial",
+    "gaussian",
+    "laplacian",
+    "multiquadric",
+    "energy",
+    "sliced",
+    "sinkhorn",
+    "characteristic",
+]
 
 
 @dataclass(frozen=True)
@@ -44,7 +59,7 @@ def radial(kernel: Callable[..., Tensor]) -> Discrepancy:
     return Discrepancy(partial(kernels.radial_mmd, kernel))
 
 
-DISCREPANCIES = {
+DISCREPANCIES: dict[Distance, Discrepancy] = {
     "mean": Discrepancy(kernels.mean_distance),
     "moments": Discrepancy(kernels.moments_distance),
     "polynomial": Discrepancy(kernels.polynomial_mmd),

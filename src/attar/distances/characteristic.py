@@ -50,7 +50,7 @@ class Sampler(nn.Module):
             layers = [
                 part
                 for end in (nn.LeakyReLU(0.2), nn.LeakyReLU(0.2), nn.Tanh())
-                for part in (nn.Linear(d, d), norm(d), end)
+                for part in (nn.Linear(d, d), batch_norm(d), end)
             ]
         self.layers = nn.Sequential(*layers)
         for i, parameter in enumerate(self.parameters()):
@@ -68,6 +68,6 @@ class Sampler(nn.Module):
             parameter.grad = None
 
 
-def norm(d: int) -> nn.Module:
+def batch_norm(d: int) -> nn.Module:
     """Batch statistics only: the sampler is never used without its batch."""
     return nn.BatchNorm1d(d, track_running_stats=False)

@@ -1,4 +1,4 @@
-"""Gradients computed by hand: by an adjoint, by a split backward pass, by compiled second order."""
+"""A value whose gradient is known, where autograd need not, or cannot, find it."""
 
 from typing import Any
 
@@ -7,6 +7,8 @@ from torch import Tensor
 
 
 class WithGradient(torch.autograd.Function):
+    """What `with_gradient` records."""
+
     @staticmethod
     def forward(ctx: Any, value: Tensor, x: Tensor, grad: Tensor) -> Tensor:
         ctx.save_for_backward(grad)

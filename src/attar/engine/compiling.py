@@ -46,10 +46,10 @@ def compile_whole(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def constant_when_compiled(function: Function) -> Function:
-    """Compiled code takes what `function` gives as a constant: `torch.compiler.assume_constant_result`.
+    """Compiled code takes what `function` gives as a constant.
 
-    That one imports the compiler where attar is imported, which takes as long as importing torch. What neither
-    compiles nor trains does without.
+    It does what `torch.compiler.assume_constant_result` does. Torch's own decorator imports the compiler, which takes
+    as long as importing torch.
     """
     vars(function)["_dynamo_marked_constant"] = True
     return function

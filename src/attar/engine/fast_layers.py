@@ -36,7 +36,7 @@ def quicken(module: nn.Module, kernel: bool) -> nn.Module:
 def faster(layer: nn.Module) -> nn.Module:
     """The layer that computes the same, where there is one."""
     if type(layer) is nn.AvgPool2d and all(getattr(layer, name) == value for name, value in POOLING.items()):
-        return Pool()
+        return HalvingPool()
     if type(layer) is nn.Conv2d and all(getattr(layer, name) == value for name, value in ENTERING.items()):
         same_border = layer.padding in [(border, border) for border in range(1, 8)]
         return Entry.of(layer) if layer.in_channels <= 3 and same_border else layer
@@ -68,7 +68,7 @@ class Entry(nn.Conv2d):
         return F.conv2d(x, weight, self.bias, padding=1)
 
 
-class Pool(nn.AvgPool2d):
+class HalvingPool(nn.AvgPool2d):
     """2×2 average pooling; the last of an odd number of rows or columns is left out.
 
     Compiled it is a mean, which is fused with what surrounds it, forward and backward: a network is a sixth faster.
@@ -90,7 +90,7 @@ class FirstBlock(nn.Sequential):
     Kernels serve compiled functions on a CPU, and bfloat16 on a GPU. They have no second derivative.
     """
 
-    layers = (Entry, nn.GroupNorm, nn.ReLU, Pool)
+    layers = (Entry, nn.GroupNorm, nn.ReLU, HalvingPool)
 
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d h2 w2"]:
         """The pooled maps."""

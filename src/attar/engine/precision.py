@@ -7,14 +7,16 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from attar.engine.cuda_graphs import map_tensors
 from attar.engine.device import parse_device
+from attar.engine.structures import map_tensors
 from attar.wording import unknown
 
 Precision = Literal["fp32", "tf32", "bf16"]
 
 
-def choose_device(device: str | torch.device, precision: Precision | None) -> tuple[torch.device, Precision]:
+def choose_device_and_precision(
+    device: str | torch.device, precision: Precision | None
+) -> tuple[torch.device, Precision]:
     """The device, and the precision asked for or else what its hardware is best at.
 
     Raises `ValueError` for a device or a precision that is unknown or not there.

@@ -30,7 +30,7 @@ class Ledger:
     flop: dict[str, int] = field(default_factory=dict)
     """Floating-point operations asked of functions that were `compiled`, and of those that were `eager`."""
     made: dict[Hashable, Any] = field(default_factory=dict)
-    """What a run makes once and keeps, such as compiled functions."""
+    """What was made once and is kept, such as compiled functions."""
     checkpoint: int = 0
     """Bytes of a checkpoint."""
     cached_seconds: list[float] = field(default_factory=list)
@@ -76,18 +76,30 @@ class Run:
         """How many of `n` images pass a network at once without a graph."""
         return even_size(n, SLICE[self.device.type] * threads(self.device))
 
-    def engine(self, function: Callable[..., Any], flop: int = 0) -> Callable[..., Any]:
+    def engine(self, function: Callable[..., Any], flop: int) -> Callable[..., Any]:
         """`function` on this run's engine: in its precision, and compiled where that pays.
 
-        It pays where `flop`, all the floating-point operations that the run will ask of it, take over a minute.
-        The first call for a function decides, and later ones return the same. So a method whose inner training is
-        spread over many calls of `train` first asks for `run.engine(task.network.train_logits, flop)`.
+        It pays where `flop`, all the floating-point operations that the run will ask of it, backward included, take
+        over a minute. To prepare one function drops what others have compiled so far. So ask for all of them before
+        the first update.
 
-        `function` takes tensors, in tuples and dicts, and always of the same few shapes. What it returns has the same
-        structure in every precision, and tensors of float32 or longer. It is called without `create_graph`: a second
-        derivative is taken inside of it, by `torch.func.grad` (`Network.gradient`).
+        `function` takes tensors, in tuples, lists and dicts, and always of the same few shapes. What it returns has
+        the same structure in every precision, and tensors of float32 or longer. It is called without `create_graph`:
+        a second derivative is taken inside of it, by `torch.func.grad` (`Network.gradient`).
         """
-        return self.once(function, lambda: self._prepare(function, flop))
+        compiled = not self.rehearsal and self.compiles(flop)
+        kind = "compiled" if compiled else "eager"
+        self.ledger.flop[kind] = self.ledger.flop.get(kind, 0) + flop
+        key = function, self.device, self.precision, compiled
+        return self.once(key, lambda: self._prepare(function, compiled))
+
+    def announce(self, function: Callable[..., Any], flop: int) -> None:
+        """Decide for a function that is asked for later, a little work at a time, such as `train` does."""
+        self.ledger.made["announced", function] = self.engine(function, flop)
+
+    def announced(self, function: Callable[..., Any], flop: int) -> Callable[..., Any]:
+        """`function` on the engine that was announced for it, or else as `flop` decides."""
+        return self.ledger.made.get(("announced", function)) or self.engine(function, flop)
 
     def fuse(self, function: Callable[..., Any], flop: int) -> Callable[..., Any]:
         """What surrounds networks, whose operations are `flop`: compiled on a GPU, where small kernels become one.
@@ -110,13 +122,11 @@ class Run:
         """
         return compiles(flop, self.device, self.compile)
 
-    def _prepare(self, function: Callable[..., Any], flop: int) -> Callable[..., Any]:
-        prepared = lower(function, self.device) if self.precision == "bf16" else function
-        compiled = not self.rehearsal and self.compiles(flop)
-        kind, ran = "compiled" if compiled else "eager", self.ledger.flop
-        if compiled:
-            torch.compiler.reset()  # what was compiled before counts against the limit of one function's variants
-        ran[kind] = ran.get(kind, 0) + flop
+    def _prepare(self, function: Callable[..., Any], compiled: bool) -> Callable[..., Any]:
         if self.device.type == "cpu":  # here, since only what runs networks profits
             keep_freed_memory()
-        return compile_whole(prepared) if compiled else prepared
+        prepared = lower(function, self.device) if self.precision == "bf16" else function
+        if not compiled:
+            return prepared
+        torch.compiler.reset()  # what was compiled before counts against the limit of one function's variants
+        return compile_whole(prepared)

@@ -14,14 +14,13 @@ from attar.condensed.condensed_set import CondensedSet
 from attar.condensed.store import load
 from attar.data.load import load_data
 from attar.data.task import Task
-from attar.engine.compiling import Compile
-from attar.engine.precision import Precision, choose_device
-from attar.engine.run import Progress, Run, silent
+from attar.engine.compiling import Compile, compiles
+from attar.engine.precision import Precision, choose_device_and_precision
+from attar.engine.run import Progress, silent
 from attar.evaluation.processes import Job, Result, Ticker, execute
 from attar.evaluation.rows import Row
 from attar.files import write_tensors
 from attar.networks.weights import TRAINING
-from attar.rng import Rng
 from attar.training.protocol import PROTOCOLS, Protocol
 from attar.wording import unknown
 
@@ -47,7 +46,7 @@ def evaluate(
     instead of the exact floats, `soft` on a set's soft labels. Raises `ValueError` where a set is not of this data or
     lacks soft labels, and for an unknown protocol, device or precision.
     """
-    device, precision = choose_device(device, precision)
+    device, precision = choose_device_and_precision(device, precision)
     task = load_data(data, network=network)
     family = task.network.to(device)  # not the task: only what is trained and tested on moves
     protocol = protocol_by_name(protocol)
@@ -62,16 +61,16 @@ def evaluate(
         check_fits(made, task)
         if soft and made.soft is None:
             own = f"the set of {made.provenance.get('method', 'given')}, {made.ipc} per class,"
-            raise ValueError(f"{own} has no soft labels: condense with method ncfm and soft=true for some")
+            raise ValueError(f"{own} has no soft labels: condense with ncfm and soft=true, or learn labels")
     # Decided once for all networks: what one compiles, the next finds in the cache.
     flop = evaluation_flop(loaded, task, protocol) * len(seeds)
-    compile = "on" if Run(Rng.of(0), device=device, compile=compile).compiles(flop) else "off"
+    compile = "on" if compiles(flop, device, compile) else "off"
     kind = {"eight_bit": eight_bit, "soft": soft}
     with tempfile.TemporaryDirectory(prefix="attar-") as folder:
         # Once, however many sets there are. Each set brings its normalisation, by which test images are normalised too.
-        test = stage(Path(folder) / "test.safetensors", task.test.x.cpu(), task.test.y.cpu())
+        test = write_part(Path(folder) / "test.safetensors", task.test.x.cpu(), task.test.y.cpu())
         staged = [
-            (made.normalisation, stage(Path(folder) / f"{i}.safetensors", *made.as_dataset(**kind).tensors))
+            (made.normalisation, write_part(Path(folder) / f"{i}.safetensors", *made.as_dataset(**kind).tensors))
             for i, made in enumerate(loaded)
         ]
         # A GPU trains networks side by side, which one alone would not fill; on a CPU each may go to another process.
@@ -119,7 +118,7 @@ def evaluation_flop(sets: Sequence[CondensedSet], task: Task, protocol: Protocol
     return images * task.network.flop(task.shape)
 
 
-def stage(path: Path, x: Tensor, y: Tensor) -> Path:
+def write_part(path: Path, x: Tensor, y: Tensor) -> Path:
     """Images and labels in a file, which processes share."""
     write_tensors(path, {"x": x, "y": y}, {})
     return path

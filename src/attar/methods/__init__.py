@@ -26,11 +26,11 @@ class Method(Protocol):
     def __call__(self, task: "Task", ipc: int, run: "Run") -> "CondensedSet": ...
 
 
-def names() -> list[str]:
-    return sorted(modules())
+def list_names() -> list[str]:
+    return sorted(locate_modules())
 
 
-def modules() -> dict[str, str]:
+def locate_modules() -> dict[str, str]:
     """The module of each method: files in the folders of families that do not begin with `_`."""
     families = [family.name for family in pkgutil.iter_modules(__path__) if family.ispkg]
     return {
@@ -43,7 +43,7 @@ def modules() -> dict[str, str]:
 
 def find(name: str) -> type:
     """The one method class that the file defines. Raises `ValueError` naming the known methods."""
-    known = modules()
+    known = locate_modules()
     if name not in known:
         raise ValueError(unknown("method", name, sorted(known)))
     module = importlib.import_module(known[name])
@@ -55,6 +55,6 @@ def find(name: str) -> type:
     return methods[0]
 
 
-def about(name: str) -> str:
+def describe(name: str) -> str:
     """The first line of the file of a method."""
-    return (importlib.import_module(modules()[name]).__doc__ or "").partition("\n")[0]
+    return (importlib.import_module(locate_modules()[name]).__doc__ or "").partition("\n")[0]

@@ -30,10 +30,11 @@ class ByName:
 
     @property
     def key(self) -> str:
+        # The braces held keywords once; without them, networks that lie in caches would be trained again.
         return f"{self.label} {(self.shape, self.classes)} {{}}"
 
 
-def network(name: str, shape: tuple[int, ...], classes: int) -> Network:
+def make_network(name: str, shape: tuple[int, ...], classes: int) -> Network:
     """A known architecture by name, or `file.py:Name` for one's own, called as `Name(shape, classes)`.
 
     Raises `ValueError` where the name is unknown, the file does not hold it, or it does not give a score for each class

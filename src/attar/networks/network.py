@@ -75,6 +75,7 @@ class Network:
 
     @property
     def keeps_statistics(self) -> bool:
+        """Whether it has buffers, such as the running means of batch normalisation."""
         return any(True for _ in self._templates[True, True].buffers())
 
     @property
@@ -87,6 +88,7 @@ class Network:
         return is_replayable(self._templates[True, True])
 
     def to(self, device: torch.device) -> "Network":
+        """The same family, whose fresh weights are made on `device`."""
         return Network(self.build, self.head, device, self.twice_differentiable)
 
     def init(self, rng: Rng) -> Weights:
@@ -160,7 +162,7 @@ class Network:
         """Both in two passes, in eval mode."""
         return self.features(w, x), self.scores(w, x)
 
-    def both(self, shape: tuple[int, ...]) -> Callable[..., tuple[Tensor, Tensor]]:
+    def features_and_scores_of(self, shape: tuple[int, ...]) -> Callable[..., tuple[Tensor, Tensor]]:
         """What gives features and scores of such images: in one pass, or in two where one would be wrong."""
         return self.features_and_scores if self.ends_in_head(shape) else self.features_then_scores
 

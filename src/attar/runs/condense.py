@@ -15,7 +15,7 @@ from attar.data.load import load_data
 from attar.data.task import Task
 from attar.engine.compiling import Compile
 from attar.engine.device import use_device
-from attar.engine.precision import Precision, choose_device, use_precision
+from attar.engine.precision import Precision, choose_device_and_precision, use_precision
 from attar.engine.run import Progress, Run, silent
 from attar.files import read_json
 from attar.rng import Rng
@@ -57,7 +57,7 @@ def condense(
     another engine will give other bits. Raises `ValueError` for input that cannot be condensed as asked.
     """
     folder = None if out is None else Path(out)
-    run = Run(Rng.of(seed), folder, *choose_device(device, precision), compile, progress=progress)
+    run = Run(Rng.of(seed), folder, *choose_device_and_precision(device, precision), compile, progress=progress)
     task = load_data(data, network=network).to(run.device)
     method, resolved = decide(task, method, ipc, recipe, settings, published)
     request = describe(task, method, ipc, seed, resolved, run)
@@ -95,7 +95,7 @@ def plan(
 
     Raises `ValueError` for input that cannot be condensed as asked.
     """
-    run = Run(Rng.of(seed), None, *choose_device(device, precision), compile)
+    run = Run(Rng.of(seed), None, *choose_device_and_precision(device, precision), compile)
     task = load_data(data, network=network).to(run.device)
     _, resolved = decide(task, method, ipc, recipe, settings, published)
     with use_precision(run.precision), use_device(run.device):

@@ -84,7 +84,8 @@ class Pace:
 def forecast(method: Method, task: Task, ipc: int, run: Run) -> Plan:
     """Run `method` eagerly for two seconds, keep nothing, and extrapolate to the whole of `run`."""
     pace = Pace(method.cycle(ipc) if hasattr(method, "cycle") else 1)
-    missing, each = method.stages(task, run) if hasattr(method, "stages") else (0, 0)
+    stages = method.stages(task, run) if hasattr(method, "stages") else []
+    first = [stage.flop for stage in stages for _ in range(stage.missing)]  # of each network that is trained first
     # A ledger of its own, so that the trial leaves no trace in `run`.
     trial = dataclasses.replace(run, folder=None, rehearsal=True, progress=pace, ledger=Ledger())
     start = time.perf_counter()
@@ -92,15 +93,17 @@ def forecast(method: Method, task: Task, ipc: int, run: Run) -> Plan:
         method(task, ipc, trial)
     seconds, flop = time.perf_counter() - start + pace.rest, sum(trial.ledger.flop.values())
     seen = pace.stage + 1
-    if seen <= missing:  # networks are still being trained, and of the rest only the work is known
-        flop += (missing - seen) * each
-        seconds *= flop / (seen * each)
+    if seen <= len(first):  # networks are still being trained, and of the rest only the work is known
+        flop += sum(first[seen:])
+        seconds *= flop / sum(first[:seen])
     compiles = flop > 0 and run.compiles(flop)
     if compiles:
         seconds = COMPILING[run.device.type] + seconds / gain(run)
     values = ipc * len(run.shard(len(task.classes))) * task.train.x[0].numel()
+    # A trial that ended before the first update has seen no checkpoint: images, and moments of an optimiser.
+    checkpoint = trial.ledger.checkpoint or 3 * 4 * values * hasattr(method, "updates")
     # float32 images, and about a byte a value in each of two pictures, decoded
-    disk = values * 4 + values * getattr(method, "factor", 1) ** 2 * 2 + trial.ledger.checkpoint
+    disk = values * 4 + values * getattr(method, "factor", 1) ** 2 * 2 + checkpoint
     return Plan(flop, seconds, peak_memory(run.device), disk, compiles)
 
 

@@ -14,10 +14,11 @@ from numbers import Integral
 from types import NoneType, UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from attar.methods import Method, find, names
+from attar.methods import Method, find, list_names
 from attar.wording import unknown
 
 VERSION = 1  # of the format of recipes
+TOY = "toy"
 SECTIONS = ("version", "about", "like", "published", "defaults", "ipc", "expect")
 
 
@@ -72,9 +73,9 @@ def lower_budget(tables: Mapping[str, Any], ipc: int) -> tuple[int | None, dict[
 
 def check_data(data: str) -> str:
     """The name itself. Raises `ValueError` where no method has a recipe for it."""
-    names = sorted({data for _, data, _ in list_shipped()})
-    if data not in names:
-        raise ValueError(unknown("recipe", data, names))
+    list_names = sorted({data for _, data, _ in list_shipped()})
+    if data not in list_names:
+        raise ValueError(unknown("recipe", data, list_names))
     return data
 
 
@@ -99,12 +100,11 @@ def read_recipe(method: str, data: str) -> dict[str, Any]:
 
 
 def list_shipped() -> list[tuple[str, str, dict[str, Any]]]:
-    """Every recipe as (method, data, content)."""
+    """Every recipe for users as (method, data, content): those for toys are the tests' own."""
     root = resources.files("attar") / "recipes"
-    found = [
-        (m, file.name.removesuffix(".toml")) for m in names() if (root / m).is_dir() for file in (root / m).iterdir()
-    ]
-    return [(m, data, read_recipe(m, data)) for m, data in sorted(found)]
+    folders = [(method, root / method) for method in list_names() if (root / method).is_dir()]
+    found = [(method, file.name.removesuffix(".toml")) for method, folder in folders for file in folder.iterdir()]
+    return [(method, data, read_recipe(method, data)) for method, data in sorted(found) if data != TOY]
 
 
 def check_settings(cls: type, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -24,20 +24,27 @@ Snapshot = tuple[dict[str, Tensor], dict[str, Any]]
 
 def take_snapshot(learned: nn.Module, opt: torch.optim.Optimizer, done: int, episodes: int) -> Snapshot:
     """A copy of everything a run needs to go on: tensors, and the rest as JSON."""
-    tensors = {f"learned.{name}": tensor.clone() for name, tensor in learned.state_dict().items()}
+    tensors, numbers = list_state(learned, opt)
+    copies = {name: tensor.clone() for name, tensor in tensors.items()}
+    return copies, {"done": done, "episodes": episodes, "opt": numbers}
+
+
+def list_state(learned: nn.Module, opt: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors themselves, and the numbers of the optimiser, by name."""
+    tensors = {f"learned.{name}": tensor for name, tensor in learned.state_dict().items()}
     numbers: dict[str, Any] = {}
     for index, entry in opt.state_dict()["state"].items():
         for name, value in entry.items():
             if isinstance(value, Tensor):
-                tensors[f"opt.{index}.{name}"] = value.clone()
+                tensors[f"opt.{index}.{name}"] = value
             else:
                 numbers[f"{index}.{name}"] = value
-    return tensors, {"done": done, "episodes": episodes, "opt": numbers}
+    return tensors, numbers
 
 
 def count_bytes(learned: nn.Module, opt: torch.optim.Optimizer) -> int:
     """What a checkpoint of them takes."""
-    tensors, _ = take_snapshot(learned, opt, 0, 0)
+    tensors, _ = list_state(learned, opt)
     return sum(tensor.nbytes for tensor in tensors.values())
 
 

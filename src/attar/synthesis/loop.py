@@ -115,6 +115,7 @@ def optimise(
     finally:  # also after Ctrl-C and errors: the last good boundary is never lost
         save_checkpoint(run.folder, boundary)
         run.ledger.checkpoint = count_bytes(learned, opt)
+        scale_rates(opt, rates, 1.0)  # as they were given, for who goes on with this optimiser
     return syn
 
 

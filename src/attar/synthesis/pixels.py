@@ -105,6 +105,7 @@ class Pixels(nn.Module):
 
     @torch.no_grad()
     def clamp_(self) -> None:
+        """Put the stored images back on [0, 1], where they live there."""
         self.images.copy_(self.clamped())
 
     @torch.no_grad()

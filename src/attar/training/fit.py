@@ -42,7 +42,7 @@ class Batch(NamedTuple):
     def of(cls, x: Tensor, y: Tensor, protocol: Protocol, augment: Augment, rngs: Sequence[Rng]) -> "Batch":
         """Each image has its own parameters (in DC's style its own operation too)."""
         n, *shape = x.shape[1:]
-        draws = [augment.draw(n, shape, rng.fold("augment"), same_op=augment.style != "dc") for rng in rngs]
+        draws = [augment.draw_each(n, shape, rng.fold("augment")) for rng in rngs]
         mix = Mix.some(n, shape, protocol.cutmix, rngs, x.device) if protocol.cutmix else None
         return cls(x, y, Draw.cat(draws).to(x.device), mix)
 
@@ -52,11 +52,8 @@ class Batch(NamedTuple):
 
     def loss(self, i: int, scores: Float[Tensor, "n k"]) -> Float[Tensor, ""]:
         """Cross-entropy of the i-th network, shared out between an image and its partner."""
-        own = F.cross_entropy(scores, self.y[i])
-        if self.mix is None:
-            return own
-        share = self.mix.share[i]
-        return share * own + (1 - share) * F.cross_entropy(scores, self.y[i][self.mix.partners[i]])
+        y = self.y[i]
+        return F.cross_entropy(scores, y) if self.mix is None else self.mix.cross_entropy(i, scores, y)
 
 
 def fit_together(

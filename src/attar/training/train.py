@@ -10,10 +10,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from attar.augment.cutmix import Mix
-from attar.augment.dsa import Augment, apply
-from attar.engine.cuda_graphs import Replay, map_tensors
+from attar.augment.dsa import Augment, Draw, apply
+from attar.engine.cuda_graphs import Replay
 from attar.engine.device import send
 from attar.engine.run import Run
+from attar.engine.structures import map_tensors
 from attar.networks.network import Network
 from attar.networks.weights import TRAINING, Labels, Weights
 from attar.rng import Rng
@@ -34,6 +35,7 @@ class SGD:
         return {name: torch.zeros_like(p) for name, p in params.items()}
 
     def step(self, params: Params, gradient: Params, velocity: Params) -> tuple[Params, Params]:
+        """The parameters and the velocities after a step."""
         velocity = {
             name: self.momentum * v + gradient[name] + self.weight_decay * params[name] for name, v in velocity.items()
         }
@@ -78,7 +80,7 @@ def train(
     the weights that come back carry no graph.
 
     It runs on the engine of `run`: a method that calls this often first announces all the work that comes
-    (`Run.engine`), else the first call decides whether to compile. A longer training begins as a shorter one.
+    (`Run.announce`), else the first call decides whether to compile. A longer training begins as a shorter one.
     """
     x, y = x.detach(), y.detach()  # no gradient is wasted on images and labels that are learned
     per_epoch = 1 if batch is None else -(-len(x) // batch)
@@ -86,18 +88,17 @@ def train(
         steps = epochs * per_epoch
     elif steps is None or epochs is not None:
         raise ValueError("train for a number of steps or of epochs: one of them")
-    flop = TRAINING * steps * min(len(x), batch or len(x)) * network.flop(tuple(x.shape[1:]))
-    step = run.once(("step", network.train_logits, optimiser), lambda: make_step(network, optimiser, run, flop))
+    seen = steps * min(len(x), batch or len(x))
+    step = run.once(("step", network.train_logits, optimiser), lambda: make_step(network, optimiser, run, seen, x))
+    w = Weights({name: p.detach() for name, p in w.params.items()}, w.buffers)  # they may come with a graph
     if state is None:
         state = TrainState(optimiser.start(w.params), torch.zeros(2, dtype=torch.long, device=x.device))
     for rows, own in batches(len(x), batch, steps, rng):
         images, labels = (x, y) if rows is None else (x[rows := send(rows, x.device)], y[rows])
         shape = images.shape[1:]
-        if augment is not None and augment.names:
-            draw = augment.draw(len(images), shape, own, same_op=augment.style != "dc").to(x.device)
-            images = apply(images[:, None], draw)[:, 0]
+        draw = augment.draw_each(len(images), shape, own).to(x.device) if augment and augment.names else None
         mix = Mix.some(len(images), shape, cutmix, [own], x.device) if cutmix else None
-        w, state = step(w, state, images, labels, mix)
+        w, state = step(w, state, images, labels, draw, mix)
     return map_tensors((w, state), Tensor.clone) if x.is_cuda else (w, state)  # a replay writes there again
 
 
@@ -115,20 +116,19 @@ def batches(n: int, batch: int | None, total: int, rng: Rng) -> Iterator[tuple[T
         epoch += 1
 
 
-def make_step(network: Network, optimiser: SGD, run: Run, flop: int) -> Callable[..., Any]:
-    """One step as a function of tensors, which a GPU records once and replays."""
-    logits = run.engine(network.train_logits, flop)
+def make_step(network: Network, optimiser: SGD, run: Run, seen: int, x: Tensor) -> Callable[..., Any]:
+    """One step as a function of tensors, which a GPU records once and replays; `seen` images like `x` are to come."""
+    logits = run.announced(network.train_logits, TRAINING * seen * network.flop(tuple(x.shape[1:])))
 
-    def step(w: Weights, state: TrainState, x: Tensor, y: Tensor, mix: Mix | None) -> tuple[Weights, TrainState]:
+    def step(
+        w: Weights, state: TrainState, x: Tensor, y: Tensor, draw: Draw | None, mix: Mix | None
+    ) -> tuple[Weights, TrainState]:
         params = {name: p.detach().requires_grad_() for name, p in w.params.items()}
+        x = x if draw is None else apply(x[:, None], draw)[:, 0]
         scores, buffers = logits(Weights(params, w.buffers), x if mix is None else mix(x[None])[0])
-        loss = F.cross_entropy(scores, y)
-        if mix is not None:
-            share = mix.share[0]
-            loss = share * loss + (1 - share) * F.cross_entropy(scores, y[mix.partners[0]])
+        loss = F.cross_entropy(scores, y) if mix is None else mix.cross_entropy(0, scores, y)
         gradient = dict(zip(params, torch.autograd.grad(loss, list(params.values())), strict=True))
-        with torch.no_grad():  # weights that came with a graph leave it here
-            trained, velocity = optimiser.step(w.params, gradient, state.velocity)
+        trained, velocity = optimiser.step(w.params, gradient, state.velocity)
         # Counted on the way, from scores that are there anyway: IDM weighs its judge by them.
         hard = y if y.ndim == 1 else y.argmax(1)
         seen = torch.stack([(scores.argmax(1) == hard).sum(), torch.full_like(state.tally[1], len(y))])

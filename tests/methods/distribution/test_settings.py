@@ -7,7 +7,7 @@ import torch
 from first_updates import images, watch_updates
 
 from attar.engine.run import Run
-from attar.methods import find, names
+from attar.methods import find, list_names
 from attar.methods.distribution._settings import Settings
 from attar.methods.distribution.dance import DANCE
 from attar.methods.distribution.dm import DM
@@ -59,7 +59,7 @@ def test_a_step_a_class_is_one_step_for_all():
     assert dataclasses.replace(method, optimiser="adam").step_per_class(3, scale=4) == (0.5, 0.5)
 
 
-MATCHING = [name for name in names() if issubclass(find(name), Settings)]
+MATCHING = [name for name in list_names() if issubclass(find(name), Settings)]
 
 
 @pytest.mark.parametrize("name", MATCHING)

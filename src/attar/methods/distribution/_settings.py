@@ -20,7 +20,7 @@ class Retired(NamedTuple):
     """A field of earlier versions."""
 
     value: Any
-    """The one at which a run begun then is the same now."""
+    """The one that changes nothing."""
     instead: str
 
 
@@ -89,7 +89,8 @@ class Settings:
         """Step size and momentum of one update, for a paper that steps once a class on a tensor of all classes.
 
         `scale` multiplies the step of sgd. Those of the other optimisers do not depend on how large a gradient is.
-        Where theirs is zero for all classes but one, one step in `classes` moves an image; here every step does.
+        In a paper theirs is zero for all classes but one, so that an image moves at one step in `classes`. Here it
+        moves at every step.
         """
         if self.optimiser != "sgd":
             return self.lr, self.momentum

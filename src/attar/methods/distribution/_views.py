@@ -28,8 +28,8 @@ Chunk = Sequence[int]  # classes whose synthetic images share a graph
 class Views:
     """Draws one view after another of the same real and synthetic images.
 
-    `batch` is the number of real images a class; `first` takes each class's first images for good. `flop` is the work
-    of the networks that look at them, by which small kernels around them are compiled.
+    `batch` is the number of real images a class; `first` takes each class's first images for good. `flop`, the work
+    of the networks, decides whether what surrounds them is compiled.
     """
 
     task: Task
@@ -105,7 +105,7 @@ class Views:
 class View(NamedTuple):
     """Real images of every class, and the augmentation that each class shares with its synthetic ones."""
 
-    views: Views
+    source: Views
     draw: Draw
     indices: Int[Tensor, "classes m"]
     kept: tuple[Float[Tensor, "k m d"], ...] | None = None
@@ -115,35 +115,35 @@ class View(NamedTuple):
 
         The real ones are without a graph.
         """
-        for chunk in self.views.chunks:
+        for chunk in self.source.chunks:
             real = self.real(features, w, chunk)  # before there is a graph
             yield by_class(features(w, self.synthetic(chunk)), chunk), real
 
     def keep(self, features: Features, w: Weights) -> "View":
         """The same view, which from now on knows the features of its real images."""
-        return self._replace(kept=self.views.see_real(features, w, self))
+        return self._replace(kept=self.source.see_real(features, w, self))
 
     @torch.no_grad()
     def real(self, features: Features, w: Weights, chunk: Chunk) -> Float[Tensor, "k m d"]:
         """Features of the real images of some classes, augmented."""
         if self.kept is not None:
-            return self.kept[self.views.chunks.index(chunk)]
-        shown = (self.real_images(part).flatten(0, 1) for part in self.views.parts(chunk))
-        found = [map_slices(lambda x: features(w, x), x, self.views.at_once) for x in shown]
+            return self.kept[self.source.chunks.index(chunk)]
+        shown = (self.real_images(part).flatten(0, 1) for part in self.source.parts(chunk))
+        found = [map_slices(lambda x: features(w, x), x, self.source.at_once) for x in shown]
         return by_class(torch.cat(found), chunk)
 
     def real_images(self, classes: Chunk) -> Float[Tensor, "k m c h w"]:
         """Augmented."""
-        raw = self.views.task.raw(self.indices[at_rows(classes)])
-        return self.views.show_real(raw, self.draw.rows(classes))
+        raw = self.source.task.raw(self.indices[at_rows(classes)])
+        return self.source.show_real(raw, self.draw.rows(classes))
 
     def synthetic(self, chunk: Chunk) -> Float[Tensor, "kn c h w"]:
         """The synthetic images of some classes, augmented; differentiable."""
-        return self.views.show_synthetic(self.views.syn.of(chunk), self.draw.rows(chunk)).flatten(0, 1)
+        return self.source.show_synthetic(self.source.syn.of(chunk), self.draw.rows(chunk)).flatten(0, 1)
 
     def cross_entropy(self, scores: Float[Tensor, "kn classes"], chunk: Chunk) -> Float[Tensor, ""]:
         """The mean over the synthetic images of each class, summed over classes."""
-        each = self.views.syn.each
+        each = self.source.syn.each
         return F.cross_entropy(scores, labels(tuple(chunk), each, scores.device), reduction="sum") / each
 
 

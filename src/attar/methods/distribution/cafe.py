@@ -37,11 +37,11 @@ class CAFE:
     """Mean activations of every layer agree, and real features are told apart by the synthetic class means.
 
     The network is trained on the synthetic images as they change. Before each update that goes on epoch by epoch, for
-    a `window` of them at least, until its accuracy on `query` real images a class has moved by `inner` within the last
-    `window`. Where it has not moved by `outer` over a window of updates, a fresh network takes its place instead. The
-    authors' code bounds neither loop: here `most` epochs bound the first. It also counts networks, 2000 of them, of
-    which each sees a window of updates at least. With the `augment` of `dm` this is CAFE+DSA. A plan of its cost
-    assumes that each time the second look shows that it has moved.
+    a `window` of them at least. It ends once the accuracy on `query` real images a class has moved by `inner` within
+    the last `window`. Where it has not moved by `outer` over a window of updates, a fresh network takes its place
+    instead. The authors' code bounds neither loop: here `most` epochs bound the first. It also counts networks, 2000
+    of them, of which each sees a window of updates at least. With the `augment` of `dm` this is CAFE+DSA. A plan
+    of its cost assumes that each time the second look shows that it has moved.
     """
 
     updates: int = 20_000
@@ -73,7 +73,7 @@ class CAFE:
         means = run.engine(layer_means(task.network), flop)
         scores = run.engine(task.network.scores, image * 3 * self.query)
         # `train` is called for an epoch at a time, and cannot know how many are to come.
-        run.engine(task.network.train_logits, image * self.window * TRAINING * syn.each)
+        run.announce(task.network.train_logits, image * self.window * TRAINING * syn.each)
         pupil, outer = Pool(task.network, 1), Window(self.window)
 
         def accuracy(w, rng):
@@ -97,7 +97,7 @@ class CAFE:
 
     def terms(self, means, w: Weights, view: View) -> Iterator[Float[Tensor, ""]]:
         """A term for each chunk of classes."""
-        views, classes = view.views, view.views.syn.classes
+        views, classes = view.source, view.source.syn.classes
         with torch.no_grad():  # the discrimination loss sees all classes at once: its gradient in each mean is known
             centres = torch.cat([means(w, by_class(view.synthetic(chunk), chunk))[-2] for chunk in views.chunks])
             real = [means(w, view.real_images([c])) for c in classes]

@@ -35,27 +35,28 @@ class DANCE(Settings):
     style: Literal["dsa", "idc"] = "idc"
     separable: ClassVar[bool] = True
 
-    def stages(self, task: Task, run: Run) -> Stage:
+    def stages(self, task: Task, run: Run) -> list[Stage]:
         """What is trained first, for a plan."""
-        return pretraining_left(task, run, self.models, self.epochs)
+        return [pretraining_left(task, run, self.models, self.epochs)]
 
     def __call__(self, task: Task, ipc: int, run: Run) -> CondensedSet:
         syn, views = self.begin(task, ipc, run)
         features = run.engine(task.network.features, views.flop)
-        judge = run.engine(task.network.scores, self.flop_synthetic(task, syn) if self.calibration else 0)
+        judge = run.engine(task.network.scores, self.flop_synthetic(task, syn)) if self.calibration else None
         distance = run.fuse(mean_distance, views.flop)
         networks = pretrain(task, run, self.models, self.epochs)
 
         def terms(w, trained, view):
             for s, r in view.pairs(features, w):
                 yield distance(s, r).sum()
-            for chunk in views.chunks if self.calibration else ():
+            if judge is None:
+                return
+            for chunk in views.chunks:
                 scores = judge(trained, view.synthetic(chunk))
                 yield self.calibration * view.cross_entropy(scores, chunk)
 
         def episode(syn, rng):
             w, trained = draw_between(networks, rng.fold("network", 0))
-            # Under one network and one augmentation real features stay the same: a kept view computes them once.
             kept = views.draw(rng.fold(0)).keep(features, w) if self.keep_real else None
             for t in range(self.ipm):
                 syn.clamp_()  # the step before may have left [0, 1]

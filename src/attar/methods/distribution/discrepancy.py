@@ -10,24 +10,11 @@ from torch import Tensor
 
 from attar.condensed.condensed_set import CondensedSet
 from attar.data.task import Task
-from attar.distances.by_name import DISCREPANCIES
+from attar.distances.by_name import DISCREPANCIES, Distance
 from attar.engine.run import Run
 from attar.methods.distribution._settings import Settings
 from attar.networks.weights import Weights
 from attar.synthesis.pixels import Init, Space
-
-Distance = Literal[
-    "mean",
-    "moments",
-    "polynomial",
-    "gaussian",
-    "laplacian",
-    "multiquadric",
-    "energy",
-    "sliced",
-    "sinkhorn",
-    "characteristic",
-]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +56,6 @@ class DiscrepancyMatching(Settings):
 
         def episode(syn, rng):
             w = task.network.init(rng.fold("network", 0))
-            # Under one network and one augmentation real features stay the same: a kept view computes them once.
             kept = views.draw(rng.fold(0)).keep(features, w) if self.keep_real else None
             for t in range(self.ipm):
                 syn.clamp_()  # the step before may have left [0, 1]

@@ -14,11 +14,11 @@ from attar.engine.device import send
 from attar.engine.run import Run
 from attar.methods.distribution._settings import Settings
 from attar.methods.distribution._views import by_class
-from attar.networks.weights import TRAINING
+from attar.networks.weights import TRAINING, Weights
 from attar.rng import Rng
 from attar.synthesis.pixels import Init, Space
 from attar.training.pool import Pool
-from attar.training.train import train
+from attar.training.train import TrainState, train
 
 START = 3  # networks before the first episode, as the authors' code begins
 
@@ -55,10 +55,11 @@ class IDM(Settings):
         network, calibrated = task.network, self.calibration > 0
         real, shown = self.flop_real(task, syn), self.flop_synthetic(task, syn)
         features = run.engine(network.features, real if calibrated else real + shown)
-        look = run.engine(network.both(task.shape), shown) if calibrated else None
+        passes = 1 if network.ends_in_head(task.shape) else 2
+        look = run.engine(network.features_and_scores_of(task.shape), passes * shown) if calibrated else None
         learned = self.learners * self.steps * self.batch_train // self.ipm
         # `train` is called for a few steps at a time, and cannot know how much is to come.
-        run.engine(network.train_logits, self.updates * TRAINING * learned * network.flop(task.shape))
+        run.announce(network.train_logits, self.updates * TRAINING * learned * network.flop(task.shape))
         distance = run.fuse(mean_distance, views.flop)
         pool = Pool(network, self.capacity)
         for i in range(START):
@@ -77,17 +78,16 @@ class IDM(Settings):
             pool.renew(self.interval, rng.fold("push"))
             i = int(choose(1, len(pool), rng.fold("network", 0)))
             (w, _), weight = pool.at(i), self.calibration * pool.accuracy(i)
-            # Under one network and one augmentation real features stay the same: a kept view computes them once.
             kept = views.draw(rng.fold(0)).keep(features, w) if self.keep_real else None
             for t in range(self.ipm):
                 syn.clamp_()  # the step before may have left [0, 1]
                 yield views.update(terms, w, weight, kept or views.draw(rng.fold(t)))
-            for i in choose(self.learners, len(pool), rng.fold("learners")).tolist():
-                pool.put(i, *self.teach(pool.at(i), task, rng.fold("train", i), run))
+            for learner in choose(self.learners, len(pool), rng.fold("learners")).tolist():
+                pool.put(learner, *self.teach(pool.at(learner), task, rng.fold("train", learner), run))
 
         return self.learn(episode, syn, run, *self.step_per_class(len(task.classes)), state=pool)
 
-    def teach(self, pupil, task: Task, rng: Rng, run: Run):
+    def teach(self, pupil: tuple[Weights, TrainState], task: Task, rng: Rng, run: Run) -> tuple[Weights, TrainState]:
         """A network and the state of its training, after a few steps on real images."""
         w, state = pupil
         for t in range(self.steps):

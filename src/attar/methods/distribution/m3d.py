@@ -44,7 +44,6 @@ class M3D(Settings):
 
         def episode(syn, rng):
             w = task.network.init(rng.fold("network", 0))
-            # Under one network and one augmentation real features stay the same: a kept view computes them once.
             kept = views.draw(rng.fold(0)).keep(features, w) if self.keep_real else None
             for t in range(self.ipm):
                 syn.clamp_()  # the step before may have left [0, 1]

@@ -48,11 +48,11 @@ class ConvNet(nn.Module):
 
 def make_block(inputs: int, padding: int, width: int, norm: str) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(inputs, width, 3, padding=padding), normalisation(norm, width), nn.ReLU(), nn.AvgPool2d(2)
+        nn.Conv2d(inputs, width, 3, padding=padding), make_norm(norm, width), nn.ReLU(), nn.AvgPool2d(2)
     )
 
 
-def normalisation(norm: str, width: int) -> nn.Module:
+def make_norm(norm: str, width: int) -> nn.Module:
     if norm == "instance":
         return nn.GroupNorm(width, width)
     if norm == "batch":
