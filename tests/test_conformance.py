@@ -289,12 +289,12 @@ def test_compiled_gradients_are_the_eager_ones(name, task, unchecked):
 
 
 @learned
-def test_compiled_gradients_are_the_eager_ones_in_the_precision_users_run(name, task, unchecked, monkeypatch):
-    """That of this machine's hardware, where kernels take the place of layers.
+@pytest.mark.parametrize("precision", sorted({"fp32", default_precision(CPU)}))
+def test_compiled_gradients_are_the_eager_ones_in_what_users_run(name, precision, task, unchecked, monkeypatch):
+    """In float32 and in what this machine multiplies in, where kernels take the place of layers.
 
     No step is taken, so that rounding cannot add up: what is left is that of one forward and one backward pass.
     """
-    precision = default_precision(CPU)
     found: dict[str, list[torch.Tensor]] = {"off": [], "on": []}
     for compile, gradients in found.items():
 
@@ -306,7 +306,7 @@ def test_compiled_gradients_are_the_eager_ones_in_the_precision_users_run(name, 
         small(name, updates=3)(task, 1, run(compile=compile, precision=precision))
     assert len(found["off"]) == 3
     for eager, compiled in zip(found["off"], found["on"], strict=True):
-        assert (eager - compiled).norm() < {"fp32": 1e-3, "bf16": 0.1}[precision] * eager.norm()
+        assert (eager - compiled).norm() < {"fp32": 1e-3, "bf16": 0.3}[precision] * eager.norm()
 
 
 @learned
