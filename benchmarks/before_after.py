@@ -1,6 +1,7 @@
 """Whether anything got slower since a commit: six paths in this tree and in that commit's, in turns, on a CPU.
 
     python benchmarks/before_after.py COMMIT [--name NAME] [--only PATTERN] [--seconds 2] [--turns 10]
+    python benchmarks/before_after.py --name NAME --table       # what is there, as Markdown
 
 Five methods condense random images of CIFAR's size, ten classes, ten images a class; and a network is trained on ten
 images a class. For each path either tree has a process of its own, which compiles and warms up, and then makes the same
@@ -9,7 +10,7 @@ in beginning, so that noise of the machine meets both. In all it takes about ten
 
 Prints for each path the seconds of an update before and after, and of the turns' ratios (before / after) the median,
 the least and the greatest: a median of at least 0.95 means that nothing got slower. Writes
-results/speed/before-after-NAME.json, by default with `cpu` as its name.
+results/speed/NAME.json, by default before-after-cpu.json.
 Only public names of attar are used (benchmarks/side.py), so that the two trees may differ in everything behind them.
 """
 
@@ -22,16 +23,16 @@ import tempfile
 from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import tyro
 from quality import HOME, commit, machine, usual_name
 from side import PATHS, SEED
 from turns import alone
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
 from attar.engine.precision import default_precision
-from attar.files import write_json
+from attar.files import read_json, write_json
 from attar.rng import CPU
 
 RESULTS = HOME / "results" / "speed"
@@ -108,17 +109,37 @@ def measure(path: str, trees: dict[str, Path], seconds: float, turns: int) -> di
         return {"path": path, "updates": updates, **{name: side.times for name, side in sides.items()}}
 
 
-def describe(found: dict[str, Any]) -> str:
+def cells(found: dict[str, Any]) -> tuple[str, ...]:
+    """The path, the seconds of an update in each tree, and the turns' ratios."""
     before, after = (statistics.median(found[name]) / found["updates"] for name in ("before", "after"))
     ratios = [old / new for old, new in zip(found["before"], found["after"], strict=True)]
     middle, least, most = (f(ratios) for f in (statistics.median, min, max))
-    cells = (f"{found['path']:10}", f"{before:9.4f} s", f"{after:9.4f} s", f"{middle:6.3f} ({least:.3f}–{most:.3f})")
-    return "  ".join(cells) + "  slower" * (middle < SLOWER)
+    told = f"{middle:.3f} ({least:.3f}–{most:.3f})" + ", slower" * (middle < SLOWER)
+    return found["path"], f"{before:.3f} s", f"{after:.3f} s", told
 
 
-def main(revision: Positional[str], name: str = "", only: str = "*", seconds: float = 2.0, turns: int = 10) -> None:
+def table(out: Path) -> str:
+    """A file as Markdown."""
+    record = read_json(out)
+    head = [f"| path | {record['commits']['before'][:7]} | {record['commits']['after'][:7]} | before / after |"]
+    return "\n".join(head + ["|---|---|---|---|"] + [f"| {' | '.join(cells(found))} |" for found in record["paths"]])
+
+
+def main(
+    revision: Positional[str] = "",
+    name: str = "",
+    only: str = "*",
+    seconds: float = 2.0,
+    turns: int = 10,
+    table_only: Annotated[bool, arg(name="table")] = False,
+) -> None:
     """`name`: of the file; `only`: a pattern of path names; `seconds`: of each turn."""
-    out = RESULTS / f"before-after-{name or usual_name('cpu')}.json"
+    out = RESULTS / f"{name or 'before-after-' + usual_name('cpu')}.json"
+    if table_only:
+        print(table(out))
+        return
+    if not revision:
+        raise SystemExit("name the commit to compare with")
     if out.exists():
         raise SystemExit(f"{out} is there already: name another file with --name")
     commits, paths = {"before": git("rev-parse", "--short=12", revision), "after": commit()}, []
@@ -126,7 +147,7 @@ def main(revision: Positional[str], name: str = "", only: str = "*", seconds: fl
     with tree_of(revision) as tree:
         for path in (path for path in PATHS if fnmatch(path, only)):
             paths.append(measure(path, {"before": tree, "after": HOME}, seconds, turns))
-            print(describe(paths[-1]), flush=True)
+            print("{:10}  {:>11}  {:>11}  {}".format(*cells(paths[-1])), flush=True)
     about = {"commits": commits, "seed": SEED, "precision": default_precision(CPU), "machine": machine()}
     write_json(out, about | {"paths": paths})
 

@@ -33,6 +33,7 @@ TABLES = [
     ("blocks", "--name blocks-avx2 --table", "docs/speed.md"),
     ("slices", "--table", "docs/speed.md"),
     ("slices", "--name slices-avx2 --table", "docs/speed.md"),
+    ("before_after", "--name before-after-cpu-avx512 --table", "docs/speed.md"),
     ("search", "--table", "docs/speed.md"),
     ("race", "--table", "docs/speed.md"),
     ("agreement", "--table", "docs/numbers.md"),
