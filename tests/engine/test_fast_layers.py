@@ -123,7 +123,6 @@ def test_compiled_pooling_is_torchs_forward_and_backward(sides, unchecked):
 @pytest.mark.parametrize("channels, side, padding", [(1, 28, 3), (3, 28, 3), (1, 9, 1), (3, 8, 1)])
 @pytest.mark.parametrize("compiled", [False, True])
 def test_images_enter_as_the_literature_pads_them(channels, side, padding, compiled, unchecked):
-    torch.compiler.reset()  # what earlier tests compiled counts
     entry = quicken(ConvNet((channels, side, side), 10).double(), True).body[0][0]
     assert type(entry) is Entry
     x = torch.randn(2, channels, side, side, dtype=torch.float64, requires_grad=True)

@@ -279,6 +279,6 @@ def test_a_gradient_of_gradients_can_be_traced_whole_and_takes_no_kernel(shape, 
 @pytest.mark.parametrize("shape", SIZES)
 def test_a_compiled_gradient_of_gradients_is_as_near_as_its_precision(shape, precision, bound, unchecked):
     function, given = second_order(shape)
-    found = Run(Rng.of(0), precision=precision, compile="on").engine(function)(*given)
+    found = Run(Rng.of(0), precision=precision, compile="on").engine(function, 0)(*given)
     expected = function(*given)
     assert (found - expected).norm() < bound * expected.norm()
