@@ -1,11 +1,17 @@
 """Files are either whole or not there, and what is damaged is named."""
 
+import ast
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
-from attar.files import cache_folder, read_json, read_tensors, sweep, write_json, write_tensors
+import attar
+from attar.files import cache_folder, has_hash, read_json, read_tensors, sweep, write_json, write_tensors
 
 
 @pytest.mark.parametrize(
@@ -44,9 +50,94 @@ def test_damaged_tensors_are_named(tmp_path):
             read_tensors(path)
 
 
+def test_no_changed_byte_of_tensors_goes_unnoticed(tmp_path):
+    """Another byte is refused, or is one of a header that says the same, such as a blank."""
+    path = tmp_path / "some.safetensors"
+    tensors = {"a": torch.arange(3.0), "b": torch.tensor(2), "c": torch.zeros(0, 4), "d": torch.ones(2).bfloat16()}
+    write_tensors(path, tensors, {"done": 7})
+    whole, noticed = path.read_bytes(), 0
+    for i in range(len(whole)):
+        path.write_bytes(whole[:i] + bytes([whole[i] ^ 1]) + whole[i + 1 :])
+        try:
+            read, meta = read_tensors(path)
+        except ValueError as error:
+            assert "some.safetensors" in str(error)
+            noticed += 1
+        else:
+            assert meta == {"done": 7} and all(torch.equal(read[name], tensors[name]) for name in tensors)
+    assert noticed > 0.95 * len(whole)
+
+
+def test_tensors_without_a_hash_are_read(tmp_path):
+    path = tmp_path / "earlier.safetensors"
+    save_file({"x": torch.ones(2)}, path, {"attar": '{"done": 3}'})
+    tensors, meta = read_tensors(path)
+    assert tensors["x"].tolist() == [1, 1] and meta == {"done": 3} and not has_hash(path)
+    write_tensors(path, tensors, meta)
+    assert has_hash(path)
+    for foreign in ("5", "[1]"):
+        save_file({"x": torch.ones(2)}, path, {"attar": foreign})
+        with pytest.raises(ValueError, match=r"earlier.safetensors was not written by attar"):
+            read_tensors(path)
+
+
+def test_text_is_utf8_whatever_the_system_says(tmp_path):
+    value = {"name": "été 京", "half": "\udce9"}  # as Python reads a file's name that is no text
+    code = (
+        f"from pathlib import Path; from attar.files import read_json, write_json; value, path = {value!a}, "
+        "Path('a.json'); write_json(path, value); assert read_json(path) == value"
+    )
+    command = [sys.executable, "-c", code]
+    ascii_only = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    subprocess.run(command, cwd=tmp_path, env=ascii_only, check=True)
+    assert read_json(tmp_path / "a.json") == value and "été 京" in (tmp_path / "a.json").read_text(encoding="utf-8")
+
+
+def test_every_text_file_names_its_encoding():
+    for source in sorted(Path(attar.__file__).parent.rglob("*.py")):
+        for call in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+            if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute | ast.Name):
+                name = getattr(call.func, "attr", getattr(call.func, "id", ""))
+                words = {word.arg for word in call.keywords}
+                binary = any(isinstance(a, ast.Constant) and "b" in str(a.value) for a in call.args)
+                own = name == "open" and ast.unparse(call.func) not in ("Image.open", "os.open", "tarfile.open")
+                if name in ("read_text", "NamedTemporaryFile") or (own and not binary):
+                    assert words & {"encoding", None} or binary, f"{source}:{call.lineno}"
+                assert name != "write_text" or isinstance(call.func, ast.Name), (
+                    f"{source}:{call.lineno}: files.write_text"
+                )
+
+
+@pytest.mark.parametrize("value", ["[" * 5000, "1" * 5000, "\0", "{"])
+def test_damaged_json_is_named(value, tmp_path):
+    (tmp_path / "a.json").write_text(value)
+    with pytest.raises(ValueError, match=r"a.json is damaged: not JSON"):
+        read_json(tmp_path / "a.json")
+
+
+def test_a_write_follows_no_link(tmp_path):
+    (tmp_path / "theirs").write_text("my words")
+    (tmp_path / "a.json").symlink_to(tmp_path / "theirs")
+    write_json(tmp_path / "a.json", 5)
+    assert (tmp_path / "theirs").read_text() == "my words" and not (tmp_path / "a.json").is_symlink()
+
+
+def test_the_file_before_may_stay(tmp_path):
+    path, previous = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
+    for i in range(3):
+        write_tensors(path, {"x": torch.full((), i)}, {}, previous)
+    assert [read_tensors(p)[0]["x"].item() for p in (path, previous)] == [2, 1]
+
+
 def test_leftovers_of_killed_writes_are_swept_and_nothing_else(tmp_path):
     ours = {"run.json", ".hidden.part", ".part", "images.1.part"}
-    for name in (*ours, ".checkpoint.safetensors.123.part", ".run.json.7.part"):
+    for name in (
+        *ours,
+        ".checkpoint.safetensors.123.part",
+        ".run.json.7.part",
+        ".run.json.0a1b2c3d.part",
+        ".tmpEOQQjH",
+    ):
         (tmp_path / name).touch()
     sweep(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == ours

@@ -2,7 +2,7 @@
 
 import pytest
 
-from attar.wording import duration, size, unknown
+from attar.wording import duration, make_visible, size, unknown
 
 
 @pytest.mark.parametrize(
@@ -22,3 +22,18 @@ def test_durations_are_rounded_before_their_unit_is_chosen(seconds, shown):
 
 def test_an_unknown_name_is_told_the_nearest():
     assert unknown("method", "m3", ["dm", "m3d"]) == "unknown method 'm3', did you mean 'm3d'? known: dm, m3d"
+
+
+@pytest.mark.parametrize(
+    "text, shown",
+    [
+        ("naïve 猫 עברית नमस्ते", "naïve 猫 עברית नमस्ते"),
+        ("a\u200cb\u200dc", "a\u200cb\u200dc"),  # they join letters
+        ("\x1b[31m\x00\x7f\x9b", r"\x1b[31m\x00\x7f\x9b"),
+        ("a\nb\tc\u2028", r"a\nb\tc\u2028"),
+        ("\u202eabc\u2066\u200f", r"\u202eabc\u2066\u200f"),
+        ("\udcff", r"\udcff"),
+    ],
+)
+def test_what_cannot_be_seen_is_shown_as_its_code(text, shown):
+    assert make_visible(text) == shown

@@ -1,9 +1,11 @@
 """Randomness as a path: the same path gives the same bits, wherever and whenever it is walked."""
 
 import hashlib
+import operator
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import SupportsIndex
 
 import torch
 
@@ -21,9 +23,9 @@ class Rng:
     path: tuple[int | str, ...]
 
     @classmethod
-    def of(cls, seed: int) -> "Rng":
-        """The path of a seed alone."""
-        return cls((seed,))
+    def of(cls, seed: SupportsIndex) -> "Rng":
+        """The path of a seed alone: 1, `True` and NumPy's 1 are the same."""
+        return cls((int(operator.index(seed)),))
 
     def fold(self, *parts: int | str) -> "Rng":
         """The path with `parts` appended."""

@@ -1,6 +1,7 @@
-"""Words for a reader: sizes, durations, errors in a line, "did you mean"."""
+"""Words for a reader: sizes, durations, errors in a line, names made visible, "did you mean"."""
 
 import difflib
+import unicodedata
 from collections.abc import Iterable
 
 
@@ -15,6 +16,17 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
 def in_a_line(error: BaseException) -> str:
     """What another's code raised, in a line."""
     return f"{type(error).__name__}: {error}".partition("\n")[0]  # the name, as some errors say nothing else
+
+
+def make_visible(text: str) -> str:
+    """Control characters, what turns the order of writing, and halves of characters are shown as their code."""
+    return "".join(c.encode("unicode_escape").decode() if is_control(c) else c for c in text)
+
+
+def is_control(character: str) -> bool:
+    # Other characters of format (Cf) join letters, as names in some languages and emoji need it.
+    turns = character in "\u061c\u200e\u200f" or "\u202a" <= character <= "\u202e" or "\u2066" <= character <= "\u2069"
+    return turns or unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp")
 
 
 def size(count: int) -> str:

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from typed import enter
+from typed import attar_command, enter
 
 from attar.cli.folders import choose_folder, find_sets, say_how_to_resume, shorten_data
 
@@ -31,6 +31,16 @@ def test_what_to_type_after_an_interruption(typed, line, monkeypatch, capsys):
 )
 def test_the_folder_of_a_run_is_named_after_the_data(data, name):
     assert shorten_data(data) == name
+
+
+def test_a_folder_without_a_name_of_its_own_gives_one_all_the_same(here):
+    assert shorten_data("npy:.") == here.name and shorten_data("npy:/") == "data"
+
+
+def test_what_a_file_manager_leaves_is_nobodys(here, monkeypatch):
+    (here / "out").mkdir()
+    (here / "out" / ".DS_Store").touch()
+    assert attar_command(monkeypatch, "condense", "digits", "--method", "random", "--ipc", "1", "--out", "out") == 0
 
 
 def test_a_taken_name_is_numbered_and_the_latest_is_resumed(here):

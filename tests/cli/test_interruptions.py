@@ -5,7 +5,7 @@ import signal
 
 import pytest
 import torch
-from typed import lines, process, wait_for
+from typed import attar_command, enter, lines, process, shorten_quick, wait_for
 
 import attar
 from attar.files import read_tensors
@@ -50,3 +50,24 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
     _, err = running.communicate(timeout=60)
     assert running.returncode == 130 and "go on with:\n  attar condense digits" in err and "Traceback" not in err
     assert (tmp_path / "run" / "checkpoint.safetensors").exists()
+
+
+def test_ctrl_c_in_an_evaluation_says_what_is_kept_and_how_to_go_on(tmp_path, monkeypatch, capsys):
+    enter(tmp_path, monkeypatch)
+    shorten_quick(monkeypatch)
+    words = ["evaluate", "a", "--protocol", "quick", "--seeds", "2", "--network", "mlp"]
+    condense = ["condense", "digits", "--method", "random", "--ipc", "1", "--out", "a", "--network", "mlp"]
+    assert attar_command(monkeypatch, *condense) == 0
+
+    def stop(self, done, total, loss):
+        if done == 25:  # in the second network
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("attar.cli.progress.Progress.__call__", stop)
+        assert attar_command(patch, *words) == 130
+    told = "interrupted, every network that is trained is kept; go on with:\n  attar " + " ".join(words)
+    assert told in capsys.readouterr().err
+    assert [row["seed"] for row in json.loads((tmp_path / "a" / "rows.json").read_text())] == [0]
+    assert attar_command(monkeypatch, *words) == 0
+    assert [row["seed"] for row in json.loads((tmp_path / "a" / "rows.json").read_text())] == [0, 1]

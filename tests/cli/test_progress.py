@@ -47,3 +47,13 @@ def test_the_rate_of_a_run_that_goes_on_counts_from_where_it_was(clock, capsys):
             clock[0] = seconds
             watch(done, 1000, float("nan"))
     assert capsys.readouterr().err == "dm: 910/1000, 1.0/s, 1 min 30 s left\n"
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_what_goes_on_is_told_as_text(terminal, clock, monkeypatch, capsys):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: terminal)
+    with Progress("dm on [/red] :cat: \x1b[2J") as watch:
+        for clock[0] in (121.0, 140.0):
+            watch(1, 45, 2.5)
+    told = capsys.readouterr().err
+    assert r"dm on [/red] :cat: \x1b[2J" in told and "\x1b[2J" not in told

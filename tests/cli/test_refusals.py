@@ -112,3 +112,17 @@ def test_rows_that_cannot_be_joined_are_refused_before_anything_is_trained(conte
     (here / "mine").mkdir()
     (here / "mine" / "report.html").write_text("my words")
     assert "mine holds files that are no run's" in refused(monkeypatch, capsys, *compare, "mine")
+
+
+def test_a_path_without_its_prefix_is_told_the_prefixes(here, monkeypatch, capsys):
+    (here / "mine.npz").touch()
+    assert "is said by a prefix: npz:mine.npz" in refused(monkeypatch, capsys, "condense", "mine.npz")
+    for folder in (".", str(here)):
+        assert f"npy:{folder}" in refused(monkeypatch, capsys, "condense", folder)
+
+
+def test_nobody_is_advised_to_unpickle(here, monkeypatch, capsys):
+    (here / "x.npz").write_bytes(bytes(range(256)) * 16)
+    np.savez("objects.npz", x=np.array([{}, {}]), y=[0, 1])
+    for name in ("x.npz", "objects.npz"):
+        assert "pickle" not in refused(monkeypatch, capsys, "condense", f"npz:{name}")

@@ -34,7 +34,7 @@ def test_what_differs_is_named(here, monkeypatch, capsys):
 
 @pytest.mark.parametrize(
     ("name", "content"),
-    [("metrics.jsonl", b"5\n"), ("metrics.jsonl", b"\xff\n"), ("run.json", b'{"format": 1}'), (CHECKPOINT, None)],
+    [("run.json", b'{"format": 1}'), ("run.json", b"\xff\n"), (CHECKPOINT, None)],
 )
 def test_what_is_no_run_is_named(name, content, here, monkeypatch, capsys):
     words = ["condense", "digits", "--ipc", "1", *FAST, "--out", "a"]

@@ -1,22 +1,59 @@
 """The card: it tells the truth, its training code runs, and Hugging Face reads its header."""
 
+import importlib
 import re
 
 import pytest
+import torch
 from small_sets import condensed
 
 from attar.condensed.card import make_card
 from attar.condensed.store import save
 
 
-def test_the_training_code_of_the_card_runs(tmp_path, monkeypatch):
-    save(condensed(ipc=2, method="m3d", data="insects"), tmp_path)
-    (code,) = re.findall(r"```python\n(.*?)```", (tmp_path / "README.md").read_text(), re.DOTALL)
-    monkeypatch.chdir(tmp_path)
+def run_code(folder, monkeypatch) -> dict:
+    """What every piece of code on the card leaves behind, run from inside the folder."""
+    monkeypatch.chdir(folder)
     names: dict = {}
-    exec(code.replace("range(300)", "range(30)"), names)
+    for code in re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(encoding="utf-8"), re.DOTALL):
+        exec(code.replace("range(300)", "range(30)"), names)
+    return names
+
+
+@pytest.fixture
+def torchvision():
+    try:
+        importlib.import_module("torchvision.datasets")
+    except RuntimeError as error:  # one built for another torch does not even import
+        pytest.skip(str(error))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("factor", [1, 2])
+def test_the_code_of_the_card_runs(tmp_path, monkeypatch, torchvision, channels, factor):
+    made = condensed(("bee", "ant"), ipc=2, factor=factor, channels=channels, method="m3d", data="insects")
+    save(made, tmp_path)
+    names = run_code(tmp_path, monkeypatch)
     x, y = names["made"].as_dataset().tensors
-    assert (names["network"](x).argmax(1) == y).all()
+    if factor == 1:
+        assert (names["network"](x).argmax(1) == y).all()
+    # The pictures give the same images, grey ones too, in the order of the classes.
+    images, labels = (
+        torch.stack(part) for part in zip(*((i, torch.tensor(c)) for i, c in names["images"]), strict=True)
+    )
+    x, y = made.as_dataset(eight_bit=True).tensors
+    order = y.argsort(stable=True)
+    assert torch.equal(labels, y[order])
+    torch.testing.assert_close(images, x[order], atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(
+    "channels, words", [(1, "gives RGB"), (2, "the first channel of 2"), (5, "three channels of 5")]
+)
+def test_the_card_says_what_pictures_lose(channels, words):
+    text = make_card(condensed(channels=channels))
+    assert words in text and ("torchvision import" in text) == (channels == 1)
+    assert not any(lost in make_card(condensed(channels=3)) for lost in ("RGB", "They hold only"))
 
 
 def test_the_header_is_what_hugging_face_reads(tmp_path):
@@ -44,5 +81,6 @@ def test_the_card_says_what_is_known_and_nothing_else():
 
 
 def test_names_are_shown_as_they_are():
-    text = make_card(condensed(("<b>&", "a|b", "[x](y)")))
+    text = make_card(condensed(("<b>&", "a|b", "[x](y)", "\x1b[31m\u202e"), data="\x07"))
+    assert r"\\x1b\[31m\\u202e" in text and "\x07" not in text.split("---\n")[2]
     assert r"\<b\>\&, a\|b, \[x\](y)" in text

@@ -1,6 +1,8 @@
 """What lies beside the tensors: images that others load with the same labels, and a sheet to look at."""
 
+import base64
 import dataclasses
+import io
 import re
 
 import numpy as np
@@ -115,9 +117,60 @@ def test_contact_sheet_is_of_a_size_to_look_at(classes, ipc, side):
 
 
 def test_contact_sheet_shows_every_pixel_of_small_images():
-    made = dataclasses.replace(condensed(("a",), ipc=1), images=torch.arange(64.0).view(1, 1, 8, 8) / 64)
+    made = dataclasses.replace(condensed(("a", "b"), ipc=1), images=torch.arange(128.0).view(2, 1, 8, 8) / 128)
     colours = {colour for _, colour in draw_contact_sheet(made).convert("L").getcolors()}
     assert colours >= {int(value) for value in made.pictures().flatten()}
+
+
+@pytest.mark.parametrize("factor, ipc", [(1, 3), (2, 3), (2, 9)])
+def test_the_sheet_shows_the_first_decoded_images_of_each_class(factor, ipc):
+    """It decodes few stored images, and these are the ones that come first among all."""
+    made = condensed(ipc=ipc, factor=factor)
+    few = made.first(4, 2)
+    assert len(few.labels) == 2 * min(4, ipc)
+    for c in (0, 1):
+        shown, whole = (one.pictures()[one.decoded_labels() == c][:4] for one in (few, made))
+        assert torch.equal(shown, whole)
+
+
+def test_a_shard_of_late_classes_has_a_sheet():
+    many = condensed([str(i) for i in range(150)], ipc=1)
+    late = dataclasses.replace(many, images=many.images[120:], labels=many.labels[120:])
+    assert draw_contact_sheet(late).width > 100
+
+
+SCRIPTS = {"ant": 1, "naïve été": 1, "λάμδα": 1, "кошка": 1, "قطة": 1, "חתול": 1, "a\x1b[31m": 1, "\udcff": 1} | {
+    "猫": 0, "ねこ": 0, "고양이": 0, "แมว": 0, "बिल्ली": 0, "ant 猫": 0, "": 0, " ": 0
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_name_is_drawn_in_its_script_or_by_its_label(name, monkeypatch):
+    from PIL import ImageDraw
+
+    written = []
+    monkeypatch.setattr(ImageDraw.ImageDraw, "text", lambda self, at, text, *rest, **more: written.append(text))
+    draw_contact_sheet(condensed(("bee", name)))
+    shown = name.replace("\x1b", "\\x1b").replace("\udcff", "\\udcff") if SCRIPTS[name] else "1"
+    assert written == ["bee", shown, "" if SCRIPTS[name] else "labels for names that this font lacks"]
+
+
+@pytest.mark.parametrize("side, channels", [(8, 1), (32, 3), (64, 3), (65, 3), (300, 3), ((4, 90), 1)])
+def test_a_notebook_shows_a_small_picture_and_a_line(side, channels):
+    from PIL import Image
+
+    names = ["<script>alert(1)</script>", *(f"class {i}" for i in range(11))]
+    made = condensed(names, ipc=9, side=8, channels=channels, method='"><b>', data="a\x1b[31m&b")
+    h, w = side if isinstance(side, tuple) else (side, side)
+    noise = torch.rand(len(made.labels), channels, h, w, generator=torch.Generator().manual_seed(0))
+    text = dataclasses.replace(made, images=noise)._repr_html_()
+    told = f"108 stored images of 12 classes, 9 a class, {channels} × {h} × {w}"
+    line = f"&quot;&gt;&lt;b&gt; of a\\x1b[31m&amp;b: {told}"
+    head, _, rest = text.partition("<img")
+    assert head == f"<p>{line}</p>" and len(text) < 200_000
+    (data,) = re.fullmatch(r' alt="[^"<>]*" src="data:image/png;base64,([\w+/=]+)">', rest).groups()
+    sheet = Image.open(io.BytesIO(base64.b64decode(data)))
+    assert sheet.format == "PNG" and 50 < sheet.width < 1200 and 50 < sheet.height < 1200
 
 
 def test_a_shard_without_some_classes_has_a_sheet_and_empty_folders(tmp_path):

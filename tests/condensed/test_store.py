@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import json
+from hashlib import sha256
 
 import pytest
 import torch
@@ -10,9 +11,9 @@ from conftest import toy
 from safetensors.torch import load_file, save_file
 
 import attar
-from attar.condensed.store import MANIFEST, TENSORS, claim, load, save
+from attar.condensed.store import MANIFEST, TENSORS, check_folder, claim, load, save
 from attar.engine.run import Run
-from attar.files import read_tensors
+from attar.files import read_tensors, write_tensors
 from attar.rng import Rng
 from attar.synthesis.pixels import Pixels
 
@@ -91,6 +92,63 @@ def test_refusals(made, tmp_path):
     (folder / MANIFEST).write_text("{")
     with pytest.raises(ValueError, match="damaged: not JSON"):
         load(folder)
+
+
+def test_the_manifest_has_the_hash_of_every_file(made, tmp_path):
+    folder = save(made, tmp_path / "run")
+    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST]
+    expected = {path.relative_to(folder).as_posix(): sha256(path.read_bytes()).hexdigest() for path in files}
+    assert manifest["files"] == expected and len(expected) == 3 + 24 and manifest["sha256"] == expected[TENSORS]
+    assert set(check_folder(folder).values()) == {"whole"}
+
+
+def test_every_damaged_or_missing_file_is_found(made, tmp_path):
+    folder = save(made, tmp_path / "run")
+    for name in check_folder(folder):
+        path = folder / name
+        content = path.read_bytes()
+        at = content.index(b"bytes") if name == MANIFEST else len(content) // 2
+        path.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
+        assert {key: state for key, state in check_folder(folder).items() if state != "whole"}[name] == "damaged"
+        path.unlink()
+        if name != MANIFEST:
+            assert {key for key, state in check_folder(folder).items() if state == "missing"} == {name}
+        path.write_bytes(content)
+
+
+def test_a_folder_written_before_there_were_hashes_loads(made, tmp_path, caplog):
+    folder = save(made, tmp_path / "run")
+    tensors, header = load_file(folder / TENSORS), {"attar": json.dumps(read_tensors(folder / TENSORS)[1])}
+    save_file(tensors, folder / TENSORS, header)
+    digest = sha256((folder / TENSORS).read_bytes()).hexdigest()
+    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8")) | {"sha256": digest}
+    (folder / MANIFEST).write_text(json.dumps({k: v for k, v in manifest.items() if k not in ("files", "checksum")}))
+    assert torch.equal(load(folder).images, made.images) and load(folder).provenance == made.provenance
+    assert not caplog.text
+    states = check_folder(folder)
+    assert states.pop(TENSORS) == "whole" and set(states.values()) == {"without a hash"}
+
+
+def test_a_changed_manifest_is_said(made, tmp_path, caplog):
+    folder = save(dataclasses.replace(made, provenance={"seed": 0}), tmp_path / "run")
+    text = (folder / MANIFEST).read_text(encoding="utf-8")
+    (folder / MANIFEST).write_text(text.replace('"seed": 0', '"seed": 5'), encoding="utf-8")
+    assert load(folder).provenance == {"seed": 5}
+    assert "recipe.json was changed after it was written" in caplog.text
+
+
+def test_the_beginning_of_a_run_is_checked(tmp_path):
+    (tmp_path / "run.json").write_text("{}")
+    (tmp_path / "metrics.jsonl").touch()
+    (tmp_path / ".lock").touch()
+    write_tensors(tmp_path / "checkpoint.safetensors", {"x": torch.ones(3)}, {})
+    unknown = {"run.json": "without a hash", "metrics.jsonl": "without a hash"}
+    assert check_folder(tmp_path) == {"checkpoint.safetensors": "whole"} | unknown
+    (tmp_path / "run.json").write_text("{")
+    assert check_folder(str(tmp_path))["run.json"] == "damaged"
+    with pytest.raises(ValueError, match="holds no condensed set and no run"):
+        check_folder(tmp_path / "elsewhere")
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,14 @@ def test_integers_become_bytes(dtype):
     assert torch.equal(check_images(noise(4, 8, 8).astype(dtype), "x"), check_images(noise(4, 8, 8), "x"))
 
 
+@pytest.mark.filterwarnings("ignore:Sparse CSR")  # which is in beta, as torch warns
+@pytest.mark.parametrize("layout", [torch.sparse_coo, torch.sparse_csr])
+def test_sparse_tensors_are_refused(layout):
+    x = torch.ones(4, 8).to_sparse(layout=layout)
+    with pytest.raises(ValueError, match=r"x are a sparse tensor; expected a dense one, such as .to_dense\(\) gives"):
+        check_images(x, "x")
+
+
 def test_read_only_arrays_and_lists_are_copied():
     x = noise(4, 8, 8)
     x.flags.writeable = False
@@ -119,6 +127,24 @@ def test_test_parts_that_do_not_fit(x, y, message):
         load_data((noise(4, 8, 8), turns(4), x, y))
 
 
+@pytest.mark.parametrize("mark", [-1, -100])
+def test_examples_without_a_label_are_refused(mark):
+    x, missing = noise(6, 8, 8), [0, 1, mark, 2, mark, 1]
+    expected = rf"labels hold 2 examples without a label \({mark}\), the first at index 2: leave these out"
+    for data in ((x, missing), (x, np.array(missing, float)), (x, turns(6, 3), x, missing)):
+        with pytest.raises(ValueError, match=expected):
+            load_data(data)
+    with pytest.raises(ValueError, match=rf"the test labels hold 6 examples without a label \({mark}\)"):
+        load_data((x, turns(6), x, [mark] * 6))
+
+
+@pytest.mark.parametrize("labels", [[-1, 1], [-2, -1, 0, 1], [-7, 0, 1]])
+def test_negative_numbers_may_be_classes(labels):
+    x, y = noise(4 * len(labels), 8, 8), labels * 4
+    task = load_data((x, y, x[:1], y[:1]))
+    assert task.classes == tuple(map(str, labels)) and task.test.y.tolist() == [0]
+
+
 def test_many_strange_labels_are_cut_short():
     with pytest.raises(ValueError, match="'14' and 5 more, which"):
         load_data((noise(10, 8, 8), turns(10), noise(10, 8, 8), np.arange(10, 20)))
@@ -144,7 +170,7 @@ def test_a_bar_is_drawn_on_a_terminal_only(monkeypatch, capsys):
     assert list(watch(range(3), 3, "decoding", False)) == [0, 1, 2]
     assert capsys.readouterr() == ("", "")
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
-    assert list(watch(range(3), 3, "decoding", False)) == [0, 1, 2]
-    assert "decoding" in capsys.readouterr().err
+    assert list(watch(range(3), 3, "decoding [/red] \x1b[2J", False)) == [0, 1, 2]
+    assert r"decoding [/red] \x1b[2J" in capsys.readouterr().err
     assert list(watch(range(3), 3, "decoding", True)) == [0, 1, 2]
     assert capsys.readouterr() == ("", "")

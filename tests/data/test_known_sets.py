@@ -88,17 +88,20 @@ def test_another_decoder_decodes_anew(tmp_path, decodings, monkeypatch):
     assert decodings == ["MNIST"] * 2
 
 
-def test_a_damaged_cache_is_made_anew(tmp_path, decodings):
+def test_a_damaged_cache_is_made_anew_and_that_is_said(tmp_path, decodings, caplog):
     write_idx(tmp_path / "root/MNIST/raw")
     first = load_data("mnist", root=tmp_path / "root")
     (path,) = (tmp_path / "cache/decoded").glob("*.safetensors")
-    for content in (b"", b"nonsense", path.read_bytes()[:-5]):
+    whole = path.read_bytes()
+    for content in (b"", b"nonsense", whole[:-5], whole[:-5] + bytes([whole[-5] ^ 1]) + whole[-4:]):
         path.unlink()
         path.write_bytes(content)
-        assert load_data("mnist", root=tmp_path / "root").fingerprint == first.fingerprint
-    assert len(decodings) == 4
+        caplog.clear()
+        assert torch.equal(load_data("mnist", root=tmp_path / "root").train.x, first.train.x)
+        assert f"{path} is damaged" in caplog.text and "mnist is decoded anew" in caplog.text
+    assert len(decodings) == 5
     load_data("mnist", root=tmp_path / "root")
-    assert len(decodings) == 4
+    assert len(decodings) == 5
 
 
 def test_a_cache_that_cannot_be_written_is_no_error(tmp_path, monkeypatch, decodings):

@@ -1,5 +1,6 @@
 """NumPy files: under which names arrays are found, that mapped ones give the same bits, and what is refused."""
 
+import itertools
 import pickle
 
 import numpy as np
@@ -10,6 +11,7 @@ from sample_files import listing, noise, stay_alone, turns, with_value, write_np
 import attar
 from attar.data import on_disk
 from attar.data.load import load_data
+from attar.data.numpy_files import STAND_INS
 from attar.rng import Rng
 
 alone = pytest.fixture(autouse=True)(stay_alone)
@@ -56,6 +58,47 @@ def test_npz_that_is_refused(tmp_path, arrays, message):
     np.savez(tmp_path / "mine.npz", **arrays)
     with pytest.raises(ValueError, match=message):
         load_data(f"npz:{tmp_path / 'mine.npz'}")
+
+
+@pytest.mark.parametrize("role", STAND_INS)
+def test_a_documented_name_wins_over_all_others(tmp_path, role):
+    """Whatever lies under those: previews, coarser labels, names of classes."""
+    path = tmp_path / "mine.npz"
+    arrays = {"x": noise(6, 8, 8), "y": turns(6), "x_test": noise(2, 8, 8), "y_test": turns(2)}
+    others = dict.fromkeys(STAND_INS[role], np.array(["a", "b", "c"]))
+    for given in ({**others, **arrays}, {**arrays, **others}):
+        np.savez(path, **given)
+        task = load_data(f"npz:{path}")
+        assert np.array_equal(task.train.x[:, 0], arrays["x"]) and np.array_equal(task.test.x[:, 0], arrays["x_test"])
+        assert task.train.y.tolist() == turns(6).tolist() and task.test.y.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("role", ["x", "y"])
+def test_two_stand_ins_of_one_role_are_refused(tmp_path, role):
+    for first, second in itertools.combinations(STAND_INS[role], 2):
+        arrays = {"x": noise(6, 8, 8), "y": turns(6)}
+        arrays[first] = arrays[second] = arrays.pop(role)
+        np.savez(tmp_path / "mine.npz", **arrays)
+        with pytest.raises(ValueError, match=f"mine.npz has both {first} and {second}: call the one to be read {role}"):
+            load_data(f"npz:{tmp_path / 'mine.npz'}")
+
+
+@pytest.mark.parametrize(
+    "names", [("x_val", "y_val"), ("val_images", "val_labels"), ("valid_x", "valid_y"), ("images_validation",)]
+)
+def test_a_validation_part_is_named_in_one_sentence(tmp_path, caplog, names):
+    arrays = {"x": noise(40, 8, 8), "y": turns(40), "places": turns(40)}
+    np.savez(tmp_path / "mine.npz", **arrays)
+    expected = load_data(f"npz:{tmp_path / 'mine.npz'}").fingerprint
+    assert not caplog.records
+    np.savez(tmp_path / "mine.npz", **arrays, **dict.fromkeys(names, turns(3)))
+    assert load_data(f"npz:{tmp_path / 'mine.npz'}").fingerprint == expected
+    assert f"mine.npz has {' and '.join(names)}: a validation part is not used" in caplog.text
+    data = write_npy(tmp_path / "folder", arrays["x"], arrays["y"])
+    for name in names:
+        np.save(tmp_path / "folder" / f"{name}.npy", turns(3))
+    assert load_data(data).fingerprint == expected
+    assert f"folder has {' and '.join(names)}: a validation part" in caplog.text and len(caplog.records) == 2
 
 
 def test_npz_that_is_none(tmp_path):

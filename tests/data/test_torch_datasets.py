@@ -1,11 +1,13 @@
 """Datasets of torch, torchvision and the Hugging Face library, decoded item by item."""
 
+import io
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from sample_files import Pictures, pictures, stay_alone, turns
-from torch.utils.data import Dataset, TensorDataset
+from sample_files import Pictures, encoded, noise, pictures, stay_alone, turns
+from torch.utils.data import ConcatDataset, Dataset, IterableDataset, Subset, TensorDataset, random_split
 
 from attar.data.load import load_data
 
@@ -39,11 +41,160 @@ def test_datasets_of_hugging_face():
     rows = hub.Dataset.from_dict({"image": [p for p, _ in pictures()], "label": turns(6)}, features=features)
     task = load_data((rows, rows))
     assert task.shape == (1, 8, 6) and len(task.test.y) == 6
+    for data in (rows, rows.with_format("numpy"), Subset(rows, range(5)), ConcatDataset([rows, rows])):
+        assert load_data(data).classes == ("no", "yes")
+    assert load_data(rows.cast_column("label", hub.Value("int64"))).classes == ("0", "1")
 
 
 def test_names_that_do_not_fit_the_labels_are_left_alone():
     assert load_data(pictures(classes=["only"])).classes == ("0", "1")
     assert load_data(pictures(classes=["a", "b", "never seen"])).classes == ("a", "b")
+
+
+def test_names_are_found_within_what_datasets_are_made_of():
+    whole, unnamed = pictures(n=12, classes=["no", "yes"]), pictures(n=12)
+    halves = random_split(whole, [6, 6], torch.Generator().manual_seed(0))
+    for data in (
+        tuple(halves),
+        Subset(Subset(whole, range(10)), range(8)),
+        ConcatDataset([unnamed, halves[0]]),
+        Subset(ConcatDataset(halves), range(9)),
+        ConcatDataset([whole, pictures(classes=["no", "yes", "perhaps"])]),
+    ):
+        assert load_data(data).classes == ("no", "yes")
+    assert load_data(ConcatDataset([unnamed, unnamed])).classes == ("0", "1")
+    with pytest.raises(ValueError, match="one calls 'no' what another calls 'yes'"):
+        load_data(ConcatDataset([whole, pictures(classes=["yes", "no"])]))
+
+
+class Stream(IterableDataset):
+    def __len__(self):
+        return 6
+
+    def __iter__(self):
+        return iter(pictures().items)
+
+
+def archive():
+    buffer = io.BytesIO()
+    np.savez(buffer, x=noise(6, 8, 8), y=turns(6))
+    buffer.seek(0)
+    return np.load(buffer)
+
+
+def table():
+    return pytest.importorskip("pandas").DataFrame({"image": [noise(8, 8)] * 6, "label": turns(6)})
+
+
+def arrow():
+    return pytest.importorskip("pyarrow").table({"image": [b"", b""], "label": [0, 1]})
+
+
+def sparse():
+    return pytest.importorskip("scipy.sparse").eye(8).tocsr()
+
+
+@pytest.mark.parametrize("make", [Stream, archive, table, arrow, sparse, lambda: Pictures, lambda: b"mnist", Dataset])
+def test_what_only_looks_map_style(make):
+    with pytest.raises(ValueError, match=r" is no data; expected .* or a dataset of pairs with a length and \[i\]"):
+        load_data(make())
+
+
+def test_a_dataset_may_keep_columns():
+    data = pictures()
+    data.columns = ["picture", "kind"]
+    assert load_data(data).shape == (1, 8, 6)
+
+
+def test_a_test_part_that_only_looks_map_style():
+    with pytest.raises(ValueError, match="Stream is no data"):
+        load_data((pictures(), Stream()))
+
+
+class Raising(Pictures):
+    def __init__(self, error):
+        super().__init__(pictures().items)
+        self.error = error
+
+    def __getitem__(self, i):
+        if i == 4:
+            raise self.error
+        return super().__getitem__(i)
+
+
+@pytest.mark.parametrize(
+    "error", [OSError("cut off"), KeyError("x"), ValueError("of the user"), IndexError(), Exception()]
+)
+def test_an_item_that_raises_is_named(error):
+    for part, data in (("training", Raising(error)), ("test", (pictures(), Raising(error)))):
+        with pytest.raises(ValueError, match=f"the {part} item 4 cannot be read: {type(error).__name__}") as caught:
+            load_data(data)
+        assert caught.value.__cause__ is error
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), MemoryError()])
+def test_what_is_no_fault_of_the_item_passes(error):
+    with pytest.raises(type(error)):
+        load_data(Raising(error))
+
+
+def read_whole(path):
+    with Image.open(path) as image:
+        return image.convert("L")
+
+
+def read_file(path):
+    """As torchvision's ImageFolder does it."""
+    with path.open("rb") as file:
+        return Image.open(file).convert("L")
+
+
+@pytest.mark.parametrize("wrap", [Subset, lambda data, rows: ConcatDataset([data]), lambda data, rows: data])
+@pytest.mark.parametrize("read", [Image.open, read_whole, read_file])
+def test_a_damaged_file_is_named_with_its_item(tmp_path, read, wrap):
+    paths, opened = [tmp_path / f"{i}.png" for i in range(6)], []
+    for i, path in enumerate(paths):
+        path.write_bytes(encoded(noise(64, 64))[: 2000 if i == 3 else None])
+
+    class Files(Pictures):
+        def __getitem__(self, i):
+            opened.append(read(self.items[i]))
+            return opened[-1], i % 2
+
+    with pytest.raises(ValueError, match=r"the training item 3 \(.*3.png\) cannot be read: OSError: .*truncated"):
+        load_data(wrap(Files(paths), range(6)))
+    for image in opened:
+        image.close()
+
+
+class Flipped(Pictures):
+    """Mirrored by chance, as by RandomHorizontalFlip."""
+
+    def __getitem__(self, i):
+        image, label = super().__getitem__(i)
+        return (image[:, ::-1] if np.random.default_rng().random() < 0.5 else image), label
+
+
+class Cropped(Pictures):
+    """Of another size at each reading."""
+
+    def __getitem__(self, i):
+        self.reads = getattr(self, "reads", 0) + 1
+        image, label = super().__getitem__(i)
+        return (image if self.reads % 2 else image[1:]), label
+
+
+def test_random_transforms_are_said_once(caplog):
+    items = [(image, i % 2) for i, image in enumerate(noise(40, 8, 8))]
+    load_data(Pictures(items))
+    load_data(Pictures([(torch.full((8, 8), 0.5), i % 2) for i in range(4)]))
+    assert not caplog.records
+    load_data(Flipped(items))
+    assert len(caplog.records) == 1 and "is another image each time it is read" in caplog.text
+    caplog.clear()
+    with pytest.raises(ValueError, match="all must have one size"):
+        load_data(Cropped(items))
+    assert "the training item 0 is another image each time it is read" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -59,6 +210,8 @@ def test_names_that_do_not_fit_the_labels_are_left_alone():
             "the training image 1 is 8x8x3 uint8, but the first is 8x8 uint8",
         ),
         ([(Image.new("RGBA", (8, 8)), 0)], "the training image 0 has the mode RGBA; convert it to L or RGB"),
+        ([(Image.new("LA", (8, 8)), 0)], "the mode LA; .* on a background of your choice where it is transparent"),
+        ([(Image.new("CMYK", (8, 8)), 0)], "has the mode CMYK; convert it to L or RGB$"),
         ([np.zeros((8, 8))], "the training item 0 is no pair"),
         ([{"picture": 1, "label": 0}], "the training item 0 is no pair"),
         ([(torch.randn(3, 8, 8), i % 2) for i in range(4)], "undo any normalisation"),

@@ -84,3 +84,10 @@ def test_sets_differ_by_settings_network_data_and_precision(task):
     sets += [attar.condense(toy(seed=1), "random", 1, precision="fp32")]
     assert len({variant(made) for made in sets}) == 4
     assert variant(sets[0]) == variant(attar.condense(task, "random", 1, precision="fp32", seed=1))
+
+
+def test_a_set_that_says_little_of_itself_is_judged_too(task):
+    made = CondensedSet.whole(task)
+    for about in ({}, {"hyperparameters": {"lr": 1}}, {"hyperparameters": {}, "engine": {}}):
+        (row,) = attar.evaluate(dataclasses.replace(made, provenance=about), task, protocol=QUICK, seeds=1, **CPU)
+        assert row.method == "given" and row.draw == 0

@@ -3,7 +3,10 @@
 import dataclasses
 import os
 import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -59,3 +62,51 @@ def test_a_process_that_ends_badly_ends_the_others(end, error, sentence, task, m
     with pytest.raises(error, match=sentence):
         attar.evaluate(CondensedSet.whole(task), task, protocol=QUICK, seeds=2, **CPU)
     assert time.monotonic() - start < 120
+
+
+SLOW = """
+import os, sys, time, torch
+from conftest import toy
+import attar
+from attar.condensed.condensed_set import CondensedSet
+from attar.evaluation import processes
+
+def endless(job, ticker):
+    open(os.path.join(sys.path[0], f"worker-{os.getpid()}"), "w").close()
+    time.sleep(600)
+
+if __name__ == "__main__":
+    processes.WORTH_PROCESSES, processes.train_and_test = 0, endless
+    torch.get_num_threads = lambda: 2
+    attar.evaluate(CondensedSet.whole(toy()), toy(), protocol="quick", seeds=2, device="cpu")
+"""
+
+
+def is_alive(number: int) -> bool:
+    stat = Path(f"/proc/{number}/stat")
+    return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
+def test_no_process_outlives_an_evaluation_that_is_killed(end, tmp_path):
+    (tmp_path / "slow.py").write_text(SLOW)
+    tests = str(Path(__file__).parents[1])
+    running = subprocess.Popen(
+        [sys.executable, "slow.py"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": tests, "TMPDIR": str(tmp_path)},
+        stderr=subprocess.DEVNULL,
+    )
+    until = time.monotonic() + 90
+    while len(list(tmp_path.glob("worker-*"))) < 2:
+        assert time.monotonic() < until and running.poll() is None
+        time.sleep(0.1)
+    running.send_signal(end)
+    running.wait()
+    workers = [int(path.name.partition("-")[2]) for path in tmp_path.glob("worker-*")]
+    until = time.monotonic() + 20
+    while any(map(is_alive, workers)):
+        assert time.monotonic() < until, "a worker lives on"
+        time.sleep(0.1)

@@ -9,7 +9,9 @@ from conftest import toy
 
 import attar
 from attar.condensed.store import MANIFEST, REQUEST
+from attar.files import read_tensors, write_tensors
 from attar.runs.run_folder import check_same
+from attar.synthesis.checkpoint import CHECKPOINT
 from attar.synthesis.journal import METRICS
 
 TINY = {
@@ -36,10 +38,12 @@ def interrupted(folder: Path, method: str) -> None:
 
 
 def rewrite(folder: Path, **more) -> None:
-    """Hyper-parameters that the run's request names too."""
+    """Hyper-parameters that the run's request names too, with a checkpoint that does not say whose it is."""
     request = json.loads((folder / REQUEST).read_text())
     request["hyperparameters"] |= more
     (folder / REQUEST).write_text(json.dumps(request))
+    tensors, meta = read_tensors(folder / CHECKPOINT)
+    write_tensors(folder / CHECKPOINT, tensors, {key: value for key, value in meta.items() if key != "request"})
 
 
 @pytest.mark.parametrize("method", TINY)

@@ -49,11 +49,29 @@ def test_a_line_that_a_kill_cut_short_is_left_out(tmp_path):
     assert read_metrics(tmp_path / "elsewhere") == []
 
 
-@pytest.mark.parametrize(("text", "told"), [("{\n", "damaged: not JSON"), ('{"a": 1}\n', "was not written by attar")])
-def test_other_files_are_told_from_ours(text, told, tmp_path):
-    (tmp_path / METRICS).write_text(text)
-    with pytest.raises(ValueError, match=told):
-        read_metrics(tmp_path)
+BROKEN = [
+    b"{", b"5", b"[]", b"\xff", b"\0" * 40, b"", b"[" * 5000, b'{"a": 1}', b'{"update": 2, "loss": 0.5}',
+    b'{"update": "3", "loss": 0.5, "seconds": 1}', b'{"update": 3, "loss": NaN, "seconds": 1}',
+    b'{"update": 3, "loss": 0.5, "seconds": null}', b'{"update": true, "loss": 0.5, "seconds": 1}',
+    b'{"update": 2, "loss": 0.5, "seconds": 1}',
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("line", BROKEN)
+def test_a_damaged_log_is_cut_at_the_damage_and_stops_no_run(line, tmp_path, caplog):
+    descend(Run(Rng.of(0), tmp_path / "whole"))
+    with pytest.raises(KeyboardInterrupt):
+        descend(Run(Rng.of(0), tmp_path, progress=interrupt(5)))
+    path = tmp_path / METRICS
+    lines = path.read_bytes().splitlines()
+    path.write_bytes(b"\n".join([*lines[:3], line, *lines[4:], b""]))
+    assert [entry["update"] for entry in read_metrics(tmp_path)] == [0, 1, 2]
+    assert "metrics.jsonl is damaged after 3 lines: what follows is left out" in caplog.text
+    descend(Run(Rng.of(0), tmp_path))
+    entries, whole = read_metrics(tmp_path), read_metrics(tmp_path / "whole")
+    assert entries[-1]["update"] == 9 and entries[-1]["loss"] == whole[-1]["loss"]
+    caplog.clear()
+    assert [entry["update"] for entry in read_metrics(tmp_path)] == [0, 1, 2, *range(3, 10)] and not caplog.text
 
 
 def test_what_the_checkpoint_does_not_hold_is_dropped(tmp_path):

@@ -41,13 +41,20 @@ def test_training_on_the_whole_set_is_done_once(task, monkeypatch):
             train_whole(other, run, 1)
 
 
-def test_a_damaged_stage_is_made_anew(task):
+def test_a_damaged_stage_is_made_anew_and_that_is_said(task, caplog):
     run, folder = Run(Rng.of(12)), cache_folder() / "stages"
     before = set(folder.glob("*")) if folder.exists() else set()
     first = train_whole(task, run, 1)
     (path,) = set(folder.glob("*")) - before
-    path.write_bytes(path.read_bytes()[:50])
-    assert same(first, train_whole(task, run, 1))
+    whole = path.read_bytes()
+    other = Run(Rng.of(14))
+    second = train_whole(task, other, 1)
+    (another,) = set(folder.glob("*")) - before - {path}
+    for damaged in (whole[:50], whole[:-1], whole[:-3] + bytes([whole[-3] ^ 1]) + whole[-2:], another.read_bytes()):
+        path.write_bytes(damaged)
+        caplog.clear()
+        assert same(first, train_whole(task, run, 1)) and not same(first, second)
+        assert str(path) in caplog.text and "this network is trained anew" in caplog.text
 
 
 def test_a_rehearsal_keeps_nothing(task):

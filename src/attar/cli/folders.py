@@ -6,19 +6,22 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from attar.cli.terminal import say
 from attar.condensed.condensed_set import CondensedSet
 from attar.condensed.store import MANIFEST, load
 from attar.data.known_sets import DATASETS
 from attar.data.task import Task
 from attar.evaluation.evaluate import check_fits
 from attar.evaluation.rows import ROWS, read_rows
+from attar.files import settle
 from attar.report.page import write_report
 from attar.synthesis.journal import read_metrics
 
 
 def shorten_data(data: str) -> str:
-    """`digits` for itself, `mine` for `npz:where/mine.npz`."""
-    return Path(data.rpartition(":")[2]).stem
+    """`digits` for itself, `mine` for `npz:where/mine.npz`, the folder's name for `npy:.`."""
+    whole = Path(data.rpartition(":")[2]).resolve()
+    return (whole.name if whole.is_dir() else whole.stem) or "data"  # a folder's name may hold a dot; / has none
 
 
 def choose_folder(name: str, resume: bool) -> Path:
@@ -29,8 +32,11 @@ def choose_folder(name: str, resume: bool) -> Path:
 
 
 @contextlib.contextmanager
-def say_how_to_resume(folder: Path) -> Iterator[None]:
-    """After Ctrl-C, the line that resumes. Everything up to the last checkpoint is saved by then."""
+def say_how_to_resume(folder: Path | None, kept: str = "") -> Iterator[None]:
+    """After Ctrl-C, the line that resumes, and what was `kept`.
+
+    Everything up to the last checkpoint is saved by then. `folder` is where the same line would find another one.
+    """
     try:
         yield
     except KeyboardInterrupt:
@@ -38,9 +44,11 @@ def say_how_to_resume(folder: Path) -> Iterator[None]:
         line = [word for word in sys.argv[1:] if word not in ("--resume", "--overwrite")]
         if "condense" in line:  # a comparison resumes unasked
             line += ["--resume"]
-        if not any(word.partition("=")[0] == "--out" for word in line):  # typed again, another folder would be chosen
+        if folder and not any(
+            word.partition("=")[0] == "--out" for word in line
+        ):  # typed again, another folder would be chosen
             line += ["--out", str(folder)]
-        print(f"\ninterrupted; go on with:\n  attar {shlex.join(line)}", file=sys.stderr)
+        say(f"\ninterrupted{kept}; go on with:\n  attar {shlex.join(line)}")
         raise SystemExit(130) from None  # what shells expect after Ctrl-C: 128 + SIGINT
 
 
@@ -53,6 +61,7 @@ def find_sets(folders: Sequence[Path]) -> list[Path]:
         raise ValueError("name the folder of at least one run")
     found = []
     for folder in folders:
+        settle(folder)
         whole = (folder / MANIFEST).exists()
         inside = [folder] if whole else sorted(path.parent for path in folder.glob(f"*/{MANIFEST}"))
         if not inside:

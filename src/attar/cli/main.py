@@ -1,16 +1,19 @@
-"""The command line: `attar condense | evaluate | compare | report | list | demo`."""
+"""The command line: `attar condense | evaluate | compare | report | check | list | demo`."""
 
 import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
 from tyro.conf import Positional, UseAppendAction, arg
 
+from attar.cli.checking import Check
 from attar.cli.options import Engine, Source
+from attar.cli.terminal import confirm, one_sentence, open_streams, say, terminable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,8 +87,8 @@ class Condense:
                     **self.engine.options(),
                     **settings,
                 )
-        except OtherEngine as error:  # a person may decide to go on; a script has nobody to ask
-            if not (sys.stdin.isatty() and input(f"{error}. Go on? [y/N] ").lower().startswith("y")):
+        except OtherEngine as error:
+            if not confirm(f"{error}. Go on?"):
                 raise
             return replace(self, anyway=True)()
         stored, eight_bit = size(made.bytes["stored"]), size(made.bytes["eight_bit"])
@@ -108,38 +111,38 @@ class Evaluate:
     """Train on the 8-bit images instead of the exact floats."""
     soft: bool = False
     """Train on the soft labels that a method gave its images, instead of the hard ones."""
+    out: Path | None = None
+    """Folder that keeps the rows, by default those of the sets. Networks whose rows lie there are not trained again."""
     source: tyro.conf.OmitArgPrefixes[Source] = field(default_factory=Source)
     engine: tyro.conf.OmitArgPrefixes[Engine] = field(default_factory=Engine)
 
     def __call__(self) -> None:
-        from attar.cli.folders import agree_on_data
+        from attar.cli.folders import agree_on_data, say_how_to_resume
         from attar.cli.progress import Progress
         from attar.cli.table import notes, print_rows
         from attar.condensed.store import load
         from attar.evaluation.evaluate import evaluate
-        from attar.evaluation.rows import ROWS, read_rows, write_rows
 
         sets = [load(run) for run in self.runs]
-        for run in self.runs:
-            read_rows(run / ROWS)  # now, if they are damaged
         task = self.source.task(self.data or agree_on_data(sets))
-        with Progress("evaluation") as progress:
+        kept = ", every network that is trained is kept"
+        with say_how_to_resume(None, kept), Progress("evaluation") as progress:
             rows = evaluate(
-                sets,
+                self.runs,
                 task,
                 protocol=self.protocol,
                 seeds=self.seeds,
                 eight_bit=self.eight_bit,
                 soft=self.soft,
+                out=self.out,
                 progress=progress,
                 **self.engine.options(),
             )
-        print_rows(rows, task.classes)  # before they are written, which may fail
+        print_rows(rows, task.classes)
         for i, (run, made) in enumerate(zip(self.runs, sets, strict=True)):
             own = rows[i * self.seeds : (i + 1) * self.seeds]  # rows come set by set
-            write_rows(run / ROWS, own)
             for note in notes(made, own, task):
-                print(f"note: {run}: {note}", file=sys.stderr)
+                say(f"note: {run}: {note}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,7 +173,7 @@ class Compare:
         from attar.cli.folders import choose_folder, report_on, say_how_to_resume, shorten_data
         from attar.cli.progress import in_turn
         from attar.cli.table import print_rows
-        from attar.evaluation.rows import REPORT, ROWS, write_rows
+        from attar.evaluation.rows import REPORT
         from attar.runs.compare import compare
 
         name = f"{shorten_data(self.data)}-{'-'.join(self.methods)}"
@@ -190,9 +193,9 @@ class Compare:
                 watch=watch,
                 **self.engine.options(),
             )
-        print_rows(rows, task.classes)  # before they are written, which may fail
-        write_rows(folder / ROWS, rows)
-        print(f"report: {report_on([folder], task, folder / REPORT)}")
+        page = report_on([folder], task, folder / REPORT)
+        print_rows(rows, task.classes)  # after all is written: printing may fail
+        print(f"report: {page}")
 
 
 @dataclass(frozen=True)
@@ -243,37 +246,31 @@ class List:
             print(f"{name:16} {about}".rstrip())
 
 
+DESCRIPTION = f"{sys.modules['attar'].__doc__} `attar --version` says which Attar this is."
 COMMANDS: dict[str, Callable[..., Any]] = {
     "condense": Condense,
     "evaluate": Evaluate,
     "compare": Compare,
     "report": Report,
+    "check": Check,
     "list": List,
     "demo": Demo,
 }
 
 
 def main() -> None:
-    """Run the command that was typed.
-
-    Bad input, or a file that cannot be read or written, is one sentence and exit code 2.
-    """
+    """Run the command that was typed, and end in one sentence whatever happens."""
     # Waiting threads spin for less than a millisecond, as long as it takes from one layer to the next, and then sleep.
     # To sleep at once costs a third of the speed. To spin for long costs more than half of it where something else runs
     # beside.
     if "OMP_WAIT_POLICY" not in os.environ:  # a policy of the user's, which the count would override
         os.environ.setdefault("GOMP_SPINCOUNT", "20000")  # read when torch is first imported, below
-    command = tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="attar", description=sys.modules["attar"].__doc__)
-    try:
-        command()
-        sys.stdout.flush()  # so that a closed pipe raises here, where it is handled
-    except BrokenPipeError:  # who reads has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more as it ends
-    except (ValueError, OSError) as error:
-        print(f"attar: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None
+    open_streams()
+    with one_sentence(), terminable():
+        if sys.argv[1:] == ["--version"]:
+            print(f"attar {version('attar')}")
+        else:
+            tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="attar", description=DESCRIPTION)()
 
 
 if __name__ == "__main__":

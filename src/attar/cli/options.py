@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from tyro.conf import arg
 
 if TYPE_CHECKING:
     from attar.data.task import Task
@@ -18,11 +20,15 @@ class Source:
     """Fetch a known data set that is not there."""
     network: str = "convnet"
     """A known network, or file.py:Name for one's own."""
+    value_range: Annotated[tuple[float, float] | None, arg(name="range", metavar="LOW HIGH")] = None
+    """What black and white are in own data of another scale, such as 0 16; by default 0 255, and 0 1 for floats."""
 
     def task(self, data: str) -> "Task":
         from attar.data.load import load_data
 
-        return load_data(data, root=self.root, download=self.download, network=self.network)
+        return load_data(
+            data, root=self.root, download=self.download, network=self.network, value_range=self.value_range
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from attar.wording import duration
+from attar.cli.terminal import say
+from attar.wording import duration, make_visible
 
 LINE_EVERY = 10.0  # seconds between lines, and those that a first update may take unmentioned
 
@@ -16,7 +17,7 @@ class Progress:
     """Called as `progress(done, total, loss)`; use as a context manager, so that the bar is closed."""
 
     def __init__(self, what: str):
-        self.what = what
+        self.what = make_visible(what)
         # When the first update of a stage began and ended, when a line was last printed, when an update last came.
         self.begun = self.start = self.told = self.seen = time.monotonic()
         self.first = self.last = -1
@@ -29,8 +30,8 @@ class Progress:
             from rich.progress import Progress as Bar
 
             # One text for rate and time left, on a terminal as elsewhere: none of rich's own columns.
-            columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[state]}"))
-            self.bar = Bar(*columns, console=Console(stderr=True))
+            what, state = (TextColumn(f"{{task.{name}}}", markup=False) for name in ("description", "fields[state]"))
+            self.bar = Bar(what, BarColumn(), state, console=Console(stderr=True, markup=False, emoji=False))
             self.bar.start()
             self.bar.add_task(self.what, state="")
         return self
@@ -51,7 +52,7 @@ class Progress:
             self.bar.update(self.bar.task_ids[0], completed=done, total=total, state=self.state(done, total, loss, now))
         elif now - self.told >= LINE_EVERY:
             self.told = now
-            print(f"{self.what}: {self.state(done, total, loss, now)}", file=sys.stderr, flush=True)
+            say(f"{self.what}: {self.state(done, total, loss, now)}")
 
     def state(self, done: int, total: int, loss: float, now: float) -> str:
         """`120/500, 3.1/s, loss 2.24, 2 min 3 s left`, without what is not known."""

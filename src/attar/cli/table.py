@@ -10,6 +10,7 @@ from attar.condensed.condensed_set import CondensedSet
 from attar.data.task import Task
 from attar.evaluation.rows import COLUMNS, Row, summarise
 from attar.report.page import label_cells
+from attar.wording import make_visible
 
 MOST_CLASSES = 20  # whose accuracies are printed side by side: a terminal has room for no more columns
 
@@ -20,29 +21,31 @@ def print_rows(rows: Sequence[Row], classes: Sequence[str]) -> None:
     table = Table(*COLUMNS, box=None)
     for column in table.columns:
         column.justify = "left" if column.header in ("data", "method", "protocol") else "right"
-    by_class = Table("accuracy by class", *classes, box=None)
+    by_class = Table("accuracy by class", *map(make_visible, classes), box=None)
     for cell, label in zip(cells, label_cells(cells), strict=True):
-        table.add_row(*cell.cells())
-        by_class.add_row(label, *(f"{accuracy:.1f}" for accuracy in cell.per_class))
-    console = Console(width=None if sys.stdout.isatty() else 160)  # in a file rich would wrap at 80 columns
+        table.add_row(*map(make_visible, cell.cells()))
+        by_class.add_row(make_visible(label), *(f"{accuracy:.1f}" for accuracy in cell.per_class))
+    width = None if sys.stdout.isatty() else 160  # in a file rich would wrap at 80 columns
+    console = Console(width=width, markup=False, emoji=False)  # names are text: brackets and colons mean themselves
     console.print(table)
     if len(classes) <= MOST_CLASSES:
         console.print(by_class)
     kinds = (sorted({getattr(row, name) for row in rows}) for name in ("seed", "precision", "split"))
     seeds, precisions, splits = (list(map(str, kind)) for kind in kinds)
     trained = f"seeds {', '.join(seeds)}; trained in {', '.join(precisions)}"
-    console.print(f"{trained}; tested after the last epoch, on: {'; '.join(splits)}", highlight=False)
+    tested = f"{trained}; tested after the last epoch, on: {'; '.join(splits)}"
+    console.print(make_visible(tested), highlight=False)
 
 
 def notes(made: CondensedSet, rows: Sequence[Row], task: Task) -> Iterator[str]:
     """What a reader of these rows should know: data it was not made from, an accuracy its recipe does not expect."""
     about = made.provenance
     if about.get("fingerprint") != task.fingerprint:
-        yield f"this set was not made from the training images of this {task.name}"
-    expect = about.get("expect") or {}
-    # A band holds for the protocol that it was measured by.
-    for cell in summarise(rows) if expect.get("protocol") == rows[0].protocol else ():
-        low, high = expect["accuracy"]
-        if not low <= cell.mean <= high:
-            source = f"{expect['source']}: {expect['published']}"
-            yield f"{cell.mean:.1f} is outside the {low} to {high} that its recipe expects ({source})"
+        yield f"this set was not made from the training images of this {make_visible(task.name)}"
+    match about.get("expect"):
+        # A band holds for the protocol that it was measured by. A file's own words may lack a part.
+        case {"protocol": protocol, "accuracy": [int() | float() as low, int() | float() as high], **expect}:
+            for cell in summarise(rows) if protocol == rows[0].protocol else ():
+                if not low <= cell.mean <= high:
+                    source = make_visible(f"{expect.get('source')}: {expect.get('published')}")
+                    yield f"{cell.mean:.1f} is outside the {low} to {high} that its recipe expects ({source})"

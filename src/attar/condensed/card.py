@@ -8,16 +8,15 @@ from typing import Any
 
 from attar.condensed.condensed_set import CondensedSet
 from attar.condensed.pictures import CONTACT, IMAGES, shorten
-from attar.files import write_beside
-from attar.wording import duration, size
+from attar.files import write_text
+from attar.wording import duration, make_visible, size
 
 CARD = "README.md"
 
 
 def write_card(made: CondensedSet, folder: Path) -> None:
     """`README.md` with the header that Hugging Face reads."""
-    with write_beside(folder / CARD) as temporary:
-        temporary.write_text(make_card(made), encoding="utf-8")
+    write_text(folder / CARD, make_card(made))
 
 
 def make_card(made: CondensedSet) -> str:
@@ -33,12 +32,6 @@ def make_card(made: CondensedSet) -> str:
         f"set of {escape(data)}: networks trained on them alone should come near to networks trained on all of it. "
         "They are made to learn from, not to look real."
     )
-    files = (
-        f"The same images at 8 bit are in `{IMAGES}/`, one folder a class: "
-        f'`torchvision.datasets.ImageFolder("{IMAGES}")` and '
-        f'`datasets.load_dataset("imagefolder", data_dir="{IMAGES}")` read them with the same labels. '
-        "Rounding can cost a little accuracy."
-    )
     sections = [
         make_header(made, f"{data}, condensed by {method}"),
         f"# {escape(data)}, condensed by {escape(method)}",
@@ -47,7 +40,7 @@ def make_card(made: CondensedSet) -> str:
         f"Classes, in the order of their labels: {names}.",
         make_table("|  |  |", list_facts(made)),
         f"## Train on it\n\nFrom inside this folder:\n\n```python\n{SNIPPET}```",
-        files,
+        describe_pictures(made),
         "## How it decodes",
         describe_decoding(made),
     ]
@@ -71,6 +64,35 @@ for epoch in range(300):
         torch.nn.functional.cross_entropy(network(x), y).backward()
         optimiser.step()
 """
+
+
+# What `as_dataset(eight_bit=True)` gives, class by class.
+PICTURES = """\
+from torchvision import transforms
+from torchvision.datasets import ImageFolder
+
+steps = [{grey}transforms.ToTensor(), transforms.Normalize({mean}, {std})]
+images = ImageFolder("{folder}", transforms.Compose(steps))
+"""
+
+
+def describe_pictures(made: CondensedSet) -> str:
+    """How other libraries read the 8-bit images, and what they lose."""
+    told = (
+        f"The same images at 8 bit are in `{IMAGES}/`, one folder a class: "
+        f'`torchvision.datasets.ImageFolder("{IMAGES}")` and '
+        f'`datasets.load_dataset("imagefolder", data_dir="{IMAGES}")` read them with the same labels. '
+        "Rounding can cost a little accuracy."
+    )
+    channels = made.images.shape[1]
+    if channels not in (1, 3):
+        kept = "the first channel" if channels == 2 else "the first three channels"
+        return f"{told} They hold only {kept} of {channels}."
+    if channels == 1:
+        told += " They are grey, but `ImageFolder` gives RGB, three times the same: make them grey again, as here."
+    mean, std = ([round(value, 6) for value in values] for values in (made.normalisation.mean, made.normalisation.std))
+    grey = "transforms.Grayscale(), " if channels == 1 else ""
+    return f"{told}\n\n```python\n{PICTURES.format(folder=IMAGES, grey=grey, mean=mean, std=std)}```"
 
 
 def make_header(made: CondensedSet, title: str) -> str:
@@ -116,7 +138,7 @@ def brief(value: Any) -> str:
         return ", ".join(brief(inner) for inner in value if inner is not None)
     if isinstance(value, float):
         return f"{value:.6g}"
-    return "" if value is None else str(value)
+    return "" if value is None else make_visible(str(value))
 
 
 def describe_decoding(made: CondensedSet) -> str:
@@ -141,5 +163,5 @@ def make_table(head: str, cells: dict[str, str]) -> str:
 
 
 def escape(text: str) -> str:
-    """User text that Markdown shows as it is."""
-    return re.sub(r"([\\`*_\[\]<>|#&])", r"\\\1", " ".join(text.split()))
+    """User text that Markdown shows as it is, with control characters as their code."""
+    return re.sub(r"([\\`*_\[\]<>|#&])", r"\\\1", make_visible(" ".join(text.split())))

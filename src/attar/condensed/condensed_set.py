@@ -1,6 +1,8 @@
 """The condensed set: what a method makes, what is stored, and what anyone can load."""
 
+import base64
 import dataclasses
+import html
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,9 +12,20 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 from torch.utils.data import TensorDataset
 
-from attar.condensed.tiles import unpack_tiles
+from attar.condensed.pictures import encode_preview
+from attar.condensed.tiles import check_factor, unpack_tiles
+from attar.condensed.validate import (
+    check_classes,
+    check_images,
+    check_labels,
+    check_normalisation,
+    check_parts,
+    check_provenance,
+    check_soft,
+)
 from attar.data.normalisation import Normalisation, unit
 from attar.data.task import Task
+from attar.wording import make_visible
 
 
 @dataclass(frozen=True, eq=False)  # the == of two tensors is a tensor, no answer
@@ -33,6 +46,38 @@ class CondensedSet:
     provenance: dict[str, Any] = field(default_factory=dict)
     soft: Float[Tensor, "m k"] | None = None
 
+    # Run-time checks of types, where one has switched them on, would come before `check` and its sentences.
+    __no_type_check__ = True
+
+    def __post_init__(self) -> None:
+        self.check()
+
+    def check(self) -> None:
+        """Raises `ValueError` where a part is of another type, shape or range than it may be, or two do not fit.
+
+        This is done whenever a set is made. What changes within a tensor or the provenance afterwards is not seen.
+        """
+        check_classes(self.classes)
+        check_images(self.images, self.space)
+        check_labels(self.labels, len(self.images), self.classes)
+        check_normalisation(self.normalisation, self.images.shape[1])
+        check_factor(self.factor, self.images.shape[2:])
+        if self.soft is not None:
+            check_soft(self.soft, len(self.images) * self.factor**2, len(self.classes))
+        check_provenance(self.provenance)
+
+    @classmethod
+    def stored(cls, tensors: dict[str, Any], entries: dict[str, Any], provenance: dict[str, Any]) -> "CondensedSet":
+        """A set from what a file holds: its tensors, the entries beside them, and a provenance.
+
+        Raises `ValueError` where it is none.
+        """
+        check_parts(tensors, entries)
+        # JSON has no tuples, and whole numbers without a point.
+        mean, std = (tuple(map(float, entries[name])) for name in ("mean", "std"))
+        parts = {name: entries[name] for name in ("factor", "space")} | {"classes": tuple(entries["classes"])}
+        return cls(**tensors, **parts, normalisation=Normalisation(mean, std), provenance=provenance)
+
     @classmethod
     def of(
         cls,
@@ -43,22 +88,22 @@ class CondensedSet:
         factor: int = 1,
         space: str = "unit",
         soft: Tensor | None = None,
+        provenance: dict[str, Any] | None = None,
     ) -> "CondensedSet":
         """A set of the task's classes, in its normalisation."""
-        return cls(images, labels, task.classes, task.normalisation, factor, space, soft=soft)
+        return cls(images, labels, task.classes, task.normalisation, factor, space, provenance or {}, soft)
 
     @classmethod
     def selected(cls, task: Task, indices: Int[Tensor, "k ipc"]) -> "CondensedSet":
         """Real images, named by their training indices, which the provenance keeps."""
         chosen = indices.flatten()
-        made = cls.of(task, unit(task.raw(chosen)).cpu(), task.train.y[chosen].cpu())
-        return dataclasses.replace(made, provenance={"indices": chosen.tolist()})
+        images, labels = unit(task.raw(chosen)).cpu(), task.train.y[chosen].cpu()
+        return cls.of(task, images, labels, provenance={"indices": chosen.tolist()})
 
     @classmethod
     def whole(cls, task: Task) -> "CondensedSet":
         """All training images, to compare with."""
-        made = cls.of(task, unit(task.train.x).cpu(), task.train.y.cpu())
-        return dataclasses.replace(made, provenance={"method": "whole set"})
+        return cls.of(task, unit(task.train.x).cpu(), task.train.y.cpu(), provenance={"method": "whole set"})
 
     @classmethod
     def concat(cls, sets: Sequence["CondensedSet"]) -> "CondensedSet":
@@ -112,6 +157,24 @@ class CondensedSet:
     def pictures(self) -> UInt8[Tensor, "m c h w"]:
         """Decoded images at 8 bit, for eyes and for files."""
         return (self.normalisation.to_pixels(self.decoded()).clamp(0, 1) * 255).round().to(torch.uint8)
+
+    def first(self, most: int, most_classes: int) -> "CondensedSet":
+        """The first `most` stored images of each of the first `most_classes` classes that have some, to be looked at.
+
+        Soft labels are left out.
+        """
+        classes = self.labels.unique()[:most_classes]
+        rows = torch.cat([(self.labels == c).nonzero()[:most, 0] for c in classes])
+        return dataclasses.replace(self, images=self.images[rows], labels=self.labels[rows], soft=None)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows of the set: a line, and a small contact sheet within the page."""
+        c, h, w = self.images.shape[1:]
+        told = f"{len(self.labels):,} stored images of {len(self.classes)} classes, {self.ipc} a class, {c} × {h} × {w}"
+        origin = " of ".join(self.provenance[name] for name in ("method", "data") if name in self.provenance)
+        line = html.escape(make_visible(f"{origin}: {told}" if origin else told))
+        sheet = base64.b64encode(encode_preview(self)).decode()
+        return f'<p>{line}</p><img alt="{line}" src="data:image/png;base64,{sheet}">'
 
     def as_dataset(self, *, eight_bit: bool = False, soft: bool = False) -> TensorDataset:
         """Network-ready images and labels: train on them with no further transform.

@@ -1,17 +1,19 @@
 """8-bit images by class and a contact sheet, for people and other tools."""
 
+import functools
+import io
 import math
 import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from jaxtyping import UInt8
+from jaxtyping import Int, UInt8
 from torch import Tensor
 
-from attar.condensed.condensed_set import CondensedSet
 from attar.files import write_beside
+from attar.wording import make_visible
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -25,7 +27,18 @@ DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)", re.IGNORECASE)  # names t
 INK, FAINT, PAPER = "#1f2328", "#6b7280", "#ffffff"
 
 
-def write_pictures(made: CondensedSet, folder: Path) -> None:
+@runtime_checkable
+class Shown(Protocol):
+    """What a sheet shows of a condensed set."""
+
+    @property
+    def classes(self) -> tuple[str, ...]: ...
+    def pictures(self) -> UInt8[Tensor, "m c h w"]: ...
+    def decoded_labels(self) -> Int[Tensor, " m"]: ...
+    def first(self, most: int, most_classes: int) -> "Shown": ...
+
+
+def write_pictures(made: Shown, folder: Path) -> None:
     """`images/<class>/<nnnn>.png`, decoded to 8 bit, and `contact.png`.
 
     `torchvision.datasets.ImageFolder` and `datasets.load_dataset("imagefolder")` number the classes as the set does,
@@ -86,16 +99,20 @@ def resize(image: "Image", side: int) -> "Image":
     return image.resize([n * times for n in image.size], Image.Resampling.NEAREST)
 
 
-def draw_contact_sheet(made: CondensedSet, *, most: int = 20, most_classes: int = 100, side: int = 50) -> "Image":
-    """A row of decoded images for each class, its name at the left; many classes stand in several columns."""
+def draw_contact_sheet(made: Shown, *, most: int = 20, most_classes: int = 100, side: int = 50) -> "Image":
+    """A row of decoded images for each class, its name at the left; many classes stand in several columns.
+
+    Classes without images, as in a shard, are left out. A name with letters that the font lacks is shown by its label.
+    """
     from PIL import Image, ImageDraw
 
-    pictures, labels = made.pictures(), made.decoded_labels()
-    classes = range(min(len(made.classes), most_classes))
+    few = made.first(most, most_classes)  # before decoding, which takes memory
+    pictures, labels = few.pictures(), few.decoded_labels()
+    classes = labels.unique().tolist()
     rows = [[resize(to_picture(p), side) for p in pictures[labels == c][:most]] for c in classes]
-    cell_w, cell_h = next(row[0].size for row in rows if row)  # a shard has empty rows
+    cell_w, cell_h = rows[0][0].size
     gap, margin, text = 4, 24, load_font(15)
-    names = [shorten(made.classes[c], 24) for c in classes]
+    names = [shorten(made.classes[c], 24) if can_draw(made.classes[c]) else str(c) for c in classes]
     name_w = max(math.ceil(text.getlength(name)) for name in names) + 14
     # 18: a name of 15 points must fit too.
     row_w, row_h = name_w + max(map(len, rows)) * (cell_w + gap) - gap, max(cell_h, 18) + gap
@@ -116,21 +133,54 @@ def draw_contact_sheet(made: CondensedSet, *, most: int = 20, most_classes: int 
     return sheet
 
 
-def say_omissions(made: CondensedSet, most: int, most_classes: int) -> str:
+def say_omissions(made: Shown, most: int, most_classes: int) -> str:
     """What the sheet leaves out."""
-    count, classes = int(made.decoded_labels().bincount().max()), len(made.classes)
-    parts = [f"the first {most} of {count} images a class"] if count > most else []
-    return ", ".join(parts + ([f"the first {most_classes} of {classes} classes"] if classes > most_classes else []))
+    labels = made.decoded_labels()
+    count, classes = int(labels.bincount().max()), labels.unique().tolist()
+    parts = {
+        f"the first {most} of {count} images a class": count > most,
+        f"the first {most_classes} of {len(classes)} classes": len(classes) > most_classes,
+        "labels for names that this font lacks": not all(can_draw(made.classes[c]) for c in classes[:most_classes]),
+    }
+    return ", ".join(part for part, holds in parts.items() if holds)
+
+
+def encode_preview(made: Shown, most_bytes: int = 100_000) -> bytes:
+    """A small contact sheet as PNG: of ten classes, and of as many images as `most_bytes` allow."""
+    for most in (8, 4, 2, 1):
+        file = io.BytesIO()
+        draw_contact_sheet(made, most=most, most_classes=10, side=32).quantize().save(file, format="PNG", optimize=True)
+        if file.tell() <= most_bytes:
+            break
+    return file.getvalue()
+
+
+def find_font() -> Path:
+    """DejaVu Sans, which matplotlib carries: it has the letters of most languages, but not of Chinese or Hindi."""
+    import matplotlib
+
+    return Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf"
 
 
 def load_font(points: int):
-    """DejaVu Sans, which matplotlib carries: it has the letters of most languages."""
-    import matplotlib
     from PIL import ImageFont
 
-    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf", points)
+    return ImageFont.truetype(find_font(), points)
+
+
+@functools.cache
+def drawable() -> frozenset[int]:
+    """The characters that the font has."""
+    from matplotlib.ft2font import FT2Font
+
+    return frozenset(FT2Font(str(find_font())).get_charmap())
+
+
+def can_draw(name: str) -> bool:
+    return bool(name.strip()) and all(ord(letter) in drawable() for letter in shorten(name, len(name)))
 
 
 def shorten(name: str, most: int) -> str:
-    name = " ".join(name.split())
+    """In a line of at most `most` characters, all of them visible."""
+    name = make_visible(" ".join(name.split()))
     return name if len(name) <= most else name[: most - 1] + "…"

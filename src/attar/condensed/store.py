@@ -1,71 +1,156 @@
 """A condensed set in a folder: written whole or not at all, and read back."""
 
-import hashlib
+import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Literal
 
-from attar.condensed.card import write_card
+from attar.arguments import checked
+from attar.condensed.card import CARD, write_card
 from attar.condensed.condensed_set import CondensedSet
-from attar.condensed.pictures import write_pictures
-from attar.data.normalisation import Normalisation
-from attar.files import read_json, read_tensors, write_json, write_tensors
+from attar.condensed.pictures import CONTACT, IMAGES, write_pictures
+from attar.condensed.validate import ADDED, quote
+from attar.files import (
+    has_hash,
+    hash_file,
+    hash_json,
+    read_json,
+    read_tensors,
+    settle,
+    stage,
+    write_json,
+    write_tensors,
+)
 
 FORMAT = 1
+LITTER = (".DS_Store", "Thumbs.db", "desktop.ini")  # of file managers that looked into a folder
+LEFT = (".lock", ".part")  # locks and parts of files: Attar's own, left by a killed process
 TENSORS, MANIFEST, REQUEST = "condensed.safetensors", "recipe.json", "run.json"
+ARTEFACT = (MANIFEST, TENSORS, CARD, CONTACT, IMAGES)
 
 
+@checked
 def save(made: CondensedSet, folder: str | Path, *, overwrite: bool = False) -> Path:
-    """Write the artefact: tensors, 8-bit images by class, contact sheet, card, and last the manifest.
+    """Write the artefact: tensors, 8-bit images by class, contact sheet, card and manifest.
 
-    Raises `ValueError` where the folder holds other files, or another set that is not to be replaced (`overwrite`).
+    It is complete before it takes the place of another, and what fails half-way leaves that. Raises `ValueError` where
+    the folder holds other files, or another set that is not to be replaced (`overwrite`).
     """
     folder = Path(folder)
+    made.check()  # again, as its tensors may have changed since it was made
     claim(folder)
     if (folder / MANIFEST).exists() and not overwrite:
         raise ValueError(f"{folder} already holds a condensed set: save(..., overwrite=True) replaces it")
-    (folder / MANIFEST).unlink(missing_ok=True)  # an earlier set's must not stand beside these tensors
     meta = {name: getattr(made, name) for name in ("classes", "factor", "space")}
     meta |= {"mean": made.normalisation.mean, "std": made.normalisation.std}
     tensors = {"images": made.images, "labels": made.labels} | ({} if made.soft is None else {"soft": made.soft})
-    write_tensors(folder / TENSORS, tensors, meta)
-    write_pictures(made, folder)
-    write_card(made, folder)
-    checksum = sha256(folder / TENSORS)
-    # Last: a folder with a manifest is whole.
-    write_json(folder / MANIFEST, {"format": FORMAT, "sha256": checksum, "bytes": made.bytes, **made.provenance})
+    with stage(folder, ARTEFACT) as staged:
+        write_tensors(staged / TENSORS, tensors, meta)
+        write_pictures(made, staged)
+        write_card(made, staged)
+        write_json(staged / MANIFEST, make_manifest(made, staged))
     return folder
 
 
+def make_manifest(made: CondensedSet, folder: Path) -> dict[str, Any]:
+    """What is known of the set, and the sha256 of every file of the artefact and of the manifest itself."""
+    artefact = [folder / name for name in (TENSORS, CARD, CONTACT)] + sorted((folder / IMAGES).rglob("*.png"))
+    files = {path.relative_to(folder).as_posix(): hash_file(path) for path in artefact}
+    manifest = {"format": FORMAT, "sha256": files[TENSORS], "bytes": made.bytes, **made.provenance, "files": files}
+    return manifest | {"checksum": hash_json(manifest)}
+
+
+@checked
 def load(folder: str | Path) -> CondensedSet:
     """The artefact of a run's folder.
 
     Raises `ValueError` where there is none, or a damaged one, or one of another version.
     """
     folder = Path(folder)
+    settle(folder)
     if not (folder / MANIFEST).is_file():
         what = "an unfinished run: resume it first" if (folder / REQUEST).exists() else "no condensed set"
         raise ValueError(f"{folder} holds {what} (no {MANIFEST})")
-    manifest = read_json(folder / MANIFEST)
-    if not isinstance(manifest, dict) or not {"format", "sha256"} <= manifest.keys():
-        raise ValueError(f"{folder / MANIFEST} was not written by attar")
+    manifest = read_manifest(folder)
+    if not is_own(manifest):  # its tensors are whole, and a person may have added a word
+        told = f"{folder / MANIFEST} was changed after it was written: what it says of the set may be wrong"
+        logging.getLogger("attar").warning(told)
     if manifest["format"] != FORMAT:
-        raise ValueError(f"{folder} has format {manifest['format']}; this attar reads format {FORMAT}")
+        raise ValueError(f"{folder} has format {quote(manifest['format'])}; this attar reads format {FORMAT}")
     if not (folder / TENSORS).is_file():
         raise ValueError(f"no such file: {folder / TENSORS}")
-    if sha256(folder / TENSORS) != manifest["sha256"]:
+    if hash_file(folder / TENSORS) != manifest["sha256"]:
         raise ValueError(f"{folder / TENSORS} is damaged, or another set's: its checksum is not the one in {MANIFEST}")
     tensors, meta = read_tensors(folder / TENSORS)
     # Without what `save` adds by itself.
-    provenance = {key: value for key, value in manifest.items() if key not in ("format", "sha256", "bytes")}
-    normalisation = Normalisation(tuple(meta["mean"]), tuple(meta["std"]))
-    return CondensedSet(
-        **tensors,
-        classes=tuple(meta["classes"]),
-        normalisation=normalisation,
-        factor=meta["factor"],
-        space=meta["space"],
-        provenance=provenance,
-    )
+    provenance = {key: value for key, value in manifest.items() if key not in ADDED}
+    try:
+        return CondensedSet.stored(tensors, meta, provenance)
+    except ValueError as error:
+        raise ValueError(f"{folder} holds no sound set: {error}") from None
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Raises `ValueError` where it is missing, damaged, or not Attar's."""
+    manifest = read_json(folder / MANIFEST)
+    if not isinstance(manifest, dict) or not {"format", "sha256"} <= manifest.keys():
+        raise ValueError(f"{folder / MANIFEST} was not written by attar")
+    return manifest
+
+
+def is_own(manifest: dict[str, Any]) -> bool:
+    """Whether the manifest is as it was written, where it says so: those written before have no checksum."""
+    rest = {key: value for key, value in manifest.items() if key != "checksum"}
+    return "checksum" not in manifest or manifest["checksum"] == hash_json(rest)
+
+
+State = Literal["whole", "damaged", "missing", "without a hash"]
+
+
+def check_folder(folder: str | Path) -> dict[str, State]:
+    """What each file of a run's folder is, by its path within. What the manifest names may be missing.
+
+    A file without a hash may be whole, or not. Raises `ValueError` where the folder holds no set, and no run's
+    beginning.
+    """
+    folder = Path(folder)
+    settle(folder)
+    if not any((folder / name).is_file() for name in (MANIFEST, REQUEST)):
+        raise ValueError(f"{folder} holds no condensed set and no run (no {MANIFEST}, no {REQUEST})")
+    hashes = list_hashes(folder)
+    files = [path for path in folder.rglob("*") if path.is_file() and not path.name.endswith(LEFT)]
+    found = {path.relative_to(folder).as_posix() for path in files}
+    return {name: check_file(folder / name, hashes.get(name)) for name in sorted(found | hashes.keys())}
+
+
+def list_hashes(folder: Path) -> dict[str, str]:
+    """Those that the manifest gives; none where it cannot be read."""
+    try:
+        manifest = read_manifest(folder)
+    except ValueError:
+        return {}
+    files = manifest.get("files")
+    named = files if isinstance(files, dict) else {}
+    return {str(name): str(digest) for name, digest in named.items()} | {TENSORS: str(manifest["sha256"])}
+
+
+def check_file(path: Path, expected: str | None) -> State:
+    if not path.is_file():
+        return "missing"
+    if expected is not None:
+        return "whole" if hash_file(path) == expected else "damaged"
+    try:
+        if path.suffix == ".safetensors":
+            read_tensors(path)
+            return "whole" if has_hash(path) else "without a hash"
+        if path.name == MANIFEST:
+            manifest = read_manifest(path.parent)
+            return "damaged" if not is_own(manifest) else "whole" if "checksum" in manifest else "without a hash"
+        if path.suffix == ".json":
+            read_json(path)
+    except ValueError:
+        return "damaged"
+    return "without a hash"
 
 
 def claim(folder: Path, marks: Sequence[str] = (MANIFEST, REQUEST)) -> None:
@@ -75,12 +160,7 @@ def claim(folder: Path, marks: Sequence[str] = (MANIFEST, REQUEST)) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is a file, not a folder")
-    # Locks and parts of files are Attar's own, left by a killed process.
-    others = folder.exists() and any(not path.name.endswith((".lock", ".part")) for path in folder.iterdir())
+    settle(folder)
+    others = folder.exists() and any(not path.name.endswith((*LEFT, *LITTER)) for path in folder.iterdir())
     if others and not any(found for mark in marks for found in folder.glob(mark)):
         raise ValueError(f"{folder} holds files that are no run's: name a new folder")
-
-
-def sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -2,7 +2,9 @@
 
 import functools
 import math
+import reprlib
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +13,20 @@ from torch import Tensor
 
 from attar.data.normalisation import per_channel
 from attar.engine.exact import products
+
+MOST = 8  # tiles a side; decoding takes the square of it in memory
+
+
+def check_factor(factor: Any, sides: Sequence[int]) -> None:
+    """Raises `ValueError` where images of these sides cannot hold `factor`² tiles, before any is decoded."""
+    if not isinstance(factor, int) or isinstance(factor, bool) or factor < 1:
+        raise ValueError(f"factor is {reprlib.repr(factor)}; expected a whole number from 1 to {MOST}")
+    for side in sides:
+        if (factor - 1) * -(-side // factor) >= side:  # rounded up without floats, as a factor may be larger than any
+            told = f"factor {reprlib.repr(factor)} does not suit a side of {side} pixels"
+            raise ValueError(f"{told}: tiles would lie outside")
+    if factor > MOST:
+        raise ValueError(f"factor is {factor}; expected a whole number from 1 to {MOST}")
 
 
 def pack_tiles(images: Float[Tensor, "k t ipc c h w"], factor: int) -> Float[Tensor, "k ipc c h w"]:

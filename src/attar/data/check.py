@@ -12,9 +12,13 @@ from torch import Tensor
 
 from attar.data.on_disk import as_tensor, gather_rows, pieces
 from attar.data.task import Examples
+from attar.data.value_range import Range, choose_scale, say_if_dark
+from attar.wording import make_visible
 
 T = TypeVar("T")
 CHANNELS = (1, 3)
+UNLABELLED = (-1, -100)  # "no label" of scikit-learn and the Hugging Face library, and of torch's losses
+TRANSPARENT = ("la", "pa", "rgba")
 SMALLEST = 4  # pixels a side; more than a channel axis has, so that no shape can be read in two ways
 
 
@@ -24,6 +28,18 @@ class Given(NamedTuple):
     what: str
     x: Any
     y: Any
+
+
+class Found(NamedTuple):
+    """What a reader found, as it is: what `check_parts` takes.
+
+    `names` are those of integer labels, where those have any. `files` are those that mapped arrays lie in.
+    """
+
+    train: Given
+    test: Given | None = None
+    names: Sequence[str] | None = None
+    files: Sequence[Path] = ()
 
 
 class Parts(NamedTuple):
@@ -38,13 +54,21 @@ class Parts(NamedTuple):
     files: Sequence[Path] = ()
 
 
-def check_parts(train: Given, test: Given | None, names: Sequence[str] | None = None) -> Parts:
-    """Images as `(n, c, h, w)`, labels as codes from 0. `names` are the names of integer labels, where those have any.
+def check_parts(
+    train: Given,
+    test: Given | None = None,
+    names: Sequence[str] | None = None,
+    files: Sequence[Path] = (),
+    value_range: Range | None = None,
+) -> Parts:
+    """Images as `(n, c, h, w)`, labels as codes from 0.
 
-    Classes keep the order of the training labels: numbers numerically, text as text. Raises `ValueError` where the
-    examples are no labelled image set, or the test part does not fit the training part.
+    The first four are those of `Found`; `value_range` is what black and white are. Classes keep the order of the
+    training labels: numbers numerically, text as text. Raises `ValueError` where the examples are no labelled image
+    set, or the test part does not fit the training part.
     """
-    x, y = pair_up(train)
+    x, y = pair_up(train, value_range)
+    check_labelled(y, f"{train.what} labels")
     values, codes = np.unique(y, return_inverse=True)
     if len(values) < 2:
         raise ValueError(f"{train.what} labels are all {str(values[0])!r}: at least two classes are needed")
@@ -52,19 +76,23 @@ def check_parts(train: Given, test: Given | None, names: Sequence[str] | None = 
     named = names is not None and values.dtype.kind in "iu" and values[0] >= 0 and values[-1] < len(names)
     classes = tuple(str(names[v] if named and names else v) for v in values)
     checked = Examples(x, torch.from_numpy(codes.astype(np.int64)))
-    return Parts(checked, None if test is None else check_test(test, checked, [str(v) for v in values]), classes)
+    tested = None if test is None else check_test(test, checked, [str(v) for v in values], value_range)
+    if value_range is None:
+        say_if_dark({given.what: part.x for given, part in ((train, checked), (test, tested)) if given and part})
+    return Parts(checked, tested, classes, files if value_range is None else ())
 
 
-def pair_up(given: Given) -> tuple[Shaped[Tensor, "n c h w"], np.ndarray]:
-    x, y = check_images(given.x, f"{given.what} images"), check_labels(given.y, f"{given.what} labels")
+def pair_up(given: Given, value_range: Range | None) -> tuple[Shaped[Tensor, "n c h w"], np.ndarray]:
+    x = check_images(given.x, f"{given.what} images", value_range)
+    y = check_labels(given.y, f"{given.what} labels")
     if len(x) != len(y):
         raise ValueError(f"{given.what} part has {len(x)} images, but {len(y)} labels")
     return x, y
 
 
-def check_test(test: Given, train: Examples, known: list[str]) -> Examples:
+def check_test(test: Given, train: Examples, known: list[str], value_range: Range | None) -> Examples:
     """The test part, in the codes of the training labels, whose values are `known`."""
-    x, y = pair_up(test)
+    x, y = pair_up(test, value_range)
     if x.shape[1:] != train.x.shape[1:]:
         raise ValueError(
             f"{test.what} images are {describe_size(x)}, but those for training are {describe_size(train.x)}"
@@ -73,16 +101,18 @@ def check_test(test: Given, train: Examples, known: list[str]) -> Examples:
     # Compared as text: the labels of the two parts may come in different types.
     strange = [str(v) for v in values if str(v) not in known]
     if strange:
+        check_labelled(y, f"{test.what} labels")
         raise ValueError(f"{test.what} labels hold {list_some(strange)}, which no training example has")
     return Examples(x, torch.tensor([known.index(str(v)) for v in values])[torch.from_numpy(codes)])
 
 
-def check_images(values: Any, what: str) -> Shaped[Tensor, "n c h w"]:
+def check_images(values: Any, what: str, value_range: Range | None = None) -> Shaped[Tensor, "n c h w"]:
     """uint8, or float32 in [0, 1], copied to the CPU.
 
     The shape is `(n, h, w)`, `(n, h, w, c)` or `(n, c, h, w)` with 1 or 3 channels. Which axis is the channels' is seen
-    from its length, as a side has at least 4 pixels. Integers may lie in 0..255, floats in [0, 1]; booleans are black
-    and white. Arrays of uint8 or float32 that are mapped for reading are not copied.
+    from its length, as a side has at least 4 pixels. Integers may lie in 0..255, floats in [0, 1], both in
+    `value_range` where one is given; booleans are black and white. Arrays mapped for reading are not copied, if they
+    hold what is wanted already.
     """
     # A private mapping, open to writes, cannot exceed the memory. Asked before to_array, which forgets the mapping.
     keep = isinstance(values, np.memmap) and values.mode == "r"
@@ -100,31 +130,10 @@ def check_images(values: Any, what: str) -> Shaped[Tensor, "n c h w"]:
         raise ValueError(f"{what} have the shape {shape}, and so no axis of 1 or 3 channels")
     if min(values.shape[2:]) < SMALLEST:
         raise ValueError(f"{what} have the shape {shape}; a side needs at least {SMALLEST} pixels")
-    dtype = choose_dtype(values, what)
-    if not keep or values.dtype != dtype:
-        values = gather_rows((np.ascontiguousarray(values[some], dtype) for some in pieces(values)), len(values))
+    scale = choose_scale(values, what, value_range)
+    if not keep or scale.changes(values):
+        values = gather_rows((scale.apply(values[some]) for some in pieces(values)), len(values))
     return as_tensor(values)
-
-
-def choose_dtype(values: np.ndarray, what: str) -> np.dtype:
-    """uint8, or float32: what images become. Raises `ValueError` where a value cannot be meant for one."""
-    kind = values.dtype.kind
-    if kind not in "buif":
-        raise ValueError(f"{what} are of type {values.dtype}; expected bytes, or floats in [0, 1]")
-    if values.dtype == np.uint8:
-        return values.dtype
-    # Piece by piece, as the array may be larger than the memory.
-    ends = np.array([(values[some].min(), values[some].max()) for some in pieces(values)])
-    low, high = ends[:, 0].min(), ends[:, 1].max()
-    if not np.isfinite((low, high)).all():
-        bad = np.concatenate([some.start + np.argwhere(~np.isfinite(values[some]))[:, 0] for some in pieces(values)])
-        raise ValueError(f"{what} hold {len(bad)} values that are NaN or infinite, the first in image {bad[0]}")
-    if low < 0 or high > (255 if kind in "ui" else 1):
-        advice = "divide them by 255" if kind == "f" and low >= 0 and high <= 255 else "undo any normalisation"
-        raise ValueError(
-            f"{what} have values from {low:g} to {high:g}; expected bytes in 0..255 or floats in [0, 1]: {advice}"
-        )
-    return np.dtype(np.uint8 if kind in "ui" else np.float32)  # not bytes for booleans: 1 of 255 is black
 
 
 def check_labels(values: Any, what: str) -> np.ndarray:
@@ -149,9 +158,24 @@ def check_labels(values: Any, what: str) -> np.ndarray:
     return values
 
 
+def check_labelled(labels: np.ndarray, what: str) -> None:
+    """Raises `ValueError` where a number that stands for "no label" is among the labels.
+
+    As the only negative number it is no class, unless the labels are -1 and 1, as two classes often are.
+    """
+    negative = np.unique(labels[labels < 0]).tolist() if labels.dtype.kind == "i" else []
+    if len(negative) != 1 or negative[0] not in UNLABELLED or np.unique(labels).tolist() == [-1, 1]:
+        return
+    missing = labels == negative[0]
+    told = f"{missing.sum()} examples without a label ({negative[0]}), the first at index {missing.argmax()}"
+    raise ValueError(f"{what} hold {told}: leave these out")
+
+
 def to_array(values: Any, what: str) -> np.ndarray:
     """A NumPy array, on the CPU, of numbers or text; Python objects are looked into where they are that."""
     if isinstance(values, Tensor):
+        if values.layout != torch.strided:
+            raise ValueError(f"{what} are a sparse tensor; expected a dense one, such as .to_dense() gives")
         values = values.detach().cpu()
         return (values.float() if values.dtype == torch.bfloat16 else values).numpy()  # which has no bfloat16
     try:
@@ -165,13 +189,17 @@ def to_array(values: Any, what: str) -> np.ndarray:
 def decode_image(value: Any, what: str) -> np.ndarray:
     """One image, `(h, w)`, `(h, w, c)` or `(c, h, w)`, from a PIL image, a tensor or an array.
 
-    A PIL image is grey, RGB, of a palette, or black and white.
+    A PIL image is grey, RGB, of a palette, or black and white. Grey ones of 16 or 32 bits, or of floats, keep their
+    values: to convert them, Pillow would cut off what is above 255.
     """
     mode = getattr(value, "mode", None)
     if not isinstance(mode, str):
         return to_array(value, what)
+    if mode in ("I", "F") or mode.startswith("I;16"):
+        return np.asarray(value)
     if mode not in ("1", "L", "P", "RGB"):  # to drop a transparency, say, would change the image: the user decides
-        raise ValueError(f"{what} has the mode {mode}; convert it to L or RGB")
+        advice = ", on a background of your choice where it is transparent" if mode.lower() in TRANSPARENT else ""
+        raise ValueError(f"{what} has the mode {mode}; convert it to L or RGB{advice}")
     return np.asarray(value.convert({"1": "L", "P": "RGB"}.get(mode, mode)))
 
 
@@ -196,9 +224,11 @@ def watch(items: Iterable[T], total: int, what: str, quiet: bool) -> Iterable[T]
     if quiet or not sys.stderr.isatty():
         return items
     from rich.console import Console
+    from rich.markup import escape
     from rich.progress import track
 
-    return track(items, what, total, console=Console(stderr=True), transient=True)
+    told = escape(make_visible(what))  # it may hold a file's name, which is text
+    return track(items, told, total, console=Console(stderr=True), transient=True)
 
 
 def moments(x: Shaped[Tensor, "n c h w"]) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -1,6 +1,7 @@
 """Known data sets: what the literature assumes of them, and reading them where their files lie."""
 
 import hashlib
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -155,14 +156,16 @@ def check_known(known: Known, folder: Path, found: Parts) -> Parts:
 def load_or_decode(name: str, files: list[Path], decode: Callable[[], Parts]) -> Parts:
     """What `decode()` gives, from the cache where these very files were decoded before.
 
-    safetensors maps what it reads: an image comes from the disk when it is looked at. The mapping is private, so that
-    the set has to be smaller than the memory, as all known ones are.
+    What is damaged is decoded anew, and that is logged. safetensors maps what it reads: the system may drop an image
+    from memory and read it again. The mapping is private, so that the set has to be smaller than the memory, as all
+    known ones are.
     """
     path = cache_file(name, files, ".safetensors")
-    with suppress(ValueError, KeyError, OSError):  # missing, damaged or unreadable: decoded anew
-        tensors, meta = read_tensors(path)
-        train, test = (Examples(tensors[f"{part}.x"], tensors[f"{part}.y"]) for part in ("train", "test"))
-        return Parts(train, test, tuple(meta["classes"]), files)
+    try:
+        if path.exists():
+            return read_decoded(path, files)
+    except (ValueError, OSError) as error:
+        logging.getLogger("attar").warning(f"{error}: {name} is decoded anew")
     found = decode()
     assert found.test is not None
     parts = {"train": found.train, "test": found.test}
@@ -170,6 +173,16 @@ def load_or_decode(name: str, files: list[Path], decode: Callable[[], Parts]) ->
     with suppress(OSError):  # a full or read-only disk only costs the time at the next start
         write_tensors(path, tensors, {"classes": found.classes})
     return found._replace(files=files)
+
+
+def read_decoded(path: Path, files: list[Path]) -> Parts:
+    """Raises `ValueError` where the file is damaged."""
+    tensors, meta = read_tensors(path)
+    try:
+        train, test = (Examples(tensors[f"{part}.x"], tensors[f"{part}.y"]) for part in ("train", "test"))
+        return Parts(train, test, tuple(meta["classes"]), files)
+    except KeyError as error:
+        raise ValueError(f"{path} holds no decoded images: no {error}") from None
 
 
 def cache_file(name: str, files: Sequence[Path], suffix: str) -> Path:

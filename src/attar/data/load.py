@@ -5,13 +5,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from attar.data.check import Given, Parts, check_parts, moments
+from attar.data.check import Found, Given, Parts, check_parts, moments
 from attar.data.hold_out import hold_out
 from attar.data.known_sets import DATASETS, Known, cache_file, read_known
 from attar.data.normalisation import Normalisation
 from attar.data.numpy_files import read_npy, read_npz
 from attar.data.task import Examples, Task, hash_examples
 from attar.data.torch_datasets import is_array, name_of, read_datasets
+from attar.data.value_range import Range, check_range
 from attar.files import read_json, write_json
 from attar.networks.by_name import make_network
 from attar.wording import unknown
@@ -23,7 +24,7 @@ RESERVED = (*DATASETS, "toy")  # names that have recipes of their own, which own
 class Reader(NamedTuple):
     """Reads what lies at a path that follows a prefix, such as `npz:PATH`."""
 
-    read: Callable[[Path], Parts]
+    read: Callable[[Path], Found]
     place: str
     about: str
 
@@ -41,6 +42,7 @@ def load_data(
     download: bool = False,
     network: str | None = None,
     quiet: bool = False,
+    value_range: Any = None,
 ) -> Task:
     """A task from what a user has.
 
@@ -50,30 +52,42 @@ def load_data(
     Known sets are read from `root`, by default the folder `data` of the cache, in torchvision's or the Hugging Face
     hub's layout. Nothing is written there unless `download` fetches a missing set. Images are bytes or floats in
     [0, 1], of `(n, h, w)`, `(n, h, w, c)` or `(n, c, h, w)`. Labels are numbers or names. Arrays of `npy:FOLDER` may be
-    larger than the memory: those of uint8 or float32 are read from where they lie. Without a test part 10 % of the
-    examples (of `digits` 20 %) are held out, stratified. `network` is a known name, or `file.py:Name`; by default that
-    of the task, or `convnet`. Raises `ValueError` with one sentence where the data is missing, damaged or no labelled
-    image set.
+    larger than the memory: those of uint8 or float32 are read from where they lie. `value_range` is what black and
+    white are in own data of another scale, such as `(0, 16)`; its values then become floats in [0, 1].
+
+    Without a test part 10 % of the examples (of `digits` 20 %) are held out, stratified. `network` is a known name, or
+    `file.py:Name`; by default that of the task, or `convnet`. Raises `ValueError` with one sentence where the data is
+    missing, damaged or no labelled image set.
     """
+    if value_range is not None:
+        value_range = check_range(value_range)
+        if isinstance(data, Task) or (isinstance(data, str) and data in DATASETS):
+            raise ValueError("value_range is for data of your own: what black and white are is known of this")
     if isinstance(data, Task):
         return data if network is None else data.with_network(network)
-    name, found = read(data, root, download, quiet)
+    name, found = read(data, root, download, quiet, value_range)
     known = DATASETS.get(data) if isinstance(data, str) else None
     return make_task(name, found, network or "convnet", known)
 
 
-def read(data: Any, root: Path | str | None, download: bool, quiet: bool) -> tuple[str, Parts]:
+def read(
+    data: Any, root: Path | str | None, download: bool, quiet: bool, value_range: Range | None
+) -> tuple[str, Parts]:
     """A name for the data, and its checked parts."""
     if not isinstance(data, str):
-        return read_objects(data, quiet)
+        name, found = read_objects(data, quiet)
+        return name, check_parts(*found, value_range=value_range)
     prefix, colon, rest = data.partition(":")
     try:
         if colon and prefix in READERS:
             path = Path(rest).expanduser()
             whole = path.resolve()  # `npy:.` has a name too
             # A folder's name may hold a dot; a file's suffix says nothing of its data.
-            return whole.stem if whole.is_file() else whole.name, READERS[prefix].read(path)
+            name = whole.stem if whole.is_file() else whole.name
+            return name, check_parts(*READERS[prefix].read(path), value_range=value_range)
         if data not in DATASETS:
+            if Path(data).expanduser().exists():
+                raise ValueError(f"{data} is a path; how it is read is said by a prefix: {propose_prefixes(data)}")
             places = [f"{prefix}:{reader.place}" for prefix, reader in READERS.items()]
             raise ValueError(unknown("data set", data, [*DATASETS, *places]))
         return data, read_known(data, None if root is None else Path(root).expanduser(), download, quiet)
@@ -81,7 +95,13 @@ def read(data: Any, root: Path | str | None, download: bool, quiet: bool) -> tup
         raise ValueError(f"cannot read {data}: {error}") from None
 
 
-def read_objects(data: Any, quiet: bool) -> tuple[str, Parts]:
+def propose_prefixes(path: str) -> str:
+    """The path with each prefix that it may have."""
+    place = "FOLDER" if Path(path).expanduser().is_dir() else "PATH"
+    return " or ".join(f"{prefix}:{path}" for prefix, reader in READERS.items() if reader.place == place)
+
+
+def read_objects(data: Any, quiet: bool) -> tuple[str, Found]:
     """The arrays or datasets of a Python caller."""
     if not isinstance(data, tuple):
         return name_of(data), read_datasets(data, None, quiet)
@@ -90,7 +110,7 @@ def read_objects(data: Any, quiet: bool) -> tuple[str, Parts]:
     if len(data) not in (2, 4):
         raise ValueError(f"a tuple of {len(data)} is no data; expected (x, y), (x, y, x_test, y_test), or two datasets")
     test = Given("the test", *data[2:]) if data[2:] else None
-    return "arrays", check_parts(Given("the training", *data[:2]), test)
+    return "arrays", Found(Given("the training", *data[:2]), test)
 
 
 def make_task(name: str, found: Parts, network: str, known: Known | None = None) -> Task:

@@ -57,7 +57,7 @@ def is_on_disk(x: Tensor) -> bool:
     maps = Path("/proc/self/maps")
     if x.device.type != "cpu" or not maps.exists():
         return False
-    for line in maps.read_text().splitlines():
+    for line in maps.read_text(encoding="utf-8", errors="replace").splitlines():
         ends, _, _, _, inode = line.split()[:5]
         start, end = (int(end, 16) for end in ends.split("-"))
         if start <= x.data_ptr() < end:

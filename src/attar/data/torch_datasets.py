@@ -1,41 +1,126 @@
 """Map-style datasets of torch, torchvision and the Hugging Face library, decoded item by item."""
 
-from collections.abc import Iterator
+import logging
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+from PIL import Image, ImageFile
 from torch import Tensor
+from torch.utils.data import ConcatDataset, IterableDataset, Subset
 
-from attar.data.check import Given, Parts, check_parts, decode_image, stack_images, watch
+from attar.data.check import Found, Given, decode_image, stack_images, watch
 from attar.data.parquet import IMAGES, LABELS
 
+# These have a length and square brackets too, but hold no pairs, or not by number.
+OTHERS = (Tensor, np.ndarray, str, bytes, Mapping, IterableDataset)
+TWICE = 8  # items that are read twice: a random mirroring shows in half of them
+LOG = logging.getLogger("attar")
 
-def read_datasets(train: Any, test: Any | None, quiet: bool) -> Parts:
-    names = getattr(train, "classes", None)
-    names = list(names) if isinstance(names, (list, tuple)) else None
+
+def read_datasets(train: Any, test: Any | None, quiet: bool) -> Found:
     given = decode_items(train, "the training", quiet)
-    return check_parts(given, None if test is None else decode_items(test, "the test", quiet), names)
+    return Found(given, None if test is None else decode_items(test, "the test", quiet), find_names(train))
+
+
+def find_names(source: Any) -> list[str] | None:
+    """The names of its classes: its own, those of its features, or those of the datasets that it is made of."""
+    names = getattr(source, "classes", None)
+    if isinstance(names, (list, tuple)):
+        return list(names)
+    if isinstance(source, Subset):
+        return find_names(source.dataset)
+    if isinstance(source, ConcatDataset):
+        return agree_on_names([find_names(part) for part in source.datasets])
+    features = getattr(source, "features", None)
+    if isinstance(features, Mapping):
+        labels = next((features[name] for name in LABELS if name in features), None)
+        return getattr(labels, "names", None)
+    return None
+
+
+def agree_on_names(found: list[list[str] | None]) -> list[str] | None:
+    """The names that all parts have which have any. Raises `ValueError` where a number means two classes."""
+    named = [names for names in found if names]
+    for names in named:
+        for first, other in zip(named[0], names, strict=False):
+            if first != other:
+                raise ValueError(f"of the datasets put together, one calls {first!r} what another calls {other!r}")
+    return max(named, key=len, default=None)
 
 
 def decode_items(source: Any, what: str, quiet: bool) -> Given:
     """All pairs of a map-style dataset, one after the other.
 
-    Dictionaries as the Hugging Face library gives them will do.
+    Dictionaries as the Hugging Face library gives them will do. That the first items are not the same when they are
+    read again is logged. Raises `ValueError` naming an item that cannot be read.
     """
-    counted = hasattr(source, "__len__") and hasattr(source, "__getitem__")
-    # Arrays have both, but hold no pairs: they were given without their labels.
-    if not counted or isinstance(source, (Tensor, np.ndarray, dict)):
-        expected = "a known name, npz:PATH, npy:FOLDER, arrays (x, y), or a dataset with a length"
-        raise ValueError(f"{type(source).__name__} is no data; expected {expected}")
+    total = count_items(source)
     labels: list[Any] = []
 
     def pictures() -> Iterator[tuple[str, np.ndarray]]:
-        for i in watch(range(len(source)), len(source), f"decoding {what} part", quiet):
-            picture, label = pair(source[i], f"{what} item {i}")
+        stays = True
+        for i in watch(range(total), total, f"decoding {what} part", quiet):
+            picture, label = read_item(source, i, what)
+            if stays and i < TWICE and not np.array_equal(picture, read_item(source, i, what)[0]):
+                stays = False
+                say_random(i, what)
             labels.append(label.tolist() if hasattr(label, "tolist") else label)
-            yield f"{what} image {i}", decode_image(picture, f"{what} image {i}")
+            yield f"{what} image {i}", picture
 
-    return Given(what, stack_images(pictures(), len(source)), labels)
+    return Given(what, stack_images(pictures(), total), labels)
+
+
+def count_items(source: Any) -> int:
+    """How many items a map-style dataset has. Raises `ValueError` for anything else."""
+    table = hasattr(source, "columns") and hasattr(source, "shape")  # of pandas, Polars or Arrow
+    if hasattr(source, "__getitem__") and not isinstance(source, OTHERS) and not table:
+        try:
+            return len(source)
+        except (NotImplementedError, TypeError):  # of a class, or of an object that has none
+            pass
+    expected = "a known name, npz:PATH, npy:FOLDER, arrays (x, y), or a dataset of pairs with a length and [i]"
+    raise ValueError(f"{type(source).__name__} is no data; expected {expected}")
+
+
+def read_item(source: Any, i: int, what: str) -> tuple[np.ndarray, Any]:
+    """The decoded image and the label of one item. Whatever is raised on the way becomes one `ValueError`."""
+    with named_errors(f"{what} item {i}"):
+        item = source[i]
+    picture, label = pair(item, f"{what} item {i}")
+    if isinstance(picture, Image.Image):
+        with named_errors(f"{what} item {i}"):
+            picture.load()  # Pillow reads pixels when they are asked for, and finds damage only then
+    return decode_image(picture, f"{what} image {i}"), label
+
+
+@contextmanager
+def named_errors(what: str) -> Iterator[None]:
+    try:
+        yield
+    except MemoryError:  # no fault of the item
+        raise
+    except Exception as error:  # of a user's code: it may be any
+        told = f"{what}{find_file(error)} cannot be read: {type(error).__name__}: {error}"
+        raise ValueError(told) from error
+
+
+def find_file(error: Exception) -> str:
+    """The file of the image that Pillow was reading, where it was one; its errors do not name it."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        image = frame.f_locals.get("self")
+        if isinstance(image, ImageFile.ImageFile):
+            name = image.filename or getattr(image.fp, "name", None)
+            return f" ({name})" if isinstance(name, str) else ""
+    return ""
+
+
+def say_random(i: int, what: str) -> None:
+    told = "its images are taken as they came once, and an interrupted run on them cannot be resumed"
+    advice = "leave random transforms out, as methods and evaluation make their own"
+    LOG.warning(f"{what} item {i} is another image each time it is read: {told}; {advice}")
 
 
 def pair(item: Any, what: str) -> tuple[Any, Any]:

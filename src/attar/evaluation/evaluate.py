@@ -2,29 +2,39 @@
 
 import hashlib
 import json
-import tempfile
+import logging
+import os
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from attar.arguments import checked
 from attar.condensed.condensed_set import CondensedSet
-from attar.condensed.store import load
+from attar.condensed.store import MANIFEST, REQUEST, claim, load
 from attar.data.load import load_data
 from attar.data.task import Task
+from attar.engine.ambient import plain_torch
 from attar.engine.compiling import Compile, compiles
 from attar.engine.precision import Precision, choose_device_and_precision
 from attar.engine.run import Progress, silent
-from attar.evaluation.processes import Job, Result, Ticker, execute
-from attar.evaluation.rows import Row
-from attar.files import write_tensors
+from attar.evaluation.processes import Job, Part, Result, Ticker, execute
+from attar.evaluation.rows import ROWS, Row, read_rows, write_rows
+from attar.evaluation.staging import stage
+from attar.files import hash_tensors, write_tensors
 from attar.networks.weights import TRAINING
 from attar.training.protocol import PROTOCOLS, Protocol
 from attar.wording import unknown
 
+MOST_SEEDS = 100_000
+VERSION = 1  # of how networks are trained and tested: rows of another are not taken
 
+
+@checked
+@plain_torch()
 def evaluate(
     sets: CondensedSet | str | Path | Sequence[CondensedSet | str | Path],
     data: Any,
@@ -37,55 +47,112 @@ def evaluate(
     device: str | torch.device = "cpu",
     precision: Precision | None = None,
     compile: Compile = "auto",
+    out: str | Path | None = None,
     progress: Progress = silent,
 ) -> list[Row]:
     """One row for each set and seed: a fresh network, trained by `protocol`, tested after its last epoch.
 
     Sets may be given by their folders, `data` as `attar.condense` takes it; `seeds` as a number or one by one. On a CPU
-    the networks are spread over one-thread processes where that pays. `eight_bit` trains on what the 8-bit images hold
+    the networks are spread over one-thread processes where that pays. Each row is kept as its network ends, in the
+    folder `out`, or else in the folders that the sets were given by. Rows of the very same networks that lie there are
+    taken, so that an interrupted evaluation goes on. `eight_bit` trains on what the 8-bit images hold
     instead of the exact floats, `soft` on a set's soft labels. Raises `ValueError` where a set is not of this data or
     lacks soft labels, and for an unknown protocol, device or precision.
     """
     device, precision = choose_device_and_precision(device, precision)
-    task = load_data(data, network=network)
-    family = task.network.to(device)  # not the task: only what is trained and tested on moves
     protocol = protocol_by_name(protocol)
-    seeds = list(range(seeds) if isinstance(seeds, int) else seeds)
-    if not seeds:
-        raise ValueError("evaluation needs at least one seed")
+    seeds = list_seeds(seeds)
     given = [sets] if isinstance(sets, CondensedSet | str | Path) else sets
+    homes = [find_home(made, None if out is None else Path(out)) for made in given]
+    earlier = [[] if home is None else read_rows(home) for home in homes]
+    task = load_data(data, network=network)
     loaded = [made if isinstance(made, CondensedSet) else load(made) for made in given]
-    if not loaded:
-        raise ValueError("evaluation needs at least one set")
-    for made in loaded:
-        check_fits(made, task)
-        if soft and made.soft is None:
-            own = f"the set of {made.provenance.get('method', 'given')}, {made.ipc} per class,"
-            raise ValueError(f"{own} has no soft labels: condense with ncfm and soft=true, or learn labels")
+    check_sets(loaded, task, soft)
     # Decided once for all networks: what one compiles, the next finds in the cache.
     flop = evaluation_flop(loaded, task, protocol) * len(seeds)
     compile = "on" if compiles(flop, device, compile) else "off"
+    family = task.network.to(device)  # not the task: only what is trained and tested on moves
+    common = family, protocol, len(task.classes), tuple(dict.fromkeys(seeds)), task.flip, precision, compile, device
     kind = {"eight_bit": eight_bit, "soft": soft}
-    with tempfile.TemporaryDirectory(prefix="attar-") as folder:
+    rows: dict[tuple[int, int], Row] = {}
+
+    def keep(job: Job, results: Sequence[Result]) -> None:
+        made = [
+            make_row(loaded[job.of], task, job, seed, kind, result)
+            for seed, result in zip(job.seeds, results, strict=True)
+        ]
+        rows.update({(job.of, row.seed): row for row in made})
+        if made and (home := homes[job.of]):
+            write_rows(home, made)
+
+    with stage() as folder:
         # Once, however many sets there are. Each set brings its normalisation, by which test images are normalised too.
-        test = write_part(Path(folder) / "test.safetensors", task.test.x.cpu(), task.test.y.cpu())
-        staged = [
-            (made.normalisation, write_part(Path(folder) / f"{i}.safetensors", *made.as_dataset(**kind).tensors))
-            for i, made in enumerate(loaded)
-        ]
-        # A GPU trains networks side by side, which one alone would not fill; on a CPU each may go to another process.
-        teams = [tuple(seeds)] if device.type == "cuda" else [(seed,) for seed in seeds]
-        jobs = [
-            Job(train, test, own, family, protocol, len(task.classes), team, task.flip, precision, compile, device)
-            for own, train in staged
-            for team in teams
-        ]
-        ticks = sum(protocol.updates(len(made.decoded_labels())) for made in loaded) * len(teams)
-        results = execute(jobs, flop, Ticker(Path(folder) / "ticks", ticks, progress))
-    owners = [(made, seed) for made in loaded for seed in seeds]
-    return [
-        make_row(made, task, jobs[0], seed, kind, result) for (made, seed), result in zip(owners, results, strict=True)
-    ]
+        test = write_part(folder / "test.safetensors", task.test.x.cpu(), task.test.y.cpu())
+        jobs = []
+        for i, made in enumerate(loaded):
+            train = write_part(folder / f"{i}.safetensors", *made.as_dataset(**kind).tensors)
+            job = Job(i, train, test, made.normalisation, *common)
+            found = find_results(job, earlier[i])
+            keep(replace(job, seeds=tuple(found)), list(found.values()))
+            jobs += split(job, [seed for seed in job.seeds if seed not in found])
+        ticks = sum(protocol.updates(len(loaded[job.of].decoded_labels())) for job in jobs)
+        if rows:
+            told = f"networks that were trained before: {len(rows)}, whose rows are taken; to be trained: "
+            logging.getLogger("attar").warning(told + str(sum(len(job.seeds) for job in jobs)))
+        if jobs:
+            execute(jobs, flop, Ticker(folder / "ticks", ticks, progress), keep)
+    return [rows[i, seed] for i in range(len(loaded)) for seed in seeds]
+
+
+def find_home(made: CondensedSet | str | Path, out: Path | None) -> Path | None:
+    """The file that keeps a set's rows: in `out`, or else in the set's own folder where it was given by that.
+
+    Raises `ValueError` where it cannot be written.
+    """
+    folder = Path(made) if out is None and not isinstance(made, CondensedSet) else out
+    if folder is None:
+        return None
+    if out is not None:
+        claim(out, (ROWS, MANIFEST, REQUEST, f"*/{MANIFEST}"))
+        out.mkdir(parents=True, exist_ok=True)
+    if folder.is_dir() and not os.access(folder, os.W_OK):
+        raise ValueError(f"rows cannot be kept in {folder}, which is read-only: name another folder with --out")
+    return folder / ROWS
+
+
+def find_results(job: Job, rows: Sequence[Row]) -> dict[int, Result]:
+    """By seed what is known of the job's networks from rows that were kept."""
+    kept = {row.key: Result(row.per_class, row.accuracy, row.train_seconds, row.measures) for row in rows if row.key}
+    keys = {seed: identify(job, seed) for seed in job.seeds} if kept else {}
+    return {seed: kept[key] for seed, key in keys.items() if key in kept}
+
+
+def identify(job: Job, seed: int) -> str:
+    """A hash of all that a network's accuracy depends on; empty where the network itself cannot be told from others.
+
+    Compiled and eager networks, and those of other numbers of threads, differ in their last bits alone: they are one.
+    """
+    if not job.network.key:
+        return ""
+    engine = job.precision, job.device.type, torch.__version__
+    parts = job.normalisation.identity, job.network.key, job.protocol, job.classes, job.flip
+    facts = VERSION, seed, parts, engine, job.train.hash, job.test.hash
+    return hashlib.blake2b(repr(facts).encode(), digest_size=16).hexdigest()
+
+
+def split(job: Job, seeds: Sequence[int]) -> list[Job]:
+    """A GPU trains networks side by side, which one alone would not fill; on a CPU each may go to another process."""
+    teams = [tuple(seeds)] if job.device.type == "cuda" and seeds else [(seed,) for seed in seeds]
+    return [replace(job, seeds=team) for team in teams]
+
+
+def list_seeds(seeds: int | Iterable[int]) -> list[int]:
+    """Given as a number or one by one."""
+    if isinstance(seeds, int) and seeds > MOST_SEEDS:  # a list of them would fill the memory
+        raise ValueError(f"evaluation needs at most {MOST_SEEDS:,} seeds")
+    if not (listed := list(range(seeds) if isinstance(seeds, int) else seeds)):
+        raise ValueError("evaluation needs at least one seed")
+    return listed
 
 
 def protocol_by_name(protocol: str | Protocol) -> Protocol:
@@ -94,6 +161,17 @@ def protocol_by_name(protocol: str | Protocol) -> Protocol:
     if protocol not in PROTOCOLS:
         raise ValueError(unknown("protocol", protocol, PROTOCOLS))
     return PROTOCOLS[protocol]
+
+
+def check_sets(sets: Sequence[CondensedSet], task: Task, soft: bool) -> None:
+    """Raises `ValueError` where there is none, one is not of this task, or lacks the soft labels that are wanted."""
+    if not sets:
+        raise ValueError("evaluation needs at least one set")
+    for made in sets:
+        check_fits(made, task)
+        if soft and made.soft is None:
+            own = f"the set of {made.provenance.get('method', 'given')}, {made.ipc} per class,"
+            raise ValueError(f"{own} has no soft labels: condense with ncfm and soft=true, or learn labels")
 
 
 def check_fits(made: CondensedSet, task: Task) -> None:
@@ -118,10 +196,11 @@ def evaluation_flop(sets: Sequence[CondensedSet], task: Task, protocol: Protocol
     return images * task.network.flop(task.shape)
 
 
-def write_part(path: Path, x: Tensor, y: Tensor) -> Path:
+def write_part(path: Path, x: Tensor, y: Tensor) -> Part:
     """Images and labels in a file, which processes share."""
-    write_tensors(path, {"x": x, "y": y}, {})
-    return path
+    tensors = {"x": x.contiguous(), "y": y.contiguous()}
+    write_tensors(path, tensors, {})
+    return Part(path, hash_tensors(tensors, ""))  # not of the file, whose header has no certain order
 
 
 def variant(made: CondensedSet) -> str:
@@ -132,7 +211,8 @@ def variant(made: CondensedSet) -> str:
     about = made.provenance
     if "hyperparameters" in about:
         # Not the seed: draws of one variant are averaged.
-        facts = about["hyperparameters"], about["network"], about["fingerprint"], about["engine"]["precision"]
+        precision = about.get("engine", {}).get("precision")
+        facts = about["hyperparameters"], about.get("network"), about.get("fingerprint"), precision
         told = json.dumps(facts).encode()
     else:
         told = made.images.numpy().tobytes()
@@ -164,4 +244,6 @@ def make_row(made: CondensedSet, task: Task, job: Job, seed: int, kind: dict[str
         split=task.split,
         condense_seconds=about.get("seconds"),
         train_seconds=round(result.seconds, 2),
+        key=identify(job, seed),
+        measures=result.measures,
     )

@@ -1,9 +1,14 @@
 """Networks trained and tested side by side, on a CPU in processes of their own."""
 
+import os
+import sys
+import threading
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from pickle import PicklingError
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -25,12 +30,21 @@ WORTH_PROCESSES = 20  # seconds of work; a process starts in about four
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TORCHINDUCTOR_COMPILE_THREADS": "1"}
 
 
+class Part(NamedTuple):
+    """Images and labels in a file."""
+
+    path: Path
+    hash: str
+
+
 @dataclass(frozen=True)
 class Job:
     """Networks to train side by side, and to test. Tensors travel as files, so that processes share them."""
 
-    train: Path
-    test: Path
+    of: int
+    """Which of the sets it is about."""
+    train: Part
+    test: Part
     normalisation: Normalisation
     network: Network
     protocol: Protocol
@@ -47,6 +61,7 @@ class Result:
     per_class: tuple[float, ...]
     accuracy: float
     seconds: float
+    measures: dict[str, float] = field(default_factory=dict)
 
 
 class Ticker:
@@ -64,16 +79,24 @@ class Ticker:
         self.progress(self.path.stat().st_size, self.total, float("nan"))
 
 
-def execute(jobs: list[Job], flop: int, ticker: Ticker) -> list[Result]:
-    """Run the jobs here, or in one-thread processes where the device is a CPU and the work is worth their start."""
+Keep = Callable[[Job, list[Result]], None]
+
+
+def execute(jobs: list[Job], flop: int, ticker: Ticker, keep: Keep) -> None:
+    """Run the jobs here, or in one-thread processes where the device is a CPU and the work is worth their start.
+
+    `keep(job, results)` is called as each ends.
+    """
     device = jobs[0].device
     count = min(torch.get_num_threads(), len(jobs))  # so that a limit on threads limits processes too
     if device.type != "cpu" or count < 2 or flop < WORTH_PROCESSES * eager_flops(device) or not can_travel(jobs[0]):
-        return [result for job in jobs for result in train_and_test(job, ticker, show=True)]
-    return run_in_processes(jobs, count, ticker)
+        for job in jobs:
+            keep(job, train_and_test(job, ticker, show=True))
+    else:
+        run_in_processes(jobs, count, ticker, keep)
 
 
-def run_in_processes(jobs: list[Job], count: int, ticker: Ticker) -> list[Result]:
+def run_in_processes(jobs: list[Job], count: int, ticker: Ticker, keep: Keep) -> None:
     """Run the jobs in `count` one-thread processes, none of which outlives this.
 
     Raises `OSError` where one is killed.
@@ -84,17 +107,16 @@ def run_in_processes(jobs: list[Job], count: int, ticker: Ticker) -> list[Result
     from loky import ProcessPoolExecutor
     from loky.process_executor import TerminatedWorkerError
 
-    pool = ProcessPoolExecutor(count, initializer=torch.set_num_threads, initargs=(1,), env=ONE_THREAD)
+    pool = ProcessPoolExecutor(count, initializer=begin_worker, initargs=(os.getpid(),), env=ONE_THREAD)
     quiet = Ticker(ticker.path, ticker.total, silent)  # a terminal's bar cannot be sent to a process
-    futures = [pool.submit(train_and_test, job, quiet) for job in jobs]
+    futures = {pool.submit(train_and_test, job, quiet): job for job in jobs}
     waiting = set(futures)
     try:
         while waiting:
             done, waiting = wait(waiting, timeout=1, return_when=FIRST_EXCEPTION)  # a second, to show progress
             for future in done:
-                future.result()  # a job's error now, not after the jobs before it
+                keep(futures[future], future.result())  # or a job's error, now and not after the jobs before it
             ticker.show()
-        return [result for future in futures for result in future.result()]
     except TerminatedWorkerError:  # loky cannot say why; mostly the system needed its memory
         raise OSError(
             f"one of {count} processes that train networks was killed, most likely for lack of memory: "
@@ -102,6 +124,19 @@ def run_in_processes(jobs: list[Job], count: int, ticker: Ticker) -> list[Result
         ) from None
     finally:
         pool.shutdown(kill_workers=bool(waiting))  # after Ctrl-C or a failed job, the others would go on for long
+
+
+def begin_worker(parent: int) -> None:
+    """One thread computes, another ends the process when its parent is gone, however that ended."""
+    torch.set_num_threads(1)
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    if sys.platform != "win32":  # where a process keeps the number of a parent that is gone
+        threading.Thread(target=watch, daemon=True).start()
 
 
 def can_travel(job: Job) -> bool:
@@ -119,7 +154,7 @@ def train_and_test(job: Job, ticker: Ticker, show: bool = False) -> list[Result]
     """For each seed the accuracies in per cent over the test part, and its share of the seconds that training took."""
     x, y, test_x, test_y = (
         tensors[name].to(job.device)
-        for tensors, _ in (read_tensors(job.train), read_tensors(job.test))
+        for tensors, _ in (read_tensors(job.train.path), read_tensors(job.test.path))
         for name in ("x", "y")
     )
     rngs = [Rng.of(seed).fold("evaluate") for seed in job.seeds]

@@ -41,6 +41,8 @@ class Row:
     # With defaults, as the files of other versions may lack what follows.
     soft: bool = False
     """Trained on the set's soft labels."""
+    key: str = ""
+    """A hash of all that the accuracy depends on; empty where that is not known."""
     measures: dict[str, float] = field(default_factory=dict, hash=False)  # a dict has no hash
     """Further measures of the same network by name, such as its accuracy under an attack."""
 

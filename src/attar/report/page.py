@@ -12,7 +12,7 @@ from torch import Tensor
 from attar.condensed.card import brief
 from attar.data.normalisation import unit
 from attar.evaluation.rows import COLUMNS, Row, Summary, summarise
-from attar.files import write_beside
+from attar.files import write_text
 from attar.report import figures
 from attar.rng import Rng
 from attar.training.protocol import PROTOCOLS
@@ -46,8 +46,7 @@ def write_report(
     loader = jinja2.PackageLoader("attar.report", ".")
     pages = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     page = pages.get_template(TEMPLATE)
-    with write_beside(Path(path)) as temporary:
-        temporary.write_text(page.render(collect(made, rows, task, losses)), encoding="utf-8")
+    write_text(Path(path), page.render(collect(made, rows, task, losses)))
     return Path(path)
 
 

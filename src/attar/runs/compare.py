@@ -4,25 +4,30 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from attar.arguments import checked
 from attar.condensed.condensed_set import CondensedSet
 from attar.condensed.store import MANIFEST, REQUEST, claim
 from attar.data.load import load_data
+from attar.engine.ambient import plain_torch
 from attar.engine.run import Progress, silent
 from attar.evaluation.evaluate import evaluate, protocol_by_name
 from attar.evaluation.rows import ROWS, Row, read_rows
 from attar.methods import find
 from attar.runs.condense import condense
+from attar.training.protocol import Protocol
 
 Watch = Callable[[str], Progress]
 
 
+@checked
+@plain_torch()
 def compare(
     data: Any,
     methods: Sequence[str] = ("m3d", "dm", "random"),
     ipc: Sequence[int] = (1, 10),
     *,
     out: str | Path | None = None,
-    protocol: str = "dm",
+    protocol: str | Protocol = "dm",
     seeds: int = 3,
     draws: int = 1,
     whole: bool = False,
@@ -62,5 +67,5 @@ def compare(
                 made = condense(task, method, budget, seed=seed, progress=watch(name), **kept, **engine)
                 sets.append(made)
     judged = [*sets, CondensedSet.whole(task)] if whole else sets
-    rows = evaluate(judged, task, protocol=protocol, seeds=seeds, progress=watch("evaluation"), **engine)
+    rows = evaluate(judged, task, protocol=protocol, seeds=seeds, out=out, progress=watch("evaluation"), **engine)
     return sets, rows

@@ -9,23 +9,27 @@ from typing import Any
 
 import torch
 
+from attar.arguments import checked
 from attar.condensed.condensed_set import CondensedSet
-from attar.condensed.store import MANIFEST, REQUEST, load, save
+from attar.condensed.store import REQUEST, load, save
 from attar.data.load import load_data
 from attar.data.task import Task
+from attar.engine.ambient import plain_torch
 from attar.engine.compiling import Compile
 from attar.engine.device import use_device
 from attar.engine.precision import Precision, choose_device_and_precision, use_precision
 from attar.engine.run import Progress, Run, silent
 from attar.files import read_json
+from attar.methods import find
 from attar.rng import Rng
 from attar.runs.default_method import choose
 from attar.runs.plan import Plan, forecast
-from attar.runs.recipe import Resolved, check_data, resolve
-from attar.runs.run_folder import FORMAT, begin, check_same, lock_folder
-from attar.synthesis.checkpoint import CHECKPOINT
+from attar.runs.recipe import Resolved, check_data, check_settings, resolve
+from attar.runs.run_folder import FORMAT, begin, holds_result, lock_folder
 
 
+@checked
+@plain_torch()
 def condense(
     data: Any,
     method: str | None = None,
@@ -57,26 +61,29 @@ def condense(
     another engine will give other bits. Raises `ValueError` for input that cannot be condensed as asked.
     """
     folder = None if out is None else Path(out)
+    if method is not None:
+        check_settings(find(method), settings)  # now: reading the data may take long
     run = Run(Rng.of(seed), folder, *choose_device_and_precision(device, precision), compile, progress=progress)
     task = load_data(data, network=network).to(run.device)
     method, resolved = decide(task, method, ipc, recipe, settings, published)
     request = describe(task, method, ipc, seed, resolved, run)
-    if run.folder is not None and resume and (run.folder / MANIFEST).exists():
-        check_same(run.folder, request, anyway=True)  # nothing will run, so the engine does not matter
-        return load(run.folder)
+    if folder is not None and resume and holds_result(folder, request):
+        return load(folder)
     # Locked first: `begin` moves files that another process may be writing.
-    with lock_folder(run.folder), begin(run.folder, request, resume, anyway, overwrite) as before:
+    with lock_folder(folder), begin(folder, request, resume, anyway, overwrite) as (place, before):
+        run = dataclasses.replace(run, folder=place)
         start = time.perf_counter()
         with use_precision(run.precision), use_device(run.device):
             made = resolved.method(task, ipc, run)
         seconds = before + time.perf_counter() - start + sum(run.ledger.cached_seconds)
         made = sign(made, task, request, resolved, run, seconds)
         if run.folder is not None:
-            save(made, run.folder)
-            (run.folder / CHECKPOINT).unlink(missing_ok=True)  # last: until the set is whole, the run can be resumed
+            save(made, run.folder, overwrite=True)  # what a killed run saved and did not put in its place
     return made
 
 
+@checked
+@plain_torch()
 def plan(
     data: Any,
     method: str | None = None,
@@ -95,6 +102,8 @@ def plan(
 
     Raises `ValueError` for input that cannot be condensed as asked.
     """
+    if method is not None:
+        check_settings(find(method), settings)
     run = Run(Rng.of(seed), None, *choose_device_and_precision(device, precision), compile)
     task = load_data(data, network=network).to(run.device)
     _, resolved = decide(task, method, ipc, recipe, settings, published)

@@ -34,4 +34,4 @@ def choose(task: Task, ipc: int, recipe: str | None = None) -> tuple[str, str]:
 
 def read_winners() -> dict[str, dict[str, dict[str, str]]]:
     """Method and reason for each data set and budget."""
-    return tomllib.loads((resources.files("attar") / "recipes" / "best.toml").read_text())
+    return tomllib.loads((resources.files("attar") / "recipes" / "best.toml").read_text(encoding="utf-8"))

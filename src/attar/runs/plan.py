@@ -103,7 +103,7 @@ def forecast(method: Method, task: Task, ipc: int, run: Run) -> Plan:
     # A trial that ended before the first update has seen no checkpoint: images, and moments of an optimiser.
     checkpoint = trial.ledger.checkpoint or 3 * 4 * values * hasattr(method, "updates")
     # float32 images, and about a byte a value in each of two pictures, decoded
-    disk = values * 4 + values * getattr(method, "factor", 1) ** 2 * 2 + checkpoint
+    disk = values * 4 + values * getattr(method, "factor", 1) ** 2 * 2 + 2 * checkpoint
     return Plan(flop, seconds, peak_memory(run.device), disk, compiles)
 
 

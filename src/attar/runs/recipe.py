@@ -87,7 +87,7 @@ def read_recipe(method: str, data: str) -> dict[str, Any]:
     path = resources.files("attar") / "recipes" / method / f"{data}.toml"
     if not path.is_file():
         return {}
-    recipe = tomllib.loads(path.read_text())
+    recipe = tomllib.loads(path.read_text(encoding="utf-8"))
     if recipe.get("version") != VERSION:
         told = f"recipe {method}/{data} has version {recipe.get('version')}"
         raise ValueError(f"{told}; this attar reads version {VERSION}")

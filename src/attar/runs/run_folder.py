@@ -2,68 +2,87 @@
 
 import contextlib
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
-from attar.condensed.store import MANIFEST, REQUEST, claim
+from attar.condensed.store import ARTEFACT, MANIFEST, REQUEST, claim
 from attar.evaluation.rows import REPORT, ROWS
-from attar.files import read_json, sweep, write_json
+from attar.files import commit, read_json, remove, settle, sweep, write_json
 from attar.methods import find
-from attar.synthesis.checkpoint import CHECKPOINT
+from attar.synthesis.checkpoint import CHECKPOINTS, drop_checkpoints, has_checkpoint
 from attar.synthesis.journal import METRICS, read_metrics
 
 LOCK = ".lock"
 FORMAT = 1
-OWN = (MANIFEST, REQUEST, CHECKPOINT, METRICS, ROWS, REPORT)  # manifest first: what is half gone must not look whole
-EARLIER = ".earlier.part"  # .part, so that `claim` does not take it for somebody's file
+OWN = (*ARTEFACT, REQUEST, *CHECKPOINTS, METRICS, ROWS, REPORT)
+NEXT = ".next.part"  # .part, so that `claim` does not take it for somebody's file
 
 
 @contextlib.contextmanager
-def begin(folder: Path | None, request: dict[str, Any], resume: bool, anyway: bool, overwrite: bool) -> Iterator[float]:
-    """The run's folder, made or found as it was left; gives the seconds already spent.
+def begin(
+    folder: Path | None, request: dict[str, Any], resume: bool, anyway: bool, overwrite: bool
+) -> Iterator[tuple[Path | None, float]]:
+    """Where the run works, made or found as it was left, and the seconds already spent.
 
-    A result is never lost unasked. A run that fails before its first checkpoint (`ValueError`, `OSError`) leaves
-    everything as it was.
+    What replaces an earlier result or run works in a folder of its own within, and takes its place when it is whole.
+    A run that fails or is killed leaves what was there. Interrupted, or with a checkpoint, it can be resumed.
     """
     if folder is None:
-        yield 0.0
+        yield None, 0.0
         return
-    if resume:
-        if not (folder / REQUEST).exists():
-            raise ValueError(f"nothing to resume in {folder}: no {REQUEST}")
-        check_same(folder, request, anyway)
-        yield max((entry["seconds"] for entry in read_metrics(folder)), default=0.0)
-        return
+    place = find_place(folder, request, anyway) if resume else make_place(folder, overwrite)
+    try:
+        if not resume:
+            write_json(place / REQUEST, request)
+            (place / METRICS).touch()  # there also for methods without updates
+        yield place, max((entry["seconds"] for entry in read_metrics(place)), default=0.0)
+    except (ValueError, OSError):  # Ctrl-C is neither: what it interrupts can be resumed
+        if not resume and not has_checkpoint(place):
+            for path in [place / REQUEST, place / METRICS] if place == folder else [place]:
+                remove(path)
+        raise
+    if place != folder:
+        commit(folder, place, OWN)
+    drop_checkpoints(folder)  # last: until the set is in its place, the run can be resumed
+
+
+def find_place(folder: Path, request: dict[str, Any], anyway: bool) -> Path:
+    """Where an unfinished run works. Raises `ValueError` where there is none, or it is another."""
+    place = folder / NEXT if (folder / NEXT / REQUEST).exists() else folder
+    if not (place / REQUEST).exists():
+        raise ValueError(f"nothing to resume in {folder}: no {REQUEST}")
+    check_same(place, request, anyway)
+    sweep(place)
+    return place
+
+
+def holds_result(folder: Path, request: dict[str, Any]) -> bool:
+    """Whether the folder holds what is asked for, and no later run that was asked for the same."""
+    settle(folder)
+    if not (folder / MANIFEST).exists():
+        return False
+    if (folder / NEXT / REQUEST).exists():
+        with contextlib.suppress(ValueError):
+            check_same(folder / NEXT, request, anyway=True)
+            return False
+    check_same(folder, request, anyway=True)  # nothing will run, so the engine does not matter
+    return True
+
+
+def make_place(folder: Path, overwrite: bool) -> Path:
+    """The folder itself where nothing is in it yet. Raises `ValueError` where something is, and not to be replaced."""
     if (folder / MANIFEST).exists() and not overwrite:
         raise ValueError(f"{folder} already holds a result: --overwrite replaces it, another --out keeps it")
     if (folder / REQUEST).exists() and not overwrite:
         raise ValueError(f"{folder} holds an unfinished run: --resume goes on with it, --overwrite starts anew")
-    earlier = folder / EARLIER
-    move_files(folder, earlier)  # not deleted yet: the run may be refused by what its method finds
-    try:
-        write_json(folder / REQUEST, request)
-        (folder / METRICS).touch()  # there also for methods without updates
-        yield 0.0
-    except (ValueError, OSError):  # Ctrl-C is neither: what it interrupts can be resumed
-        if not (folder / CHECKPOINT).exists():
-            for name in (REQUEST, METRICS):
-                (folder / name).unlink(missing_ok=True)
-            move_files(earlier, folder)
-        raise
-    finally:
-        shutil.rmtree(earlier, ignore_errors=True)
-
-
-def move_files(source: Path, target: Path) -> None:
-    """What a run leaves beside its images."""
-    target.mkdir(exist_ok=True)
-    for name in OWN:
-        if (source / name).exists():
-            (source / name).replace(target / name)
+    remove(folder / NEXT)  # an earlier try
+    taken = any((folder / name).exists() for name in OWN)
+    place = folder / NEXT if taken else folder
+    place.mkdir(exist_ok=True)
+    return place
 
 
 @contextlib.contextmanager
@@ -87,7 +106,6 @@ def lock_folder(folder: Path | None) -> Iterator[None]:
         raise ValueError(told) from None
     try:
         sweep(folder)
-        shutil.rmtree(folder / EARLIER, ignore_errors=True)
         yield
     finally:
         (folder / LOCK).unlink(missing_ok=True)  # while it is held: once released it may be another process's

@@ -1,6 +1,7 @@
 """What a run tells of each update: `metrics.jsonl`, and the finite guard over the losses."""
 
 import json
+import logging
 import math
 import time
 from pathlib import Path
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from attar.engine.run import Run
-from attar.files import write_beside
+from attar.files import write_text
 
 METRICS = "metrics.jsonl"
 GUARD_EVERY = 100  # updates between looks at a GPU's losses; each look waits for the device
@@ -30,10 +31,9 @@ class Journal:
         if self.path is None:
             return
         # A kill falls between a checkpoint and the lines written after it.
-        kept = read_metrics(self.path.parent)[:done]
+        kept = [entry for entry in read_metrics(self.path.parent) if entry["update"] < done]
         self.start -= kept[-1]["seconds"] if kept else 0.0
-        with write_beside(self.path) as temporary:
-            temporary.write_text("".join(json.dumps(entry) + "\n" for entry in kept))
+        write_text(self.path, "".join(json.dumps(entry) + "\n" for entry in kept))
 
     def add(self, update: int, loss: Tensor) -> None:
         self.pending.append((update, loss))
@@ -57,18 +57,34 @@ class Journal:
 
     def append(self, lines: list[str]) -> None:
         if self.path is not None and lines:
-            with self.path.open("a") as file:
+            with self.path.open("a", encoding="utf-8") as file:
                 file.writelines(lines)
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """What a run has written of each update: its number, loss, and seconds since the run began, pauses left out."""
+    """What a run has written of each update: its number, loss, and seconds since the run began, pauses left out.
+
+    What follows a damaged line is left out, and that is logged: no run depends on it.
+    """
     path = folder / METRICS
-    try:
-        lines = path.read_text().splitlines(keepends=True) if path.exists() else []
-        entries = [json.loads(line) for line in lines if line.endswith("\n")]  # a kill may have cut the last one
-    except ValueError:
-        raise ValueError(f"{path} is damaged: not JSON") from None
-    if not all(isinstance(entry, dict) and {"update", "loss", "seconds"} <= entry.keys() for entry in entries):
-        raise ValueError(f"{path} was not written by attar")
+    entries: list[dict[str, Any]] = []
+    whole, _, _ = (path.read_bytes() if path.is_file() else b"").rpartition(b"\n")  # a kill may have cut the last line
+    for line in whole.splitlines():
+        entry = parse_line(line)
+        if entry is None or (entries and entry["update"] <= entries[-1]["update"]):
+            told = f"{path} is damaged after {len(entries)} lines: what follows is left out"
+            logging.getLogger("attar").warning(told)
+            break
+        entries.append(entry)
     return entries
+
+
+def parse_line(line: bytes) -> dict[str, Any] | None:
+    """The entry of an update, `None` where the line holds none."""
+    try:
+        entry = json.loads(line)
+        numbers = [entry[key] for key in ("update", "loss", "seconds")]
+        whole = type(numbers[0]) is int and all(type(x) in (int, float) and math.isfinite(x) for x in numbers)
+    except (ValueError, RecursionError, TypeError, LookupError, OverflowError):
+        return None
+    return entry if whole else None

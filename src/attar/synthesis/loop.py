@@ -82,7 +82,7 @@ def optimise(
     """
     learned = nn.ModuleDict({"syn": syn, "state": nn.Module() if state is None else state})
     journal, gradients = Journal(run), Gradients(learned)
-    done, episodes = restore(run.folder, learned, opt)
+    done, episodes = restore(run, learned, opt)
     # Each group keeps its own: a learned step size is in a group with a step of its own.
     rates = [group["lr"] for group in opt.param_groups]
     journal.keep(done)
@@ -110,10 +110,10 @@ def optimise(
             check_finite(learned, done)
             boundary, copied = take_snapshot(learned, opt, done, episodes), time.monotonic()
             if time.monotonic() - saved > CHECKPOINT_EVERY:
-                save_checkpoint(run.folder, boundary)
+                save_checkpoint(run, boundary)
                 saved = time.monotonic()
     finally:  # also after Ctrl-C and errors: the last good boundary is never lost
-        save_checkpoint(run.folder, boundary)
+        save_checkpoint(run, boundary)
         run.ledger.checkpoint = count_bytes(learned, opt)
         scale_rates(opt, rates, 1.0)  # as they were given, for who goes on with this optimiser
     return syn

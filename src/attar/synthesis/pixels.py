@@ -1,6 +1,5 @@
 """What is learned: images, possibly several to a stored one, and where asked their labels."""
 
-import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -10,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from attar.condensed.condensed_set import CondensedSet
-from attar.condensed.tiles import pack_tiles, unpack_tiles
+from attar.condensed.tiles import check_factor, pack_tiles, unpack_tiles
 from attar.data.normalisation import unit
 from attar.data.task import Task
 from attar.engine.run import Run
@@ -60,13 +59,11 @@ class Pixels(nn.Module):
         """`real`: random real images; `mix`: each tile another real image, by nearest-neighbour reduction.
 
         `noise`: N(0, 1) as networks see it, or N(½, ¼²) on [0, 1] in the space `unit`. Tiles are always mixed when real
-        images fill a factor above 1. Raises `ValueError` where a class has too few images.
+        images fill a factor above 1. Raises `ValueError` where a class has too few images, or images
+        cannot hold so many tiles.
         """
         classes, rng = run.shard(len(task.classes)), run.rng.fold("init")
-        for side in task.shape[1:]:
-            if (factor - 1) * math.ceil(side / factor) >= side:
-                told = f"factor {factor} does not suit a side of {side} pixels"
-                raise ValueError(f"{told}: tiles would lie outside")
+        check_factor(factor, task.shape[1:])
         if init == "noise":
             images = draw_noise(classes, (len(task.classes), ipc, *task.shape), rng, task.device)
             images = images if space == "normalised" else (images / 4 + 0.5).clamp(0, 1)

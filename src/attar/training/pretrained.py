@@ -111,11 +111,11 @@ def load_or_train(task: Task, run: Run, protocol: Protocol, rng: Rng) -> Weights
     """A network trained on the whole training set, from the cache where it lies there already."""
     what = identify(task, run, protocol, rng)
     path = cache_path(what)
-    if task.network.key and path.exists():
-        try:
-            return load_network(path, task, run)
-        except ValueError:
-            path.unlink(missing_ok=True)  # damaged: made anew below
+    try:
+        if task.network.key and path.exists():
+            return load_network(path, what, task, run)
+    except (ValueError, OSError) as error:
+        logging.getLogger("attar").warning(f"{error}: this network is trained anew")
     start = time.perf_counter()
     done, total = 0, protocol.updates(len(task.train.y))
 
@@ -136,8 +136,11 @@ def load_or_train(task: Task, run: Run, protocol: Protocol, rng: Rng) -> Weights
     return w
 
 
-def load_network(path: Path, task: Task, run: Run) -> Weights:
+def load_network(path: Path, what: str, task: Task, run: Run) -> Weights:
+    """Raises `ValueError` where the file is damaged, or holds another network."""
     tensors, meta = read_tensors(path)
+    if meta.get("what") != what:
+        raise ValueError(f"{path} holds another network")
     parts: dict[str, dict] = {"params": {}, "buffers": {}}
     for name, tensor in tensors.items():
         part, _, rest = name.partition(".")

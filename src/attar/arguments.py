@@ -1,0 +1,81 @@
+"""Arguments of public functions, read as their annotations want them before any work."""
+
+import contextlib
+import functools
+import inspect
+import operator
+import reprlib
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from attar.wording import unknown
+
+P, R = ParamSpec("P"), TypeVar("R")
+WORDS = {int: "a whole number", bool: "True or False", str: "a name", Path: "a path"}
+PLURALS = {int: "whole numbers", str: "names"}
+
+
+def checked(function: Callable[P, R]) -> Callable[P, R]:
+    """The function, each of whose arguments is what its annotation says.
+
+    NumPy's whole numbers become Python's, a path is a `Path` without `~`, what stands in a list comes as a list. All
+    else that does not fit is a `ValueError` that names the argument.
+    """
+    signature, hints = inspect.signature(function), get_type_hints(function)
+    free = [name for name, given in signature.parameters.items() if given.kind is given.VAR_KEYWORD]
+
+    @functools.wraps(function)
+    def call(*args: P.args, **options: P.kwargs) -> R:
+        bound = signature.bind(*args, **options)
+        for name, value in bound.arguments.items():
+            if name not in free:  # who takes those checks them
+                bound.arguments[name] = read(name, value, hints[name])
+        return function(*bound.args, **bound.kwargs)
+
+    return call
+
+
+def read(name: str, value: Any, hint: Any) -> Any:
+    """The value as `hint` wants it. Raises `ValueError` where it is something else."""
+    kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    kinds = tuple(kind for kind in kinds if not (kind is str and Path in kinds))  # text, where it may be, is a path
+    for kind in kinds:
+        with contextlib.suppress(TypeError):
+            return convert(name, value, kind)
+    if get_origin(kinds[0]) is Literal:
+        raise ValueError(unknown(name, str(value), get_args(kinds[0])))
+    expected = " or ".join(describe(kind) for kind in kinds if kind is not NoneType)
+    raise ValueError(f"{name} must be {expected}, not {reprlib.repr(value)}")
+
+
+def convert(name: str, value: Any, kind: Any) -> Any:
+    """The value as this one kind. Raises `TypeError` where it is another."""
+    origin = get_origin(kind) or kind
+    if kind is Any or (origin is Literal and value in get_args(kind)):
+        return value
+    if kind is int:
+        return int(operator.index(value))  # int, as True is its own index
+    if kind is Path and isinstance(value, str | Path):
+        return resolve_home(name, Path(value))
+    if origin in (Sequence, Iterable) and not isinstance(value, str | bytes):  # a name is no list of letters
+        return [read(name, each, get_args(kind)[0]) for each in value]
+    if origin in (Literal, Sequence, Iterable) or not isinstance(value, origin):
+        raise TypeError
+    return value
+
+
+def resolve_home(name: str, path: Path) -> Path:
+    try:
+        return path.expanduser()
+    except RuntimeError:  # no such user, or none at all
+        raise ValueError(f"{name} is {path}, but there is no such home folder") from None
+
+
+def describe(kind: Any) -> str:
+    """One of the kinds that a value may be, in words."""
+    origin = get_origin(kind) or kind
+    if origin in (Sequence, Iterable):
+        return f"a list of {PLURALS.get(get_args(kind)[0], 'these')}"
+    return "a function" if origin is Callable else WORDS.get(origin, f"a {origin.__name__}")

@@ -1,0 +1,27 @@
+"""The command `attar check`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tyro.conf import Positional
+
+
+@dataclass(frozen=True)
+class Check:
+    """Say file by file whether a folder's sets and runs are as they were written; exit code 2 where not."""
+
+    folder: Positional[Path]
+    """Folder of a run, or of a comparison."""
+
+    def __call__(self) -> None:
+        from attar.condensed.store import MANIFEST, REQUEST, check_folder
+
+        inside = sorted({path.parent for name in (MANIFEST, REQUEST) for path in self.folder.glob(f"*/{name}")})
+        alone = not inside or any((self.folder / name).exists() for name in (MANIFEST, REQUEST))
+        harmed = 0
+        for run in [self.folder] if alone else inside:
+            for name, state in check_folder(run).items():
+                harmed += state in ("damaged", "missing")
+                print(f"{state:14} {run / name}")
+        if harmed:
+            raise ValueError(f"damaged or missing in {self.folder}: {harmed} {'file' if harmed == 1 else 'files'}")

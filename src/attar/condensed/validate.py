@@ -1,0 +1,178 @@
+"""What a condensed set must be, checked at its door: types, shapes and ranges, and that its parts fit together."""
+
+import math
+import reprlib
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from attar.data.normalisation import Normalisation
+
+TENSORS, OPTIONAL = ("images", "labels"), ("soft",)
+ENTRIES = ("classes", "factor", "space", "mean", "std")
+ADDED = ("format", "sha256", "bytes", "files", "checksum")  # to a provenance, in the manifest that it becomes
+SPACES = ("unit", "normalised")
+FLOATS = (torch.float32, torch.float64)
+FAR = 10.0  # what lies beyond was not meant for pixels on [0, 1]
+LEAST = 1e-4  # a tenth of the least deviation that is measured
+DEEPEST = 50  # levels of a provenance: what writes and prints it calls itself once or twice a level
+# What a provenance may say, and of what type: as it is printed, compared and counted with. It may say more.
+TEXT, WHOLE, NUMBER, TABLE, LIST = (str,), (int,), (int, float), (dict,), (list, tuple)
+KNOWN: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("method", "data", "network", "fingerprint", "split"), TEXT),
+    "seed": WHOLE,
+    **dict.fromkeys(("seconds", "cached_seconds"), NUMBER),
+    **dict.fromkeys(("hyperparameters", "engine", "begun_on", "versions", "expect"), TABLE),
+    **dict.fromkeys(("recipe", "indices", "shards"), LIST),
+}
+CALLED: dict[tuple[type, ...], str] = {
+    TEXT: "text",
+    WHOLE: "a whole number",
+    NUMBER: "a number",
+    TABLE: "a table",
+    LIST: "a list",
+}
+
+
+def check_parts(tensors: dict[str, Any], entries: dict[str, Any]) -> None:
+    """What a file holds: all parts of a set, none that no set has, and lists where a set has tuples."""
+    for kind, found, needed, allowed in (("tensor", tensors, TENSORS, OPTIONAL), ("entry", entries, ENTRIES, ())):
+        for name in needed:
+            if name not in found:
+                raise ValueError(f"there is no {kind} {name!r}")
+        for name in found:
+            if name not in (*needed, *allowed):
+                raise ValueError(f"there is an unknown {kind} {quote(name)}; known: {', '.join((*needed, *allowed))}")
+    if not isinstance(entries["classes"], list):
+        raise ValueError(f"the classes are {quote(entries['classes'])}; expected a list of names")
+    check_moments(entries["mean"], "mean")
+    check_moments(entries["std"], "std")
+
+
+def check_classes(classes: Any) -> None:
+    """A tuple of names, of which at least two differ. Data sets with two classes of one name exist."""
+    if not isinstance(classes, tuple):
+        raise ValueError(f"the classes are {quote(classes)}; expected a tuple of names")
+    for i, name in enumerate(classes):
+        if not isinstance(name, str):
+            raise ValueError(f"the name of class {i} is {quote(name)}; expected text")
+    if len(set(classes)) < 2:
+        raise ValueError(f"the classes are {quote(classes)}; expected at least two different names")
+
+
+def check_images(images: Any, space: Any) -> None:
+    """`(n, c, h, w)` with n at least 1, of float32 or float64; near to [0, 1] in the space `unit`."""
+    if not isinstance(space, str) or space not in SPACES:
+        raise ValueError(f"the space is {quote(space)}; expected {' or '.join(map(repr, SPACES))}")
+    check_floats(images, "images")
+    if images.ndim != 4 or not images.numel():
+        raise ValueError(f"the images have the shape {tuple(images.shape)}; expected (n, c, h, w), none of them 0")
+    largest = find_largest(images, "images")
+    # Not [0, 1]: a method of one's own may leave it a little, and what is decoded is clamped.
+    if space == "unit" and largest > FAR:
+        raise ValueError(f"the images hold values as large as {largest:g}; in the space 'unit' they lie on [0, 1]")
+
+
+def check_floats(values: Any, what: str) -> None:
+    if not isinstance(values, Tensor) or values.dtype not in FLOATS:
+        raise ValueError(f"the {what} are {describe_type(values)}; expected a tensor of float32 or float64")
+
+
+def find_largest(values: Tensor, what: str) -> float:
+    """The largest absolute value. Raises `ValueError` where it is not finite."""
+    largest = max(abs(end.item()) for end in values.aminmax())  # which are NaN where any value is
+    if not math.isfinite(largest):
+        raise ValueError(f"the {what} hold values that are NaN or infinite")
+    return largest
+
+
+def check_labels(labels: Any, count: int, classes: Sequence[str]) -> None:
+    """A class for each of `count` images."""
+    if not isinstance(labels, Tensor) or labels.dtype != torch.int64:
+        raise ValueError(f"the labels are {describe_type(labels)}; expected a tensor of int64")
+    if labels.shape != (count,):
+        raise ValueError(f"the labels have the shape {tuple(labels.shape)}; expected ({count},), one for each image")
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= len(classes):
+        raise ValueError(f"the labels go from {low} to {high}; expected 0 to {len(classes) - 1}, as the classes do")
+
+
+def check_normalisation(normalisation: Any, channels: int) -> None:
+    """A mean and a deviation for each channel."""
+    if not isinstance(normalisation, Normalisation):
+        raise ValueError(f"the normalisation is {quote(normalisation)}; expected attar.Normalisation(mean, std)")
+    check_moments(normalisation.mean, "mean", channels)
+    check_moments(normalisation.std, "std", channels)
+
+
+def check_moments(values: Any, name: str, channels: int | None = None) -> None:
+    """Means or deviations (`std`) of images on [0, 1]. They lie far within the bounds."""
+    low = LEAST if name == "std" else -FAR
+    if not isinstance(values, list | tuple):
+        raise ValueError(f"{name} is {quote(values)}; expected a number for each channel")
+    for value in values:
+        # This way round, since NaN is in no order to any number.
+        if not is_a(value, NUMBER) or not low <= value <= FAR:
+            expected = f"numbers from {low:g} to {FAR:g}, for images on [0, 1]"
+            raise ValueError(f"{name} holds {quote(value)}; expected {expected}")
+    if channels is not None and len(values) != channels:
+        raise ValueError(f"{name} has {len(values)} numbers; expected {channels}, one for each channel")
+
+
+def check_soft(soft: Any, decoded: int, classes: int) -> None:
+    """A row for each decoded image, a column for each class."""
+    check_floats(soft, "soft labels")
+    if soft.shape != (decoded, classes):
+        told = f"expected ({decoded}, {classes}), a row for each decoded image and a column for each class"
+        raise ValueError(f"the soft labels have the shape {tuple(soft.shape)}; {told}")
+    find_largest(soft, "soft labels")
+
+
+def check_provenance(provenance: Any) -> None:
+    """What JSON can hold, and where Attar itself has something to say by that name, of its type."""
+    if not isinstance(provenance, dict):
+        raise ValueError(f"the provenance is {quote(provenance)}; expected a table")
+    check_json(provenance, "the provenance")
+    for name in ADDED:
+        if name in provenance:
+            raise ValueError(f"the provenance has the key {name!r}, which the manifest uses itself")
+    for name, types in KNOWN.items():
+        if name in provenance and not is_a(provenance[name], types):
+            raise ValueError(f"the provenance's {name} is {quote(provenance[name])}; expected {CALLED[types]}")
+    for name in ("seconds", "cached_seconds"):
+        if not 0 <= provenance.get(name, 0) < math.inf:
+            raise ValueError(f"the provenance's {name} is {provenance[name]}; expected a time")
+
+
+def check_json(value: Any, where: str, depth: int = 0) -> None:
+    """Tables with text for keys, lists, text, numbers, truth values and nothing, at most `DEEPEST` levels of them."""
+    if depth > DEEPEST:
+        raise ValueError(f"{quote(where)} has more than {DEEPEST} levels")
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if not isinstance(key, str):
+                raise ValueError(f"{where} has the key {quote(key)}; expected text")
+            check_json(inner, f"{where}'s {key}" if not depth else where, depth + 1)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            check_json(inner, where, depth + 1)
+    elif not (value is None or isinstance(value, str | int | float)):
+        raise ValueError(f"{where} holds {quote(value)}; expected what JSON can hold")
+
+
+def is_a(value: Any, types: tuple[type, ...]) -> bool:
+    return isinstance(value, types) and not isinstance(value, bool)  # which to Python is a whole number
+
+
+def describe_type(value: Any) -> str:
+    return str(value.dtype).removeprefix("torch.") if isinstance(value, Tensor) else f"a {type(value).__name__}"
+
+
+def quote(value: Any) -> str:
+    """A value in a few words and a line, whatever it is."""
+    try:
+        return " ".join(reprlib.repr(value).split())
+    except ValueError:  # Python prints no number of more than 4300 digits
+        return f"a {type(value).__name__} of very large numbers"

@@ -1,0 +1,116 @@
+"""Rows are kept as each network ends: an evaluation that is ended early goes on with what is missing."""
+
+import dataclasses
+import os
+
+import pytest
+from conftest import toy
+
+import attar
+from attar.condensed.condensed_set import CondensedSet
+from attar.evaluation import processes
+from attar.evaluation.rows import ROWS, read_rows, write_rows
+from attar.training.protocol import PROTOCOLS
+
+QUICK = dataclasses.replace(PROTOCOLS["quick"], steps=8)
+OPTIONS = {"protocol": QUICK, "device": "cpu", "precision": "fp32"}
+
+
+@pytest.fixture
+def folder(task, tmp_path):
+    attar.condense(task, "random", 1, out=tmp_path / "run")
+    return tmp_path / "run"
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """The seeds of networks that were trained; the third of them ends the evaluation if `stops` is among them."""
+    seeds, original = [], processes.train_and_test
+
+    def count(job, ticker, show=False):
+        if "stops" in seeds and len(seeds) == 3:
+            raise KeyboardInterrupt
+        seeds.extend(job.seeds)
+        return original(job, ticker, show)
+
+    monkeypatch.setattr(processes, "train_and_test", count)
+    return seeds
+
+
+def told(rows):
+    """All but what a clock says."""
+    return [dataclasses.replace(row, train_seconds=0.0) for row in rows]
+
+
+def test_an_interrupted_evaluation_goes_on_with_the_seeds_that_are_missing(folder, task, trained):
+    whole = attar.evaluate(attar.load(folder), task, seeds=4, **OPTIONS)
+    assert trained == [0, 1, 2, 3] and not (folder / ROWS).exists()  # a set alone has no folder
+    trained[:] = ["stops"]
+    with pytest.raises(KeyboardInterrupt):
+        attar.evaluate(folder, task, seeds=4, **OPTIONS)
+    assert [row.seed for row in read_rows(folder / ROWS)] == [0, 1]
+    trained.clear()
+    rows = attar.evaluate(folder, task, seeds=4, **OPTIONS)
+    assert trained == [2, 3] and told(rows) == told(whole) == told(read_rows(folder / ROWS))
+    trained.clear()
+    assert attar.evaluate(str(folder), task, seeds=[3, 1, 3], **OPTIONS) == [rows[3], rows[1], rows[3]]
+    assert not trained
+
+
+def test_rows_of_several_sets_go_to_their_own_folders_or_to_one(task, tmp_path, trained):
+    folders = [tmp_path / str(seed) for seed in range(2)]
+    for seed, folder in enumerate(folders):
+        attar.condense(task, "random", 1, seed=seed, out=folder)
+    attar.evaluate(folders, task, seeds=2, **OPTIONS)
+    assert [[row.draw for row in read_rows(folder / ROWS)] for folder in folders] == [[0, 0], [1, 1]]
+    attar.evaluate([*folders, CondensedSet.whole(task)], task, seeds=1, out=tmp_path / "all", **OPTIONS)
+    assert [row.method for row in read_rows(tmp_path / "all" / ROWS)] == ["random", "random", "whole set"]
+    trained.clear()
+    attar.compare(task, ["random"], [1], draws=2, seeds=1, out=tmp_path / "both", **OPTIONS)
+    assert len(read_rows(tmp_path / "both" / ROWS)) == 2 and trained == [0, 0]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"protocol": dataclasses.replace(QUICK, steps=9)},
+        {"network": "mlp"},
+        {"precision": "bf16"},
+        {"data": toy(seed=1)},
+        {"data": dataclasses.replace(toy(), flip=True)},
+    ],
+    ids=lambda options: next(iter(options)),
+)
+def test_rows_of_anything_else_are_not_taken(options, folder, task, trained):
+    attar.evaluate(folder, task, seeds=1, **OPTIONS)
+    attar.evaluate(folder, **{"data": task, "seeds": 1, **OPTIONS, **options})
+    assert trained == [0, 0]
+
+
+def test_rows_of_another_set_or_of_an_earlier_version_are_not_taken(folder, task, trained):
+    (row,) = attar.evaluate(folder, task, seeds=1, **OPTIONS)
+    write_rows(folder / ROWS, [dataclasses.replace(row, key="")])
+    attar.evaluate(folder, task, seeds=1, **OPTIONS)
+    attar.condense(task, "random", 1, seed=5, out=folder, overwrite=True)
+    write_rows(folder / ROWS, [row])
+    attar.evaluate(folder, task, seeds=1, **OPTIONS)
+    assert trained == [0, 0, 0]
+
+
+def test_further_measures_of_a_row_that_is_taken_are_kept(folder, task):
+    (row,) = attar.evaluate(folder, task, seeds=1, **OPTIONS)
+    measured = dataclasses.replace(row, measures={"attacked": 3.0})
+    write_rows(folder / ROWS, [measured])
+    assert attar.evaluate(folder, task, seeds=1, **OPTIONS) == [measured] == read_rows(folder / ROWS)
+
+
+def test_what_cannot_be_kept_is_said_before_anything_is_trained(folder, task, trained, monkeypatch, tmp_path):
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write anywhere
+    with pytest.raises(ValueError, match=r"rows cannot be kept in .*run, which is read-only: name another folder"):
+        attar.evaluate(folder, task, seeds=1, **OPTIONS)
+    monkeypatch.undo()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter.txt").touch()
+    with pytest.raises(ValueError, match="mine holds files that are no run's"):
+        attar.evaluate(folder, task, seeds=1, out=tmp_path / "mine", **OPTIONS)
+    assert not trained

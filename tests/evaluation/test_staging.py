@@ -1,0 +1,40 @@
+"""Folders of data that processes share: gone after an evaluation, or at the next one."""
+
+import tempfile
+
+import pytest
+from filelock import FileLock
+
+from attar.evaluation.staging import LOCK, PREFIX, stage, sweep_staged
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path
+
+
+def test_a_folder_goes_with_its_evaluation_however_that_ends(own_folder):
+    with stage() as folder:
+        (folder / "test.safetensors").touch()
+    with pytest.raises(KeyboardInterrupt), stage():
+        raise KeyboardInterrupt
+    assert not list(own_folder.iterdir())
+
+
+def test_what_a_killed_evaluation_left_is_swept_and_what_is_in_use_is_not(own_folder):
+    left, used, foreign = own_folder / f"{PREFIX}left", own_folder / f"{PREFIX}used", own_folder / f"{PREFIX}foreign"
+    for folder in (left, used, foreign):
+        folder.mkdir()
+        (folder / "0.safetensors").touch()
+    (left / LOCK).touch()
+    with FileLock(used / LOCK), stage() as own:
+        assert set(own_folder.iterdir()) == {used, foreign, own}
+
+
+def test_a_link_is_not_followed(own_folder, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (elsewhere / LOCK).touch()
+    (own_folder / f"{PREFIX}link").symlink_to(elsewhere)
+    sweep_staged()
+    assert (elsewhere / LOCK).exists()
