@@ -23,11 +23,19 @@ class Source:
     value_range: Annotated[tuple[float, float] | None, arg(name="range", metavar="LOW HIGH")] = None
     """What black and white are in own data of another scale, such as 0 16; by default 0 255, and 0 1 for floats."""
 
+    flip: Literal["auto", "on", "off"] = "auto"
+    """Whether a mirrored image keeps its class; auto is as the literature has it, and off for own data."""
+
     def task(self, data: str) -> "Task":
         from attar.data.load import load_data
 
         return load_data(
-            data, root=self.root, download=self.download, network=self.network, value_range=self.value_range
+            data,
+            root=self.root,
+            download=self.download,
+            network=self.network,
+            value_range=self.value_range,
+            flip={"on": True, "off": False}.get(self.flip),
         )
 
 

@@ -32,7 +32,9 @@ def print_rows(rows: Sequence[Row], classes: Sequence[str]) -> None:
         console.print(by_class)
     kinds = (sorted({getattr(row, name) for row in rows}) for name in ("seed", "precision", "split"))
     seeds, precisions, splits = (list(map(str, kind)) for kind in kinds)
-    trained = f"seeds {', '.join(seeds)}; trained in {', '.join(precisions)}"
+    mirrored = ["not mirrored", "mirrored"]
+    images = " and ".join(mirrored[flip] for flip in sorted({row.flip for row in rows if row.flip is not None}))
+    trained = f"seeds {', '.join(seeds)}; trained in {', '.join(precisions)}{images and ', images ' + images}"
     tested = f"{trained}; tested after the last epoch, on: {'; '.join(splits)}"
     console.print(make_visible(tested), highlight=False)
 

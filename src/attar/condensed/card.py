@@ -119,6 +119,7 @@ def list_facts(made: CondensedSet) -> dict[str, str]:
         "Images a class": made.ipc,
         "Bytes": f"{size(bytes['stored'])} as stored (floats), {size(bytes['eight_bit'])} decoded to 8 bit",
         "Soft labels": None if made.soft is None else "a row for each decoded image, from as_dataset(soft=True)",
+        "Mirrored images": None if "flip" not in about else "keep their class" if about["flip"] else "not used",
         "Seed": about.get("seed"),
         "Condensed in": duration(float(about["seconds"])) if isinstance(about.get("seconds"), int | float) else None,
         "Engine": brief(about.get("engine")),

@@ -19,10 +19,11 @@ FAR = 10.0  # what lies beyond was not meant for pixels on [0, 1]
 LEAST = 1e-4  # a tenth of the least deviation that is measured
 DEEPEST = 50  # levels of a provenance: what writes and prints it calls itself once or twice a level
 # What a provenance may say, and of what type: as it is printed, compared and counted with. It may say more.
-TEXT, WHOLE, NUMBER, TABLE, LIST = (str,), (int,), (int, float), (dict,), (list, tuple)
+TEXT, WHOLE, NUMBER, TABLE, LIST, TRUTH = (str,), (int,), (int, float), (dict,), (list, tuple), (bool,)
 KNOWN: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("method", "data", "network", "fingerprint", "split"), TEXT),
     "seed": WHOLE,
+    "flip": TRUTH,
     **dict.fromkeys(("seconds", "cached_seconds"), NUMBER),
     **dict.fromkeys(("hyperparameters", "engine", "begun_on", "versions", "expect"), TABLE),
     **dict.fromkeys(("recipe", "indices", "shards"), LIST),
@@ -33,6 +34,7 @@ CALLED: dict[tuple[type, ...], str] = {
     NUMBER: "a number",
     TABLE: "a table",
     LIST: "a list",
+    TRUTH: "true or false",
 }
 
 
@@ -163,7 +165,9 @@ def check_json(value: Any, where: str, depth: int = 0) -> None:
 
 
 def is_a(value: Any, types: tuple[type, ...]) -> bool:
-    return isinstance(value, types) and not isinstance(value, bool)  # which to Python is a whole number
+    if isinstance(value, bool):  # which to Python is a whole number
+        return bool in types
+    return isinstance(value, types)
 
 
 def describe_type(value: Any) -> str:

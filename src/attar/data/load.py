@@ -1,5 +1,6 @@
 """Data from anywhere as a task: a reader gives checked parts, and parts become a task."""
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -43,6 +44,7 @@ def load_data(
     network: str | None = None,
     quiet: bool = False,
     value_range: Any = None,
+    flip: bool | None = None,
 ) -> Task:
     """A task from what a user has.
 
@@ -53,7 +55,9 @@ def load_data(
     hub's layout. Nothing is written there unless `download` fetches a missing set. Images are bytes or floats in
     [0, 1], of `(n, h, w)`, `(n, h, w, c)` or `(n, c, h, w)`. Labels are numbers or names. Arrays of `npy:FOLDER` may be
     larger than the memory: those of uint8 or float32 are read from where they lie. `value_range` is what black and
-    white are in own data of another scale, such as `(0, 16)`; its values then become floats in [0, 1].
+    white are in own data of another scale, such as `(0, 16)`; its values then become floats in [0, 1]. `flip` says
+    whether a mirrored image keeps its class, so that augmentation may mirror it: by default as the literature has it
+    for known sets, and not for own data.
 
     Without a test part 10 % of the examples (of `digits` 20 %) are held out, stratified. `network` is a known name, or
     `file.py:Name`; by default that of the task, or `convnet`. Raises `ValueError` with one sentence where the data is
@@ -64,10 +68,11 @@ def load_data(
         if isinstance(data, Task) or (isinstance(data, str) and data in DATASETS):
             raise ValueError("value_range is for data of your own: what black and white are is known of this")
     if isinstance(data, Task):
-        return data if network is None else data.with_network(network)
+        data = data if network is None else data.with_network(network)
+        return data if flip is None else dataclasses.replace(data, flip=flip)
     name, found = read(data, root, download, quiet, value_range)
     known = DATASETS.get(data) if isinstance(data, str) else None
-    return make_task(name, found, network or "convnet", known)
+    return make_task(name, found, network or "convnet", known, flip)
 
 
 def read(
@@ -113,12 +118,14 @@ def read_objects(data: Any, quiet: bool) -> tuple[str, Found]:
     return "arrays", Found(Given("the training", *data[:2]), test)
 
 
-def make_task(name: str, found: Parts, network: str, known: Known | None = None) -> Task:
+def make_task(name: str, found: Parts, network: str, known: Known | None = None, flip: bool | None = None) -> Task:
     """The parts as a task.
 
     Normalisation and flips are as the literature has them for known sets. Else means and deviations are measured, and
-    colour images are mirrored.
+    nothing is mirrored unasked: left and right may be what tells classes apart.
     """
+    if flip is None:
+        flip = known is not None and known.flip
     train, test, split = found.train, found.test, "test set"
     if test is None:
         train, test, split = hold_out(train, found.classes, known.held_out if known else HELD_OUT)
@@ -131,7 +138,7 @@ def make_task(name: str, found: Parts, network: str, known: Known | None = None)
         normalisation=(known and known.normalisation) or measured,
         network=make_network(network, tuple(train.x.shape[1:]), len(found.classes)),
         split=split,
-        flip=known.flip if known else train.x.shape[1] == 3,  # grey images are often writing, which a mirror spoils
+        flip=flip,
     )
 
 

@@ -42,6 +42,7 @@ def evaluate(
     protocol: str | Protocol = "dm",
     seeds: int | Iterable[int] = 3,
     network: str | None = None,
+    flip: bool | None = None,
     eight_bit: bool = False,
     soft: bool = False,
     device: str | torch.device = "cpu",
@@ -56,7 +57,8 @@ def evaluate(
     the networks are spread over one-thread processes where that pays. Each row is kept as its network ends, in the
     folder `out`, or else in the folders that the sets were given by. Rows of the very same networks that lie there are
     taken, so that an interrupted evaluation goes on. `eight_bit` trains on what the 8-bit images hold
-    instead of the exact floats, `soft` on a set's soft labels. Raises `ValueError` where a set is not of this data or
+    instead of the exact floats, `soft` on a set's soft labels. `flip` says whether mirrored images
+    keep their class, as in `attar.load_data`. Raises `ValueError` where a set is not of this data or
     lacks soft labels, and for an unknown protocol, device or precision.
     """
     device, precision = choose_device_and_precision(device, precision)
@@ -65,7 +67,7 @@ def evaluate(
     given = [sets] if isinstance(sets, CondensedSet | str | Path) else sets
     homes = [find_home(made, None if out is None else Path(out)) for made in given]
     earlier = [[] if home is None else read_rows(home) for home in homes]
-    task = load_data(data, network=network)
+    task = load_data(data, network=network, flip=flip)
     loaded = [made if isinstance(made, CondensedSet) else load(made) for made in given]
     check_sets(loaded, task, soft)
     # Decided once for all networks: what one compiles, the next finds in the cache.
@@ -244,6 +246,7 @@ def make_row(made: CondensedSet, task: Task, job: Job, seed: int, kind: dict[str
         split=task.split,
         condense_seconds=about.get("seconds"),
         train_seconds=round(result.seconds, 2),
+        flip=task.flip,
         key=identify(job, seed),
         measures=result.measures,
     )

@@ -43,6 +43,8 @@ class Row:
     """Trained on the set's soft labels."""
     key: str = ""
     """A hash of all that the accuracy depends on; empty where that is not known."""
+    flip: bool | None = None
+    """Whether augmentation may mirror images; `None` in rows that older versions wrote."""
     measures: dict[str, float] = field(default_factory=dict, hash=False)  # a dict has no hash
     """Further measures of the same network by name, such as its accuracy under an attack."""
 

@@ -32,6 +32,7 @@ def compare(
     draws: int = 1,
     whole: bool = False,
     network: str | None = None,
+    flip: bool | None = None,
     anyway: bool = False,
     watch: Watch = lambda what: silent,
     **engine: Any,
@@ -55,7 +56,7 @@ def compare(
         out = Path(out)
         claim(out, (ROWS, f"*/{MANIFEST}", f"*/{REQUEST}"))
         read_rows(out / ROWS)  # now, if they are damaged
-    task = load_data(data, network=network)  # once, for all runs and for the evaluation
+    task = load_data(data, network=network, flip=flip)  # once, for all runs and for the evaluation
     sets = []
     for method in methods:
         for budget in ipc:

@@ -25,7 +25,7 @@ from attar.rng import Rng
 from attar.runs.default_method import choose
 from attar.runs.plan import Plan, forecast
 from attar.runs.recipe import Resolved, check_data, check_settings, resolve
-from attar.runs.run_folder import FORMAT, begin, holds_result, lock_folder
+from attar.runs.run_folder import FORMAT, begin, flip_as_begun, holds_result, lock_folder
 
 
 @checked
@@ -40,6 +40,7 @@ def condense(
     recipe: str | None = None,
     published: bool = False,
     network: str | None = None,
+    flip: bool | None = None,
     device: str | torch.device = "cpu",
     precision: Precision | None = None,
     compile: Compile = "auto",
@@ -55,7 +56,7 @@ def condense(
     a `method`, the best known for such data and so many images is taken, with the recipe of the nearest known data. The
     choice is logged, with the reason. `settings` are hyper-parameters of the method, on top of the recipe for the data,
     or for the known set named by `recipe`. `published` leaves out what the recipe does differently from the paper,
-    mostly to be faster.
+    mostly to be faster. `flip` says whether mirrored images keep their class, as in `attar.load_data`.
 
     With `out`, the result is saved there, and `resume` continues an interrupted run. `anyway` resumes also where
     another engine will give other bits. Raises `ValueError` for input that cannot be condensed as asked.
@@ -64,7 +65,9 @@ def condense(
     if method is not None:
         check_settings(find(method), settings)  # now: reading the data may take long
     run = Run(Rng.of(seed), folder, *choose_device_and_precision(device, precision), compile, progress=progress)
-    task = load_data(data, network=network).to(run.device)
+    task = load_data(data, network=network, flip=flip).to(run.device)
+    if resume and flip is None:
+        task = flip_as_begun(task, folder)
     method, resolved = decide(task, method, ipc, recipe, settings, published)
     request = describe(task, method, ipc, seed, resolved, run)
     if folder is not None and resume and holds_result(folder, request):
@@ -93,6 +96,7 @@ def plan(
     recipe: str | None = None,
     published: bool = False,
     network: str | None = None,
+    flip: bool | None = None,
     device: str | torch.device = "cpu",
     precision: Precision | None = None,
     compile: Compile = "auto",
@@ -105,7 +109,7 @@ def plan(
     if method is not None:
         check_settings(find(method), settings)
     run = Run(Rng.of(seed), None, *choose_device_and_precision(device, precision), compile)
-    task = load_data(data, network=network).to(run.device)
+    task = load_data(data, network=network, flip=flip).to(run.device)
     _, resolved = decide(task, method, ipc, recipe, settings, published)
     with use_precision(run.precision), use_device(run.device):
         return forecast(resolved.method, task, ipc, run)
@@ -132,6 +136,7 @@ def describe(task: Task, method: str, ipc: int, seed: int, resolved: Resolved, r
         "format": FORMAT,
         "method": method,
         "data": task.name,
+        "flip": task.flip,
         "ipc": ipc,
         "seed": seed,
         "network": task.network.name,

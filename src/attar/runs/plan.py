@@ -33,6 +33,8 @@ class Plan:
     disk: int
     """Bytes."""
     compiles: bool
+    flip: bool = False
+    """Whether augmentation may mirror images."""
 
     def __str__(self) -> str:
         how = "compiled, which takes part of that" if self.compiles else "eagerly"
@@ -41,6 +43,7 @@ class Plan:
             "time": f"about {duration(self.seconds)}, {how}",
             "memory": f"about {size(self.memory)}",
             "disk": f"about {size(self.disk)}",
+            "mirror": "images may be mirrored" if self.flip else "images are not mirrored (--flip on allows it)",
         }
         return "\n".join(f"{name:8}{value}" for name, value in lines.items())
 
@@ -104,7 +107,7 @@ def forecast(method: Method, task: Task, ipc: int, run: Run) -> Plan:
     checkpoint = trial.ledger.checkpoint or 3 * 4 * values * hasattr(method, "updates")
     # float32 images, and about a byte a value in each of two pictures, decoded
     disk = values * 4 + values * getattr(method, "factor", 1) ** 2 * 2 + 2 * checkpoint
-    return Plan(flop, seconds, peak_memory(run.device), disk, compiles)
+    return Plan(flop, seconds, peak_memory(run.device), disk, compiles, task.flip)
 
 
 def gain(run: Run) -> float:

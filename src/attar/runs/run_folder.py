@@ -1,6 +1,7 @@
 """The folder of a run: begun, locked, left as it was found, and gone on with."""
 
 import contextlib
+import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from attar.condensed.store import ARTEFACT, MANIFEST, REQUEST, claim
+from attar.data.known_sets import DATASETS
+from attar.data.task import Task
 from attar.evaluation.rows import REPORT, ROWS
 from attar.files import commit, read_json, remove, settle, sweep, write_json
 from attar.methods import find
@@ -123,6 +126,7 @@ def check_same(folder: Path, request: dict[str, Any], anyway: bool) -> None:
     if not isinstance(earlier, dict) or not all(isinstance(earlier.get(part), dict) for part in parts):
         raise ValueError(f"{folder / REQUEST} was not written by attar")
     request = json.loads(json.dumps(request))  # with lists for tuples, as in the file
+    earlier.setdefault("flip", request["flip"])  # an older run's, which `flip_as_begun` has taken over
     check_retired(folder, earlier, request)
     for key, was, now in list_differences(earlier | earlier["hyperparameters"], request | request["hyperparameters"]):
         if not isinstance(now, dict):  # the engine, which is compared below, and all hyper-parameters together
@@ -132,6 +136,18 @@ def check_same(folder: Path, request: dict[str, Any], anyway: bool) -> None:
         changed = ", ".join(f"{key} {was} → {now}" for key, was, now in differences)
         told = f"the engine changed since the run in {folder} began ({changed})"
         raise OtherEngine(f"{told}: its bits will differ; --anyway goes on")
+
+
+def flip_as_begun(task: Task, folder: Path | None) -> Task:
+    """The task as the folder's run began with it.
+
+    Older versions mirrored colour images of own data, and did not say.
+    """
+    if folder is None or not (folder / REQUEST).exists():
+        return task
+    earlier = read_json(folder / REQUEST)
+    older = isinstance(earlier, dict) and "flip" not in earlier and task.name not in DATASETS
+    return dataclasses.replace(task, flip=task.shape[0] == 3) if older else task
 
 
 def check_retired(folder: Path, earlier: dict[str, Any], request: dict[str, Any]) -> None:
