@@ -1,13 +1,17 @@
 """Parquet files of the hub: found wherever they lie, whole or refused, the same bits where they exceed the memory."""
 
+import io
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from sample_files import colours, encoded, listing, noise, stay_alone, turns, write_cifar, write_parquet
 
 from attar.data import known_sets, on_disk, parquet
 from attar.data.known_sets import DATASETS
 from attar.data.load import load_data
+from attar.data.parquet import decode_cell
 
 alone = pytest.fixture(autouse=True)(stay_alone)
 
@@ -89,3 +93,11 @@ def test_bad_metadata_leaves_the_labels_their_numbers(tmp_path):
     for text in ("nonsense", "{}", "[]", '{"info": {"features": {"label": {"_type": "Value"}}}}'):
         pq.write_table(pq.read_table(train).replace_schema_metadata({"huggingface": text}), train)
         assert parquet.class_names(pq.ParquetFile(train)) is None
+
+
+def test_a_photograph_stands_as_the_camera_was_held():
+    pixels, turned = noise(4, 6, 3), Image.Exif()
+    turned[0x0112] = 6  # the first row is the right side
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG", exif=turned)
+    assert np.array_equal(decode_cell({"bytes": buffer.getvalue()}, "it"), np.rot90(pixels, -1))

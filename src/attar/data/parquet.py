@@ -100,13 +100,14 @@ def read_rows(file: Path, table: Any, collected: list[int]) -> Iterator[tuple[st
 
 def decode_cell(cell: Any, what: str) -> np.ndarray:
     """A cell's image, decoded from the bytes it holds."""
-    from PIL import Image
+    from PIL import Image, ImageOps
 
     encoded = cell.get("bytes") if isinstance(cell, dict) else cell
     if not isinstance(encoded, bytes):
         raise ValueError(f"{what} is not in the file")
     try:
-        return decode_image(Image.open(io.BytesIO(encoded)), what)
+        # A camera writes beside a photograph how it was held.
+        return decode_image(ImageOps.exif_transpose(Image.open(io.BytesIO(encoded))), what)
     except (OSError, SyntaxError) as error:  # what Pillow raises for broken files
         raise ValueError(f"{what} is damaged: {error}") from None
 
