@@ -34,7 +34,7 @@ def test_condense_evaluate_report(here, monkeypatch, capsys):
 def test_a_dry_run_says_what_it_would_cost_and_writes_nothing(here, monkeypatch, capsys):
     assert attar_command(monkeypatch, "condense", "digits", "--ipc", "1", "--dry-run", "--device", "cpu", *FAST) == 0
     said = capsys.readouterr().out
-    assert [line.split()[0] for line in said.splitlines()] == ["work", "time", "memory", "disk"]
+    assert [line.split()[0] for line in said.splitlines()] == ["work", "time", "memory", "disk", "mirror"]
     assert not list(here.iterdir())
 
 
