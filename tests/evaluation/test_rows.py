@@ -70,6 +70,11 @@ def test_rows_are_kept_and_replaced(tmp_path):
         read_rows(path)
 
 
+def test_a_gain_is_not_over_a_selection_that_was_mirrored_otherwise():
+    m3d, _ = summarise([row(flip=True), row(method="random", accuracy=60.0, flip=False)])
+    assert m3d.gain is None
+
+
 def test_further_measures_travel_with_their_row(tmp_path):
     measured = [row(measures={"under attack": 40.0}), row(seed=1, measures={"under attack": 50.0, "worst group": 7.0})]
     write_rows(tmp_path / "rows.json", measured)

@@ -79,6 +79,7 @@ class Condense:
                     out=folder,
                     seed=self.seed,
                     recipe=recipe,
+                    flip=self.source.mirrors,
                     published=self.published,
                     resume=self.resume,
                     anyway=self.anyway,

@@ -35,8 +35,13 @@ class Source:
             download=self.download,
             network=self.network,
             value_range=self.value_range,
-            flip={"on": True, "off": False}.get(self.flip),
+            flip=self.mirrors,
         )
+
+    @property
+    def mirrors(self) -> bool | None:
+        """`flip` as `attar.condense` takes it."""
+        return {"on": True, "off": False}.get(self.flip)
 
 
 @dataclass(frozen=True, kw_only=True)

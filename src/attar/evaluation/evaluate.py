@@ -56,10 +56,11 @@ def evaluate(
     Sets may be given by their folders, `data` as `attar.condense` takes it; `seeds` as a number or one by one. On a CPU
     the networks are spread over one-thread processes where that pays. Each row is kept as its network ends, in the
     folder `out`, or else in the folders that the sets were given by. Rows of the very same networks that lie there are
-    taken, so that an interrupted evaluation goes on. `eight_bit` trains on what the 8-bit images hold
-    instead of the exact floats, `soft` on a set's soft labels. `flip` says whether mirrored images
-    keep their class, as in `attar.load_data`. Raises `ValueError` where a set is not of this data or
-    lacks soft labels, and for an unknown protocol, device or precision.
+    taken, so that an interrupted evaluation goes on.
+
+    `eight_bit` trains on what the 8-bit images hold instead of the exact floats, `soft` on a set's soft labels. `flip`
+    says whether mirrored images keep their class, as in `attar.load_data`. Raises `ValueError` where a set is not of
+    this data or lacks soft labels, and for an unknown protocol, device or precision.
     """
     device, precision = choose_device_and_precision(device, precision)
     protocol = protocol_by_name(protocol)

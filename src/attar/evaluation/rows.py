@@ -130,7 +130,7 @@ def summarise(rows: Sequence[Row]) -> list[Summary]:
 
 def circumstances(row: Row) -> tuple:
     """What rows must have in common to be compared, such as with random selection."""
-    return row.data, row.ipc, row.protocol, row.network, row.eight_bit, row.soft, row.precision
+    return row.data, row.ipc, row.protocol, row.network, row.eight_bit, row.soft, row.precision, row.flip
 
 
 def write_rows(path: Path, rows: Sequence[Row]) -> None:

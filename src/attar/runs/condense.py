@@ -66,8 +66,8 @@ def condense(
         check_settings(find(method), settings)  # now: reading the data may take long
     run = Run(Rng.of(seed), folder, *choose_device_and_precision(device, precision), compile, progress=progress)
     task = load_data(data, network=network, flip=flip).to(run.device)
-    if resume and flip is None:
-        task = flip_as_begun(task, folder)
+    if resume:
+        task = flip_as_begun(task, folder, flip)
     method, resolved = decide(task, method, ipc, recipe, settings, published)
     request = describe(task, method, ipc, seed, resolved, run)
     if folder is not None and resume and holds_result(folder, request):

@@ -138,16 +138,22 @@ def check_same(folder: Path, request: dict[str, Any], anyway: bool) -> None:
         raise OtherEngine(f"{told}: its bits will differ; --anyway goes on")
 
 
-def flip_as_begun(task: Task, folder: Path | None) -> Task:
+def flip_as_begun(task: Task, folder: Path | None, flip: bool | None) -> Task:
     """The task as the folder's run began with it.
 
-    Older versions mirrored colour images of own data, and did not say.
+    Older versions mirrored colour images of own data, and did not say. Raises `ValueError` where another `flip` is
+    asked for.
     """
     if folder is None or not (folder / REQUEST).exists():
         return task
     earlier = read_json(folder / REQUEST)
     older = isinstance(earlier, dict) and "flip" not in earlier and task.name not in DATASETS
-    return dataclasses.replace(task, flip=task.shape[0] == 3) if older else task
+    if not older:
+        return task
+    begun = task.shape[0] == 3
+    if flip not in (None, begun):
+        raise ValueError(f"{folder} holds a run with flip = {begun}, not {flip}")
+    return dataclasses.replace(task, flip=begun)
 
 
 def check_retired(folder: Path, earlier: dict[str, Any], request: dict[str, Any]) -> None:
