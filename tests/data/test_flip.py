@@ -69,7 +69,7 @@ def test_a_run_resumes_with_the_flip_it_began_with(tmp_path, older):
         (folder / REQUEST).write_text(json.dumps(request))
         (folder / "checkpoint.safetensors").unlink(missing_ok=True)  # it belongs to what the request says
         with pytest.raises(ValueError, match="holds a run with flip = True, not False"):
-            attar.condense(arrays(), **options, out=folder, resume=True, flip=False)
+            attar.condense(arrows(), **options, out=folder, resume=True, flip=False)
     resumed = attar.condense(arrows(), **options, out=folder, resume=True)
     assert resumed.images.equal(whole.images)
 
