@@ -59,6 +59,7 @@ PROTOCOLS = {
         Protocol("cafe", "601 epochs, no augmentation (CAFE)", 601, 256, "half"),
         Protocol("dm", "1001 epochs, DSA (DSA, DM)", 1001, 256, "half", DSA),
         Protocol("idc", "1000 epochs, DSA in IDC's style and CutMix (IDC, M3D)", 1000, 64, "thirds", IDC, cutmix=0.5),
+        Protocol("whole20", "20 epochs of idc's steps: for whole training sets", 20, 64, "thirds", IDC, cutmix=0.5),
         Protocol("quick", "300 steps, DSA: for a first look, never for claims", 300, 256, "half", DSA, steps=300),
     )
 }
