@@ -1,9 +1,8 @@
 """Measure what `results/quality` records: condense, train, test, write. What is there already is skipped.
 
     python benchmarks/quality.py --root DATA [--only PATTERN]
-    python benchmarks/quality.py --table                        # what is there, as Markdown
-    python benchmarks/quality.py --plans                        # what each was planned to take, and took
 
+`benchmarks/tables.py` shows them as Markdown.
 Each cell is one data set, method and budget; each becomes one JSON with machine, commit, seeds, seconds and every row.
 Condensed sets are kept under runs/quality, where an interrupted cell goes on.
 """
@@ -12,20 +11,18 @@ import dataclasses
 import os
 import platform
 import shutil
-import statistics
 import subprocess
 import sys
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 os.environ.setdefault("GOMP_SPINCOUNT", "20000")  # as the command line has it
 
 import torch
 import tyro
-from tyro.conf import arg
 
 import attar
 from attar import CondensedSet
@@ -50,10 +47,13 @@ class Cell:
     seeds: int = 3
     settings: dict[str, Any] = field(default_factory=dict)
     suffix: str = ""
+    """Of the method's name, where settings beside its recipe's make it another."""
+    apart: str = ""
+    """Of the file's name, where a protocol was measured apart from the others."""
 
     @property
     def name(self) -> str:
-        return f"{self.data}-{self.method}{self.suffix}" + f"-ipc{self.ipc}" * (self.ipc > 0)
+        return f"{self.data}-{self.method}{self.suffix}" + f"-ipc{self.ipc}" * (self.ipc > 0) + self.apart
 
     @property
     def soft(self) -> bool:
@@ -81,8 +81,10 @@ CELLS = [
     Cell("mnist", "cafe", 1, ("dm",), "90.8 ± 0.5", seeds=4, settings=DSA | {"updates": 300}, suffix="+dsa"),
     Cell("mnist", "cafe", 1, ("dc-mnist",), "93.1 ± 0.3", seeds=4, settings=WHOLE["mnist"], suffix="+whole"),
     Cell("mnist", "cafe", 1, ("dm",), "90.8 ± 0.5", seeds=4, settings=DSA | WHOLE["mnist"], suffix="+dsa+whole"),
-    Cell("mnist", "random", 1, ("dc-mnist", "dc", "idc"), "64.9 ± 3.5", draws=3, seeds=2),
-    Cell("mnist", "herding", 1, ("dc-mnist", "dc", "idc"), "89.2 ± 1.6", settings=TRAINED),
+    Cell("mnist", "random", 1, ("dc-mnist", "dc"), "64.9 ± 3.5", draws=3, seeds=2),
+    Cell("mnist", "herding", 1, ("dc-mnist", "dc"), "89.2 ± 1.6", settings=TRAINED),
+    Cell("mnist", "random", 1, ("idc",), "", draws=3, seeds=2, apart="-idc"),
+    Cell("mnist", "herding", 1, ("idc",), "", settings=TRAINED, apart="-idc"),
     Cell("mnist", "k-center", 1, ("dc-mnist", "dc"), "89.3 ± 1.5", settings=TRAINED),
     Cell("mnist", "m3d", 10, ("idc", "dm"), "97.6 ± 0.1", seeds=4),
     Cell("mnist", "dm", 10, ("dm",), "97.5 ± 0.1", seeds=4),
@@ -93,8 +95,10 @@ CELLS = [
     Cell("mnist", "cafe", 10, ("dm",), "97.5 ± 0.1", seeds=4, settings=DSA, suffix="+dsa"),
     Cell("mnist", "cafe", 10, ("dm",), "97.5 ± 0.1", seeds=4, settings=DSA_AT_TEN, suffix="+dsa+whole"),
     Cell("mnist", "cafe", 10, ("dc-mnist",), "97.2 ± 0.2", seeds=4, settings=WHOLE_AT_TEN, suffix="+whole"),
-    Cell("mnist", "random", 10, ("dc-mnist", "dc", "idc"), "95.1 ± 0.9", draws=3, seeds=1),
-    Cell("mnist", "herding", 10, ("dc-mnist", "dc", "idc"), "93.7 ± 0.3", settings=TRAINED),
+    Cell("mnist", "random", 10, ("dc-mnist", "dc"), "95.1 ± 0.9", draws=3, seeds=1),
+    Cell("mnist", "herding", 10, ("dc-mnist", "dc"), "93.7 ± 0.3", settings=TRAINED),
+    Cell("mnist", "random", 10, ("idc",), "", draws=3, seeds=1, apart="-idc"),
+    Cell("mnist", "herding", 10, ("idc",), "", settings=TRAINED, apart="-idc"),
     Cell("mnist", "k-center", 10, ("dc-mnist", "dc"), "84.4 ± 1.7", settings=TRAINED),
     Cell("cifar10", "whole", 0, ("whole20",), "84.8 ± 0.1", seeds=1),
     Cell("cifar10", "m3d", 1, ("idc", "dm"), "45.3 ± 0.3", draws=3, seeds=2),
@@ -106,16 +110,20 @@ CELLS = [
     Cell("cifar10", "cafe", 1, ("dm",), "31.6 ± 0.8", seeds=4, settings=DSA, suffix="+dsa"),
     Cell("cifar10", "cafe", 1, ("cafe",), "30.3 ± 1.1", seeds=4, settings=WHOLE["cifar10"], suffix="+whole"),
     Cell("cifar10", "cafe", 1, ("dm",), "31.6 ± 0.8", seeds=4, settings=DSA | WHOLE["cifar10"], suffix="+dsa+whole"),
-    Cell("cifar10", "random", 1, ("dc", "idc"), "14.4 ± 2.0", draws=3, seeds=2),
-    Cell("cifar10", "herding", 1, ("dc", "idc"), "21.5 ± 1.2", seeds=4, settings=TRAINED),
+    Cell("cifar10", "random", 1, ("dc",), "14.4 ± 2.0", draws=3, seeds=2),
+    Cell("cifar10", "herding", 1, ("dc",), "21.5 ± 1.2", seeds=4, settings=TRAINED),
+    Cell("cifar10", "random", 1, ("idc",), "", draws=3, seeds=2, apart="-idc"),
+    Cell("cifar10", "herding", 1, ("idc",), "", settings=TRAINED, apart="-idc"),
     Cell("cifar10", "k-center", 1, ("dc",), "21.5 ± 1.3", seeds=4, settings=TRAINED),
     Cell("cifar10", "m3d", 10, ("idc", "dm"), "63.5 ± 0.2", seeds=4),
     Cell("cifar10", "dm", 10, ("dm",), "48.9 ± 0.6", seeds=4),
     Cell("cifar10", "dance", 10, ("idc",), "70.8 ± 0.2", draws=3, seeds=1),
     Cell("cifar10", "ncfm", 10, ("idc",), "", seeds=4),
     Cell("cifar10", "idm", 10, ("idc",), "", seeds=4),
-    Cell("cifar10", "random", 10, ("dc", "idc"), "26.0 ± 1.2", draws=3, seeds=1),
-    Cell("cifar10", "herding", 10, ("dc", "idc"), "31.6 ± 0.7", settings=TRAINED),
+    Cell("cifar10", "random", 10, ("dc",), "26.0 ± 1.2", draws=3, seeds=1),
+    Cell("cifar10", "herding", 10, ("dc",), "31.6 ± 0.7", settings=TRAINED),
+    Cell("cifar10", "random", 10, ("idc",), "", draws=3, seeds=1, apart="-idc"),
+    Cell("cifar10", "herding", 10, ("idc",), "", settings=TRAINED, apart="-idc"),
     Cell("cifar10", "k-center", 10, ("dc",), "14.7 ± 0.9", settings=TRAINED),
 ]
 
@@ -201,53 +209,8 @@ def commit() -> str:
     return (git(["git", "rev-parse", "--short=12", "HEAD"]).stdout.strip() or "unknown") + "-dirty" * bool(changed)
 
 
-def table() -> str:
-    """All results as Markdown, in the order of `CELLS`."""
-    lines = [
-        "| data | IPC | method | protocol | accuracy | published | networks | condensed in |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for cell in CELLS:
-        path = RESULTS / f"{cell.name}.json"
-        for measured in read_json(path)["measured"] if path.exists() else []:
-            soft = "soft labels" in measured["method"]
-            as_published = measured["protocol"] == cell.protocols[0] and cell.soft == soft
-            method = measured["method"].replace(cell.method, cell.method + cell.suffix, 1)
-            row = {**measured, "method": method, "published": cell.published if as_published else ""}
-            columns = ("data", "ipc", "method", "protocol", "accuracy", "published", "networks", "condensed in")
-            lines.append(f"| {' | '.join(row[column] for column in columns)} |")
-    return "\n".join(lines)
-
-
-def plans() -> str:
-    """Seconds of each condensation as `--dry-run` said before and as measured, as Markdown.
-
-    What was found in the cache does not count.
-    """
-    lines = ["| data | IPC | method | planned | taken | planned / taken |", "|---" * 6 + "|"]
-    for cell in CELLS:
-        path = RESULTS / f"{cell.name}.json"
-        record = read_json(path) if path.exists() else {}
-        made = record.get("condensation", [{}])
-        planned = record.get("planned seconds")
-        if planned is None or ("models" in made[0]["hyperparameters"] and "cached_seconds" not in made[0]):
-            continue
-        taken = statistics.fmean(own["seconds"] - own.get("cached_seconds", 0) for own in made)
-        told = f"{planned:.0f} s | {taken:.0f} s | {planned / taken:.2f}"
-        lines.append(f"| {cell.data} | {cell.ipc} | {cell.method}{cell.suffix} | {told} |")
-    return "\n".join(lines)
-
-
-def main(
-    root: Path = Path(),
-    only: str = "*",
-    table_only: Annotated[bool, arg(name="table")] = False,
-    plans_only: Annotated[bool, arg(name="plans")] = False,
-) -> None:
+def main(root: Path, only: str = "*") -> None:
     """`root`: the folder of the data sets; `only`: a pattern of cell names, such as `mnist-*`."""
-    if table_only or plans_only:
-        print(table() if table_only else plans())
-        return
     for cell in CELLS:
         if fnmatch(cell.name, only) and not (RESULTS / f"{cell.name}.json").exists():
             print(cell.name, file=sys.stderr, flush=True)
