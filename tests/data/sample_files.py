@@ -5,7 +5,11 @@ import gzip
 import hashlib
 import io
 import json
+import os
+import struct
 import urllib.request
+import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +50,14 @@ def listing(folder: Path) -> list[tuple]:
     return sorted((str(p), p.stat().st_mtime_ns, p.stat().st_size) for p in [folder, *folder.rglob("*")])
 
 
+def rewrite(file: Path, change: Callable[[bytes], bytes]) -> None:
+    """Another content under the same size and time."""
+    before, content = file.stat(), file.read_bytes()
+    file.write_bytes(changed := change(content))
+    assert len(changed) == len(content) and changed != content
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
 def idx_bytes(values: np.ndarray) -> bytes:
     return bytes([0, 0, 8, values.ndim]) + np.array(values.shape, ">i4").tobytes() + values.astype(np.uint8).tobytes()
 
@@ -78,6 +90,13 @@ def encoded(pixels: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def huge(width: int, height: int) -> bytes:
+    """A PNG of a few bytes that says it is that large."""
+    whole, size = encoded(noise(8, 8)), struct.pack(">II", width, height)
+    header = b"IHDR" + size + whole[24:29]
+    return whole[:12] + header + struct.pack(">I", zlib.crc32(header)) + whole[33:]
 
 
 def write_parquet(path: Path, pixels, y, columns=("img", "label"), names=None, cells=None) -> Path:

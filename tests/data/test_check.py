@@ -5,8 +5,9 @@ import pytest
 import torch
 from sample_files import noise, turns, with_value
 
-from attar.data.check import check_images, moments, watch
+from attar.data.check import check_images, watch
 from attar.data.load import load_data
+from attar.data.measure import moments
 
 
 @pytest.mark.parametrize("make", [np.asarray, torch.as_tensor])

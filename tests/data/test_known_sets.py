@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from sample_files import listing, stay_alone, write_idx
+from sample_files import listing, rewrite, stay_alone, write_idx
 
 from attar.data import known_sets, torchvision_files
-from attar.data.check import moments
 from attar.data.known_sets import DATASETS
 from attar.data.load import load_data
+from attar.data.measure import moments
 
 REAL = Path(__file__).parents[3] / "shared" / "data"
 alone = pytest.fixture(autouse=True)(stay_alone)
@@ -76,8 +76,19 @@ def test_what_is_decoded_once_is_cached(tmp_path, decodings):
     assert second.on_disk and torch.equal(first.test.x, second.test.x)
     assert first.normalise(second.train.x[:1]).isfinite().all()
     files[0].touch()
-    load_data("mnist", root=tmp_path / "root")
-    assert decodings == ["MNIST"] * 2
+    (tmp_path / "root").rename(tmp_path / "elsewhere")
+    load_data("mnist", root=tmp_path / "elsewhere")
+    assert decodings == ["MNIST"]
+
+
+def test_a_changed_file_of_the_same_size_and_time_is_decoded_anew(tmp_path, decodings):
+    files = write_idx(tmp_path / "MNIST/raw")
+    first = load_data("mnist", root=tmp_path)
+    for file in files:
+        rewrite(file, lambda content: content[:-1] + bytes([content[-1] ^ 1]))
+    second = load_data("mnist", root=tmp_path)
+    assert decodings == ["MNIST"] * 2 and second.fingerprint != first.fingerprint
+    assert not torch.equal(second.test.x, first.test.x)
 
 
 def test_another_decoder_decodes_anew(tmp_path, decodings, monkeypatch):

@@ -58,8 +58,8 @@ def test_one_table_holds_the_readers_of_all_prefixes(tmp_path, monkeypatch):
     """A further line there is a further kind of file: what lists, refuses and reads them needs no other."""
     from attar.cli.listing import LISTS
 
-    def read(path):
-        return READERS["npz"].read(path)
+    def read(path, judge):
+        return READERS["npz"].read(path, judge)
 
     monkeypatch.setitem(READERS, "mat", Reader(read, "FILE", "images of another kind"))
     np.savez(tmp_path / "mine.npz", x=noise(40, 8, 8), y=turns(40))
@@ -88,12 +88,6 @@ def test_own_data_of_another_name_keeps_it(tmp_path, monkeypatch):
     assert load_data("npy:.").name == "folder"
 
 
-def test_arrays_and_datasets_are_not_cached(tmp_path):
-    load_data((noise(4, 8, 8), turns(4)))
-    load_data(pictures())
-    assert not (tmp_path / "cache").exists()
-
-
 def test_a_bar_is_drawn_unless_quiet(monkeypatch, capsys):
     load_data(pictures())
     assert capsys.readouterr() == ("", "")
@@ -102,3 +96,33 @@ def test_a_bar_is_drawn_unless_quiet(monkeypatch, capsys):
     assert "decoding" in capsys.readouterr().err
     load_data(pictures(), quiet=True)
     assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"root": 5}, "root must be a path, not 5"),
+        ({"root": "~nobody-of-that-name"}, "root is ~nobody-of-that-name, but there is no such home folder"),
+        ({"download": "yes"}, "download must be True or False, not 'yes'"),
+        ({"network": 5}, "network must be a name, not 5"),
+        ({"flip": "off"}, "flip must be True or False, not 'off'"),
+        ({"value_range": ()}, "value_range is (); expected two numbers"),
+    ],
+)
+def test_arguments_are_checked_before_any_work(options, sentence):
+    with pytest.raises(ValueError) as refusal:
+        load_data("mnist" if "value_range" not in options else (noise(4, 8, 8), turns(4)), **options)
+    assert str(refusal.value).startswith(sentence)
+
+
+def test_a_task_is_the_same_whatever_torch_is_set_to():
+    arrays = noise(40, 8, 8), turns(40)
+    expected = load_data(arrays)
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.inference_mode(), torch.device("meta"):
+            task = load_data(arrays)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert not task.train.x.is_inference() and task.device.type == "cpu"
+    assert (task.fingerprint, task.normalisation) == (expected.fingerprint, expected.normalisation)

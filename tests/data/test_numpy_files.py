@@ -11,9 +11,10 @@ from sample_files import listing, noise, stay_alone, turns, with_value, write_np
 import attar
 from attar.data import on_disk
 from attar.data.load import load_data
-from attar.data.numpy_files import STAND_INS
+from attar.data.numpy_files import JUDGES, STAND_INS
 from attar.rng import Rng
 
+VALIDATION = JUDGES["validation"]
 alone = pytest.fixture(autouse=True)(stay_alone)
 
 
@@ -73,14 +74,14 @@ def test_a_documented_name_wins_over_all_others(tmp_path, role):
         assert task.train.y.tolist() == turns(6).tolist() and task.test.y.tolist() == [0, 1]
 
 
-@pytest.mark.parametrize("role", ["x", "y"])
+@pytest.mark.parametrize("role", ["x", "y", "x_val", "y_val"])
 def test_two_stand_ins_of_one_role_are_refused(tmp_path, role):
     for first, second in itertools.combinations(STAND_INS[role], 2):
-        arrays = {"x": noise(6, 8, 8), "y": turns(6)}
+        arrays = {"x": noise(6, 8, 8), "y": turns(6), "x_val": noise(2, 8, 8), "y_val": turns(2)}
         arrays[first] = arrays[second] = arrays.pop(role)
         np.savez(tmp_path / "mine.npz", **arrays)
         with pytest.raises(ValueError, match=f"mine.npz has both {first} and {second}: call the one to be read {role}"):
-            load_data(f"npz:{tmp_path / 'mine.npz'}")
+            load_data(f"npz:{tmp_path / 'mine.npz'}", split="validation" if role in VALIDATION else "test")
 
 
 @pytest.mark.parametrize(
@@ -94,6 +95,7 @@ def test_a_validation_part_is_named_in_one_sentence(tmp_path, caplog, names):
     np.savez(tmp_path / "mine.npz", **arrays, **dict.fromkeys(names, turns(3)))
     assert load_data(f"npz:{tmp_path / 'mine.npz'}").fingerprint == expected
     assert f"mine.npz has {' and '.join(names)}: a validation part is not used" in caplog.text
+    assert 'give load_data split="validation", or --split validation' in caplog.text
     data = write_npy(tmp_path / "folder", arrays["x"], arrays["y"])
     for name in names:
         np.save(tmp_path / "folder" / f"{name}.npy", turns(3))
@@ -151,21 +153,6 @@ def test_npy_without_a_test_part_is_held_out_as_in_memory(tmp_path, monkeypatch)
         lying = load_data(data)
         assert lying.split == held.split and lying.on_disk == (limit == 0)
         assert lying.fingerprint == held.fingerprint and torch.equal(lying.test.x, held.test.x)
-
-
-def test_npy_is_measured_once(tmp_path, monkeypatch):
-    data = write_npy(tmp_path / "mine", noise(40, 8, 8), turns(40), noise(4, 8, 8), turns(4))
-    first = load_data(data)
-    monkeypatch.setattr("attar.data.load.moments", lambda x: pytest.fail("measured again"))
-    second = load_data(data)
-    assert (first.normalisation, first.fingerprint) == (second.normalisation, second.fingerprint)
-    monkeypatch.undo()
-    monkeypatch.setenv("ATTAR_CACHE", str(tmp_path / "cache"))
-    (facts,) = (tmp_path / "cache/decoded").iterdir()
-    facts.write_bytes(facts.read_bytes()[:-5])
-    assert load_data(data).fingerprint == first.fingerprint
-    write_npy(tmp_path / "mine", noise(40, 8, 8, mean=0.1))
-    assert load_data(data).normalisation.mean < first.normalisation.mean
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from sample_files import colours, encoded, listing, noise, stay_alone, turns, write_cifar, write_parquet
+from sample_files import colours, encoded, huge, listing, noise, stay_alone, turns, write_cifar, write_parquet
 
 from attar.data import known_sets, on_disk, parquet
 from attar.data.known_sets import DATASETS
@@ -74,7 +74,9 @@ def test_parquet_that_is_damaged(tmp_path):
         refused(f"{train.name} is damaged, or no Parquet file")
     write_parquet(train, [], [0, 1], columns=("picture", "label"), cells=[{"bytes": good, "path": None}] * 2)
     refused(f"{train.name} has the columns picture, label; expected image or img, and label")
-    for cell, message in [(good[:60], "is damaged"), (b"nonsense", "is damaged"), (None, "is not in the file")]:
+    told = {good[:60]: "is damaged", b"nonsense": "is damaged", None: "is not in the file"}
+    told |= {huge(60_000, 60_000): r"is too large: .*3600000000 pixels.*", huge(20_000, 9_000): "is too large"}
+    for cell, message in told.items():
         cells = [{"bytes": good, "path": None}, {"bytes": cell, "path": "elsewhere.png"}]
         write_parquet(train, [], [0, 1], cells=cells)
         refused(f"{train.name}: the image of row 1 {message}")
@@ -90,7 +92,9 @@ def test_bad_metadata_leaves_the_labels_their_numbers(tmp_path):
     import pyarrow.parquet as pq
 
     train, _ = write_cifar(tmp_path)
-    for text in ("nonsense", "{}", "[]", '{"info": {"features": {"label": {"_type": "Value"}}}}'):
+    names = ('"ab"', "5", "[0, 1]", '{"a": 1}', "[" * 5000)
+    held = [f'{{"info": {{"features": {{"label": {{"names": {value}}}}}}}}}' for value in names]
+    for text in ("nonsense", "{}", "[]", '{"info": {"features": {"label": {"_type": "Value"}}}}', "[" * 5000, *held):
         pq.write_table(pq.read_table(train).replace_schema_metadata({"huggingface": text}), train)
         assert parquet.class_names(pq.ParquetFile(train)) is None
 

@@ -53,8 +53,13 @@ def test_the_first_examples_are_those_of_each_class_in_order():
 def test_a_class_with_too_few_examples_is_named():
     task = toy(counts=(3, 30, 5))
     task.need((1, 2), 5)
-    with pytest.raises(ValueError, match="class 'c' has 5 images, fewer than the 6 that this budget needs"):
+    with pytest.raises(ValueError, match="class 'c' has 5 images, fewer than the 6 per class that are asked for"):
         task.need((1, 2), 6)
+    with pytest.raises(ValueError, match=r"'c' has 5 images, too few for 2 per class at factor 2, .* factor=1 suits"):
+        task.need((1, 2), 2, factor=2)
+    held = dataclasses.replace(task, split="hold-out: 10 % of the given examples, stratified")
+    with pytest.raises(ValueError, match="'c' has 5 images besides those held out for testing, fewer than the 6"):
+        held.need((1, 2), 6)
 
 
 def test_normalised_by_mean_and_deviation():

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from sample_files import Pictures, encoded, noise, pictures, stay_alone, turns
+from sample_files import Pictures, encoded, huge, noise, pictures, stay_alone, turns
 from torch.utils.data import ConcatDataset, Dataset, IterableDataset, Subset, TensorDataset, random_split
 
+import attar
 from attar.data.load import load_data
 
 alone = pytest.fixture(autouse=True)(stay_alone)
@@ -221,3 +222,32 @@ def test_random_transforms_are_said_once(caplog):
 def test_datasets_that_are_refused(items, message):
     with pytest.raises(ValueError, match=message):
         load_data(Pictures(items))
+
+
+def test_a_picture_too_large_to_decode_is_named():
+    class Rows(Pictures):
+        def __getitem__(self, i):
+            return (Image.open(io.BytesIO(huge(60_000, 60_000))), 1) if i == 2 else super().__getitem__(i)
+
+    with pytest.raises(ValueError, match=r"the training item 2 cannot be read: DecompressionBombError: .* pixels"):
+        load_data(Rows(pictures().items))
+
+
+def test_a_run_on_other_images_is_not_gone_on_with_and_shows_no_hash(tmp_path):
+    class Stop(Exception):
+        pass
+
+    def stop(done, total, loss):
+        if done == 4:
+            raise Stop
+
+    class Shifted(Pictures):
+        def __getitem__(self, i):
+            image, label = super().__getitem__(i)
+            return np.roll(np.asarray(image), np.random.default_rng().integers(1, 6), 1), label
+
+    options = {"method": "dm", "ipc": 1, "updates": 8, "batch_real": 4, "out": tmp_path / "run"}
+    with pytest.raises(Stop):
+        attar.condense(Shifted(pictures(n=24).items), **options, progress=stop)
+    with pytest.raises(ValueError, match=r"run holds a run on other images: the data has changed since it began$"):
+        attar.condense(Shifted(pictures(n=24).items), **options, resume=True)

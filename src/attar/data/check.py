@@ -2,8 +2,7 @@
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -16,6 +15,7 @@ from attar.data.value_range import Range, choose_scale, say_if_dark
 from attar.wording import make_visible
 
 T = TypeVar("T")
+Judge = Literal["test", "validation"]
 CHANNELS = (1, 3)
 UNLABELLED = (-1, -100)  # "no label" of scikit-learn and the Hugging Face library, and of torch's losses
 TRANSPARENT = ("la", "pa", "rgba")
@@ -33,37 +33,31 @@ class Given(NamedTuple):
 class Found(NamedTuple):
     """What a reader found, as it is: what `check_parts` takes.
 
-    `names` are those of integer labels, where those have any. `files` are those that mapped arrays lie in.
+    `test` is the part that judges. `names` are those of integer labels, where those have any.
     """
 
     train: Given
     test: Given | None = None
     names: Sequence[str] | None = None
-    files: Sequence[Path] = ()
 
 
 class Parts(NamedTuple):
-    """Checked examples, and the names of their classes in the order of the codes.
-
-    `files` are those that the examples came from, where they came from nothing else.
-    """
+    """Checked examples, and the names of their classes in the order of the codes."""
 
     train: Examples
     test: Examples | None
     classes: tuple[str, ...]
-    files: Sequence[Path] = ()
 
 
 def check_parts(
     train: Given,
     test: Given | None = None,
     names: Sequence[str] | None = None,
-    files: Sequence[Path] = (),
     value_range: Range | None = None,
 ) -> Parts:
     """Images as `(n, c, h, w)`, labels as codes from 0.
 
-    The first four are those of `Found`; `value_range` is what black and white are. Classes keep the order of the
+    The first three are those of `Found`; `value_range` is what black and white are. Classes keep the order of the
     training labels: numbers numerically, text as text. Raises `ValueError` where the examples are no labelled image
     set, or the test part does not fit the training part.
     """
@@ -79,7 +73,7 @@ def check_parts(
     tested = None if test is None else check_test(test, checked, [str(v) for v in values], value_range)
     if value_range is None:
         say_if_dark({given.what: part.x for given, part in ((train, checked), (test, tested)) if given and part})
-    return Parts(checked, tested, classes, files if value_range is None else ())
+    return Parts(checked, tested, classes)
 
 
 def pair_up(given: Given, value_range: Range | None) -> tuple[Shaped[Tensor, "n c h w"], np.ndarray]:
@@ -229,16 +223,6 @@ def watch(items: Iterable[T], total: int, what: str, quiet: bool) -> Iterable[T]
 
     told = escape(make_visible(what))  # it may hold a file's name, which is text
     return track(items, told, total, console=Console(stderr=True), transient=True)
-
-
-def moments(x: Shaped[Tensor, "n c h w"]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of each channel, on [0, 1]; the deviation is at least 0.001, as one divides by it."""
-    total = torch.zeros(2, x.shape[1], dtype=torch.float64)  # over 1e8 values float32 would lose digits
-    for some in pieces(x):
-        values = x[some].contiguous().double() / (255 if x.dtype == torch.uint8 else 1)
-        total += torch.stack([values.sum((0, 2, 3)), values.square().sum((0, 2, 3))])
-    mean, square = total / (x.numel() / x.shape[1])
-    return tuple(mean.tolist()), tuple((square - mean**2).clamp(min=1e-6).sqrt().tolist())
 
 
 def describe_size(x: Shaped[Tensor, "n c h w"]) -> str:

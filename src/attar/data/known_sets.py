@@ -2,18 +2,18 @@
 
 import hashlib
 import logging
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from attar.data import parquet, torchvision_files
-from attar.data.check import Given, Parts, check_parts, moments
+from attar.data.check import Given, Parts, check_parts
+from attar.data.measure import moments
 from attar.data.normalisation import Normalisation
 from attar.data.task import Examples
-from attar.files import cache_folder, read_tensors, write_tensors
+from attar.files import cache_folder, hash_file, keep, read_tensors
 
 DECODER = 1  # raise it when the same files give other tensors, so that no cached ones are taken for them
 # How far a measured mean may lie from the literature's. Those of two sets of one shape are 0.05 and more apart, except
@@ -154,43 +154,43 @@ def check_known(known: Known, folder: Path, found: Parts) -> Parts:
 
 
 def load_or_decode(name: str, files: list[Path], decode: Callable[[], Parts]) -> Parts:
-    """What `decode()` gives, from the cache where these very files were decoded before.
+    """What `decode()` gives, from the cache where files of this content were decoded before.
 
     What is damaged is decoded anew, and that is logged. safetensors maps what it reads: the system may drop an image
     from memory and read it again. The mapping is private, so that the set has to be smaller than the memory, as all
     known ones are.
     """
-    path = cache_file(name, files, ".safetensors")
+    path = cache_file(name, files)
     try:
         if path.exists():
-            return read_decoded(path, files)
+            return read_decoded(path)
     except (ValueError, OSError) as error:
         logging.getLogger("attar").warning(f"{error}: {name} is decoded anew")
     found = decode()
     assert found.test is not None
     parts = {"train": found.train, "test": found.test}
     tensors = {f"{part}.{name}": x for part, examples in parts.items() for name, x in examples.tensors.items()}
-    with suppress(OSError):  # a full or read-only disk only costs the time at the next start
-        write_tensors(path, tensors, {"classes": found.classes})
-    return found._replace(files=files)
+    keep(path, tensors, {"classes": found.classes})
+    return found
 
 
-def read_decoded(path: Path, files: list[Path]) -> Parts:
+def read_decoded(path: Path) -> Parts:
     """Raises `ValueError` where the file is damaged."""
     tensors, meta = read_tensors(path)
     try:
         train, test = (Examples(tensors[f"{part}.x"], tensors[f"{part}.y"]) for part in ("train", "test"))
-        return Parts(train, test, tuple(meta["classes"]), files)
+        return Parts(train, test, tuple(meta["classes"]))
     except KeyError as error:
         raise ValueError(f"{path} holds no decoded images: no {error}") from None
 
 
-def cache_file(name: str, files: Sequence[Path], suffix: str) -> Path:
-    """Where what comes of these very files (path, size, time) is kept."""
-    # Not a hash of their content, for which all of it would have to be read.
-    stats = [(str(f.resolve()), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
-    digest = hashlib.blake2b(repr((DECODER, stats)).encode(), digest_size=8).hexdigest()
-    return cache_folder() / "decoded" / f"{name}-{digest}{suffix}"
+def cache_file(name: str, files: list[Path]) -> Path:
+    """Where what was decoded from files of this content is kept, wherever they lie."""
+    # All of it is read, which takes a quarter of a second for CIFAR. Sizes and times may stay while the content does
+    # not, and no time of a file is kept alike on every file system.
+    held = [(file.name, hash_file(file)) for file in files]
+    digest = hashlib.blake2b(repr((DECODER, held)).encode(), digest_size=8).hexdigest()
+    return cache_folder() / "decoded" / f"{name}-{digest}.safetensors"
 
 
 def read_digits() -> Parts:

@@ -1,31 +1,34 @@
 """Data from anywhere as a task: a reader gives checked parts, and parts become a task."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+import reprlib
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from attar.data.check import Found, Given, Parts, check_parts, moments
+from attar.arguments import checked, resolve_home
+from attar.data.check import Found, Given, Judge, Parts, check_parts
 from attar.data.hold_out import hold_out
-from attar.data.known_sets import DATASETS, Known, cache_file, read_known
-from attar.data.normalisation import Normalisation
+from attar.data.known_sets import DATASETS, Known, read_known
+from attar.data.measure import measure
 from attar.data.numpy_files import read_npy, read_npz
-from attar.data.task import Examples, Task, hash_examples
+from attar.data.task import Task, hash_examples
 from attar.data.torch_datasets import is_array, name_of, read_datasets
 from attar.data.value_range import Range, check_range
-from attar.files import read_json, write_json
+from attar.engine.ambient import plain_torch
 from attar.networks.by_name import make_network
-from attar.wording import unknown
+from attar.wording import make_visible, unknown
 
+Split = Literal["test", "validation", "held-out"]
+LONGEST_NAME = 60
 HELD_OUT = 0.1
 RESERVED = (*DATASETS, "toy")  # names that have recipes of their own, which own data must not get by chance
 
 
 class Reader(NamedTuple):
-    """Reads what lies at a path that follows a prefix, such as `npz:PATH`."""
+    """Reads what lies at a path that follows a prefix, such as `npz:PATH`, with the part that judges."""
 
-    read: Callable[[Path], Found]
+    read: Callable[[Path, Judge], Found]
     place: str
     about: str
 
@@ -36,6 +39,8 @@ READERS = {
 }
 
 
+@checked
+@plain_torch()
 def load_data(
     data: Any,
     *,
@@ -45,6 +50,8 @@ def load_data(
     quiet: bool = False,
     value_range: Any = None,
     flip: bool | None = None,
+    split: Split | None = None,
+    name: str | None = None,
 ) -> Task:
     """A task from what a user has.
 
@@ -59,50 +66,85 @@ def load_data(
     whether a mirrored image keeps its class, so that augmentation may mirror it: by default as the literature has it
     for known sets, and not for own data.
 
-    Without a test part 10 % of the examples (of `digits` 20 %) are held out, stratified. `network` is a known name, or
-    `file.py:Name`; by default that of the task, or `convnet`. Raises `ValueError` with one sentence where the data is
-    missing, damaged or no labelled image set.
+    `split` says what judges: the `"test"` part, the `"validation"` part (`x_val` and `y_val` of NumPy files), or
+    training images that are `"held-out"`. By default it is the test part, or without one 10 % of the training images
+    (of `digits` 20 %), stratified. `name` is what own data is called in plans, rows and reports. `network` is a known
+    name, or `file.py:Name`; by default that of the task, or `convnet`.
+
+    Raises `ValueError` with one sentence where the data is missing, damaged or no labelled image set.
     """
-    if value_range is not None:
-        value_range = check_range(value_range)
-        if isinstance(data, Task) or (isinstance(data, str) and data in DATASETS):
-            raise ValueError("value_range is for data of your own: what black and white are is known of this")
+    refuse_options(data, value_range, split, name)
     if isinstance(data, Task):
         data = data if network is None else data.with_network(network)
         return data if flip is None else dataclasses.replace(data, flip=flip)
-    name, found = read(data, root, download, quiet, value_range)
+    ends = None if value_range is None else check_range(value_range)
+    found_name, found = read(data, None if root is None else Path(root), download, quiet, ends, split)
     known = DATASETS.get(data) if isinstance(data, str) else None
-    return make_task(name, found, network or "convnet", known, flip)
+    return make_task(name or found_name, found, network or "convnet", known, flip, split)
+
+
+def refuse_options(data: Any, value_range: Any, split: Split | None, name: str | None) -> None:
+    """Raises `ValueError` for an option that says what is known of such data, and for a name that none may have."""
+    known = isinstance(data, str) and data in DATASETS
+    if known or isinstance(data, Task):
+        if value_range is not None:
+            raise ValueError("value_range is for data of your own: what black and white are is known of this")
+        if name is not None:
+            raise ValueError(f"name is for data of your own: this is called {data if known else data.name}")
+    if isinstance(data, Task) and split is not None:
+        raise ValueError("split is for data that is still to be read: a Task has its test part already")
+    if split == "validation" and (known or not isinstance(data, str)):
+        told = f"{data} has none" if known else "give what judges as (x, y, x_test, y_test), or as the second dataset"
+        raise ValueError(f"split is validation, but only NumPy files have a part of that name: {told}")
+    if name is not None:
+        check_name(name)
+
+
+def check_name(name: str) -> None:
+    """Raises `ValueError` where own data must not be called this."""
+    if name.casefold() in RESERVED:  # on some systems a recipe is found whatever its case
+        raise ValueError(f"name is {name!r}, as a known set is called: give your data a name of its own")
+    plain = make_visible(name) == name == " ".join(name.split()) and not set(name) & set("/\\")
+    if not plain or not 0 < len(name) <= LONGEST_NAME:
+        expected = f"expected a line of at most {LONGEST_NAME} visible letters, without slashes"
+        raise ValueError(f"name is {reprlib.repr(name)}; {expected}")
 
 
 def read(
-    data: Any, root: Path | str | None, download: bool, quiet: bool, value_range: Range | None
+    data: Any, root: Path | None, download: bool, quiet: bool, value_range: Range | None, split: Split | None
 ) -> tuple[str, Parts]:
-    """A name for the data, and its checked parts."""
+    """A name for the data, and its checked parts: without a test part where one is to be held out."""
     if not isinstance(data, str):
         name, found = read_objects(data, quiet)
-        return name, check_parts(*found, value_range=value_range)
+        return name, check(found, value_range, split)
     prefix, colon, rest = data.partition(":")
     try:
         if colon and prefix in READERS:
-            path = Path(rest).expanduser()
+            path = resolve_home("data", Path(rest))
             whole = path.resolve()  # `npy:.` has a name too
             # A folder's name may hold a dot; a file's suffix says nothing of its data.
             name = whole.stem if whole.is_file() else whole.name
-            return name, check_parts(*READERS[prefix].read(path), value_range=value_range)
+            found = READERS[prefix].read(path, "validation" if split == "validation" else "test")
+            return name, check(found, value_range, split)
         if data not in DATASETS:
-            if Path(data).expanduser().exists():
+            if resolve_home("data", Path(data)).exists():
                 raise ValueError(f"{data} is a path; how it is read is said by a prefix: {propose_prefixes(data)}")
             places = [f"{prefix}:{reader.place}" for prefix, reader in READERS.items()]
             raise ValueError(unknown("data set", data, [*DATASETS, *places]))
-        return data, read_known(data, None if root is None else Path(root).expanduser(), download, quiet)
+        return data, read_known(data, root, download, quiet)
     except OSError as error:
         raise ValueError(f"cannot read {data}: {error}") from None
 
 
+def check(found: Found, value_range: Range | None, split: Split | None) -> Parts:
+    """The parts, checked. One that does not judge may be anything: labels of test parts are often kept secret."""
+    wanted = found._replace(test=None) if split == "held-out" else found
+    return check_parts(*wanted, value_range=value_range)
+
+
 def propose_prefixes(path: str) -> str:
     """The path with each prefix that it may have."""
-    place = "FOLDER" if Path(path).expanduser().is_dir() else "PATH"
+    place = "FOLDER" if resolve_home("data", Path(path)).is_dir() else "PATH"
     return " or ".join(f"{prefix}:{path}" for prefix, reader in READERS.items() if reader.place == place)
 
 
@@ -118,7 +160,14 @@ def read_objects(data: Any, quiet: bool) -> tuple[str, Found]:
     return "arrays", Found(Given("the training", *data[:2]), test)
 
 
-def make_task(name: str, found: Parts, network: str, known: Known | None = None, flip: bool | None = None) -> Task:
+def make_task(
+    name: str,
+    found: Parts,
+    network: str,
+    known: Known | None = None,
+    flip: bool | None = None,
+    split: Split | None = None,
+) -> Task:
     """The parts as a task.
 
     Normalisation and flips are as the literature has them for known sets. Else means and deviations are measured, and
@@ -126,35 +175,19 @@ def make_task(name: str, found: Parts, network: str, known: Known | None = None,
     """
     if flip is None:
         flip = known is not None and known.flip
-    train, test, split = found.train, found.test, "test set"
-    if test is None:
-        train, test, split = hold_out(train, found.classes, known.held_out if known else HELD_OUT)
-    train, measured = measure(train, name, found.files)
+    train, test, told = found.train, found.test, f"{split or 'test'} set"
+    if split == "test" and test is None:
+        raise ValueError(f"split is test, but {name} has no test part: by default one is held out")
+    if split == "held-out" or test is None:
+        train, test, told = hold_out(train, found.classes, known.held_out if known else HELD_OUT)
+    fingerprint = hash_examples(train)
     return Task(
         name=f"own-{name}" if known is None and name in RESERVED else name,
-        train=train,
+        train=dataclasses.replace(train, fingerprint=fingerprint),
         test=test,
         classes=found.classes,
-        normalisation=(known and known.normalisation) or measured,
+        normalisation=(known and known.normalisation) or measure(train.x, fingerprint),
         network=make_network(network, tuple(train.x.shape[1:]), len(found.classes)),
-        split=split,
+        split=told,
         flip=flip,
     )
-
-
-def measure(train: Examples, name: str, files: Sequence[Path]) -> tuple[Examples, Normalisation]:
-    """The examples with their fingerprint, and what normalises them.
-
-    Both come from the cache where these very files were measured before.
-    """
-    path = cache_file(name, files, ".json")
-    try:
-        facts = read_json(path)
-    except ValueError:
-        mean, std = moments(train.x)
-        facts = {"mean": mean, "std": std, "fingerprint": hash_examples(train)}
-        with suppress(OSError):  # a cache that cannot be written only costs time
-            if files:  # arrays have no size and time of a file to be known again by
-                write_json(path, facts)
-    marked = Examples(train.x, train.y, train.group, facts["fingerprint"])
-    return marked, Normalisation(tuple(facts["mean"]), tuple(facts["std"]))

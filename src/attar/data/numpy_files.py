@@ -1,107 +1,147 @@
 """NumPy files: one npz archive, or a folder of npy arrays that may be larger than memory."""
 
 import logging
-import zipfile
-import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from tokenize import TokenError
-from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
 
-from attar.data.check import Found, Given
+from attar.data.check import Found, Given, Judge
+from attar.data.npy_header import check_header
+from attar.data.on_disk import free_memory
+from attar.wording import size
 
-# What np.load raises for broken files: more than it documents.
-DAMAGE = (AttributeError, EOFError, KeyError, OSError, TypeError, ValueError, zipfile.BadZipFile, zlib.error)
+LONGEST = 200  # letters of what NumPy says of a broken header, all of which it quotes
+JUDGES: dict[Judge, tuple[str, str]] = {"test": ("x_test", "y_test"), "validation": ("x_val", "y_val")}
+
+
+def name_validation(*kinds: str) -> tuple[str, ...]:
+    parts = ("val", "valid", "validation")
+    return tuple(name for part in parts for kind in kinds for name in (f"{kind}_{part}", f"{part}_{kind}"))
+
+
 # Each role's documented name is its own; these stand in for one that is missing.
 STAND_INS = {
     "x": ("x_train", "images", "train_images"),
     "y": ("y_train", "labels", "train_labels"),
     "x_test": ("test_images",),
     "y_test": ("test_labels",),
-}
-VALIDATION = {
-    name
-    for part in ("val", "valid", "validation")
-    for kind in ("x", "y", "images", "labels")
-    for name in (f"{part}_{kind}", f"{kind}_{part}")
+    "x_val": name_validation("x", "images")[1:],
+    "y_val": name_validation("y", "labels")[1:],
 }
 
 
-def read_npz(path: Path) -> Found:
+def read_npz(path: Path, judge: Judge = "test") -> Found:
     """The arrays of a NumPy file, under the names that `find_key` knows; whatever else it holds is left alone."""
     if not path.is_file():
         raise ValueError(f"no such file: {path}")
-    with path.open("rb") as opened:  # not by np.load, which leaves a damaged file open
-        try:
-            file = np.load(opened, allow_pickle=False)  # a pickle may run any code
-        except DAMAGE as error:
-            told = "it is not a zip of arrays" if "allow_pickle" in str(error) else error  # advice not to be followed
-            raise ValueError(f"{path} is damaged, or no npz file: {told}") from None
-        if not isinstance(file, np.lib.npyio.NpzFile):
-            raise ValueError(f"{path} holds a single array; expected an npz file with x and y")
-        keys = {role: find_key(role, file, path) for role in STAND_INS}
-        found = {role: key for role, key in keys.items() if key}
-        if not {"x", "y"} <= found.keys() or ("x_test" in found) != ("y_test" in found):
-            raise ValueError(
-                f"{path} has the keys {', '.join(file)}; expected x and y, and both or none of x_test and y_test"
-            )
-        say_unused(path, file)
-        arrays = {role: read_member(file, key, path) for role, key in found.items()}
-    test = Given(f"{path}: the test", arrays["x_test"], arrays["y_test"]) if "x_test" in arrays else None
-    return Found(Given(f"{path}: the training", arrays["x"], arrays["y"]), test)
+    with open_zip(path) as archive:
+        keys = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
+        found = {role: find_key(role, keys, path) for role in ("x", "y", *JUDGES[judge])}
+        if missing(list(found.values()), judge):
+            told = f"x and y, and {'both or none of ' if judge == 'test' else ''}{' and '.join(JUDGES[judge])}"
+            raise ValueError(f"{path} has the keys {', '.join(keys)}; expected {told}")
+        say_unused(path, keys, judge)
+        arrays = [read_member(archive, key, path) for key in found.values() if key]
+    return give(path, arrays, judge)
 
 
-def find_key(role: str, names: Iterable[str], path: Path) -> str | None:
-    """The array of that role, or `None`. Raises `ValueError` where it could be either of two."""
-    found = [role] if role in names else [name for name in STAND_INS[role] if name in names]
-    if len(found) > 1:
-        raise ValueError(f"{path} has both {found[0]} and {found[1]}: call the one to be read {role}")
-    return found[0] if found else None
-
-
-def say_unused(place: Path, names: Iterable[str]) -> None:
-    """One logged sentence about a validation part, so that nobody believes it was looked at."""
-    if unused := sorted(VALIDATION & set(names)):
-        told = "a validation part is not used; to test on it, name it x_test and y_test"
-        logging.getLogger("attar").warning(f"{place} has {' and '.join(unused)}: {told}")
-
-
-def read_npy(folder: Path) -> Found:
+def read_npy(folder: Path, judge: Judge = "test") -> Found:
     """x_train.npy, y_train.npy and perhaps x_test.npy and y_test.npy of a folder, mapped.
 
     Whatever else it holds is left alone.
     """
     if not folder.is_dir():
         raise ValueError(f"no such folder: {folder}")
-    roles = ["x_train", "y_train", "x_test", "y_test"]
-    files = [folder / f"{role}.npy" for role in roles if (folder / f"{role}.npy").is_file()]
-    if [file.stem for file in files] not in (roles[:2], roles):
-        listed = ", ".join(file.name for file in files) or "none of its arrays"
-        expected = "x_train.npy and y_train.npy, and both or none of x_test.npy and y_test.npy"
-        raise ValueError(f"{folder} holds {listed}; expected {expected}")
-    arrays = [map_file(file) for file in files]
-    say_unused(folder, [file.stem for file in folder.glob("*.npy")])
-    test = Given(f"{folder}: the test", *arrays[2:]) if arrays[2:] else None
-    return Found(Given(f"{folder}: the training", *arrays[:2]), test, files=files)
+    stems = [file.stem for file in folder.glob("*.npy") if file.is_file()]
+    own = [role if role in stems else None for role in ("x_train", "y_train", *JUDGES["test"])]
+    if judge == "validation":
+        own[2:] = [find_key(role, stems, folder) for role in JUDGES[judge]]
+    found = [stem for stem in own if stem]
+    if missing(own, judge):
+        listed = ", ".join(f"{stem}.npy" for stem in found) or "none of its arrays"
+        told = f"x_train.npy and y_train.npy, and {'both or none of ' if judge == 'test' else ''}"
+        raise ValueError(f"{folder} holds {listed}; expected {told}{' and '.join(f'{r}.npy' for r in JUDGES[judge])}")
+    arrays = [map_file(folder / f"{stem}.npy") for stem in found]
+    say_unused(folder, stems, judge)
+    return give(folder, arrays, judge)
+
+
+def give(place: Path, arrays: list[np.ndarray], judge: Judge) -> Found:
+    """Images and labels for training, and perhaps those of the part that judges."""
+    test = Given(f"{place}: the {judge}", *arrays[2:]) if arrays[2:] else None
+    return Found(Given(f"{place}: the training", *arrays[:2]), test)
+
+
+def missing(found: list[str | None], judge: Judge) -> bool:
+    """Whether images or labels lack; a test part may lack altogether."""
+    *training, x, y = found
+    return not all(training) or bool(x) != bool(y) or (judge == "validation" and not x)
+
+
+def find_key(role: str, names: Iterable[str], place: Path) -> str | None:
+    """The array of that role, or `None`. Raises `ValueError` where it could be either of two."""
+    found = [role] if role in names else [name for name in STAND_INS[role] if name in names]
+    if len(found) > 1:
+        raise ValueError(f"{place} has both {found[0]} and {found[1]}: call the one to be read {role}")
+    return found[0] if found else None
+
+
+def say_unused(place: Path, names: Iterable[str], judge: Judge) -> None:
+    """One logged sentence about a validation part, so that nobody believes it was looked at."""
+    known = {name for role in JUDGES["validation"] for name in (role, *STAND_INS[role])}
+    if judge != "validation" and (unused := sorted(known & set(names))):
+        how = 'give load_data split="validation", or --split validation'
+        told = f"a validation part is not used; to test on it, {how}"
+        logging.getLogger("attar").warning(f"{place} has {' and '.join(unused)}: {told}")
 
 
 def map_file(file: Path) -> np.ndarray:
-    try:
+    damaged = f"{file} is damaged, or no npy file"
+    with naming(damaged), file.open("rb") as opened:
+        header = check_header(opened, file.stat().st_size)
+    refuse_objects(header, str(file), file.stem)
+    with naming(damaged):
         return np.lib.format.open_memmap(file, mode="r")  # not np.load, which would also take a zip or a pickle
-    except (SyntaxError, TokenError, TypeError, ValueError) as error:
-        if "Python objects" in str(error):  # NumPy has no error of its own for these
-            raise ValueError(f"{file} holds Python objects; save numbers, or text as {file.stem}.astype(str)") from None
-        raise ValueError(f"{file} is damaged, or no npy file: {error}") from None
 
 
-def read_member(file: Any, key: str, path: Path) -> np.ndarray:
+def open_zip(path: Path) -> ZipFile:
+    with path.open("rb") as opened:
+        if opened.read(len(np.lib.format.MAGIC_PREFIX)) == np.lib.format.MAGIC_PREFIX:
+            raise ValueError(f"{path} holds a single array; expected an npz file with x and y")
+    with naming(f"{path} is damaged, or no npz file"):
+        return ZipFile(path)
+
+
+def read_member(archive: ZipFile, key: str, path: Path) -> np.ndarray:
+    """An array of an archive. Raises `ValueError` before reading where the memory cannot hold it."""
+    damaged = f"{path} is damaged: cannot read {key}"
+    with naming(damaged):
+        member = archive.getinfo(f"{key}.npy")
+        with archive.open(member) as opened:
+            header = check_header(opened, member.file_size)
+    refuse_objects(header, f"{path}: {key}", key)
+    if member.file_size > (free := free_memory()):
+        larger = f"{size(member.file_size)}, more than the {size(int(free))} of memory that are free"
+        raise ValueError(f"{path}: {key} unpacks to {larger}: as npy:FOLDER it may be larger than the memory")
+    with naming(damaged), archive.open(member) as opened:
+        return np.lib.format.read_array(opened, allow_pickle=False)  # a pickle may run any code
+
+
+def refuse_objects(dtype: np.dtype, what: str, name: str) -> None:
+    if dtype.hasobject:
+        raise ValueError(f"{what} holds Python objects; save numbers, or text as {name}.astype(str)")
+
+
+@contextmanager
+def naming(what: str) -> Iterator[None]:
+    """Whatever is raised for a broken, encrypted or lying file becomes one `ValueError` that begins with `what`."""
     try:
-        return file[key]
-    except DAMAGE as error:
-        if "allow_pickle" in str(error):
-            raise ValueError(
-                f"{path}: {key} holds Python objects; save numbers, or text as {key}.astype(str)"
-            ) from None
-        raise ValueError(f"{path} is damaged: cannot read {key}: {error}") from None
+        yield
+    except MemoryError:  # no fault of the file
+        raise
+    except Exception as error:  # of NumPy, of zipfile and of what unpacks: of more types than these document
+        told = str(error).partition("\n")[0][:LONGEST] or type(error).__name__
+        raise ValueError(f"{what}: {told}") from None

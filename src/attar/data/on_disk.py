@@ -3,6 +3,7 @@
 import ctypes
 import math
 import mmap
+import re
 import warnings
 from collections.abc import Iterable, Iterator
 from itertools import chain
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from attar.files import cache_folder
+from attar.files import cache_folder, check_writable
 
 LIMIT = 2 << 30  # bytes that an array made here may take of the memory
 PIECE = 4096 * 3 * 32 * 32  # values held at a time: 50 MB as float32
@@ -28,13 +29,15 @@ def pieces(x: Tensor | np.ndarray) -> Iterator[slice]:
 def gather_rows(parts: Iterable[np.ndarray], rows: int) -> np.ndarray:
     """Arrays of `rows` rows together as one.
 
-    It is in memory or, above `LIMIT`, in a file of the cache that goes with the array.
+    It is in memory or, above `LIMIT`, in a file of the cache that goes with the array. Raises `ValueError` where the
+    cache cannot be written.
     """
     parts = iter(parts)
     first = next(parts)
     if first[0].nbytes * rows <= LIMIT:
         return np.concatenate([first, *parts])
     folder = cache_folder() / "decoded"  # not the folder for temporary files, which may itself be memory
+    check_writable(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with TemporaryFile(dir=folder) as file:
         for part in chain([first], parts):
@@ -42,6 +45,13 @@ def gather_rows(parts: Iterable[np.ndarray], rows: int) -> np.ndarray:
         file.flush()
         # The file has no name; the mapping keeps it when it is closed, and nothing is left of it after the process.
         return np.memmap(file, first.dtype, "r").reshape(rows, *first.shape[1:])
+
+
+def free_memory() -> float:
+    """Bytes that may still be taken, what the system would drop for it included; infinite where it does not tell."""
+    told = Path("/proc/meminfo")
+    found = re.search(r"MemAvailable: *(\d+) kB", told.read_text(encoding="utf-8")) if told.exists() else None
+    return 1024.0 * int(found[1]) if found else math.inf
 
 
 def as_tensor(x: np.ndarray) -> Tensor:

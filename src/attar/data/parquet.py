@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from attar.data.check import Given, decode_image, stack_images, watch
+from attar.wording import in_a_line
 
 INNER = ("", "data", "plain_text")  # where copies of the hub keep their files: "plain_text" is CIFAR's
 IMAGES = ("image", "img")
@@ -106,15 +107,21 @@ def decode_cell(cell: Any, what: str) -> np.ndarray:
     if not isinstance(encoded, bytes):
         raise ValueError(f"{what} is not in the file")
     try:
-        # A camera writes beside a photograph how it was held.
-        return decode_image(ImageOps.exif_transpose(Image.open(io.BytesIO(encoded))), what)
-    except (OSError, SyntaxError) as error:  # what Pillow raises for broken files
-        raise ValueError(f"{what} is damaged: {error}") from None
+        # A camera writes beside a photograph how it was held. This also reads the pixels.
+        picture = ImageOps.exif_transpose(Image.open(io.BytesIO(encoded)))
+    except Image.DecompressionBombError as error:
+        raise ValueError(f"{what} is too large: {error}") from None
+    except MemoryError:  # no fault of the image
+        raise
+    except Exception as error:  # of Pillow: of more types than it documents
+        raise ValueError(f"{what} is damaged: {in_a_line(error)}") from None
+    return decode_image(picture, what)
 
 
 def class_names(table: Any) -> list[str] | None:
     try:
         features = json.loads(table.schema_arrow.metadata[b"huggingface"])["info"]["features"]
-        return next(features[name]["names"] for name in LABELS if name in features)
-    except (KeyError, StopIteration, TypeError, ValueError):  # no names, or none that can be read: numbers will do
+        names = next(features[name]["names"] for name in LABELS if name in features)
+    except (KeyError, RecursionError, StopIteration, TypeError, ValueError):  # none that can be read: numbers will do
         return None
+    return names if isinstance(names, list) and all(isinstance(name, str) for name in names) else None

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -133,12 +134,24 @@ class Task:
         """The first `n` training indices of each class; a class with fewer starts over."""
         return self.table.gather(1, torch.arange(n, device=self.device) % self.counts[:, None])
 
-    def need(self, classes: Sequence[int], n: int) -> None:
-        """Raises `ValueError` naming the first of these classes that has fewer than `n` training images."""
-        for c in classes:
-            if self.counts[c] < n:
-                name, count = self.classes[c], int(self.counts[c])
-                raise ValueError(f"class {name!r} has {count} images, fewer than the {n} that this budget needs")
+    def need(self, classes: Sequence[int], ipc: int, factor: int = 1) -> None:
+        """Raises `ValueError` naming the smallest of these classes where it is too small for `ipc` images.
+
+        Each of them is made of `factor`² real ones.
+        """
+        c = min(classes, key=self.counts.tolist().__getitem__)
+        count = int(self.counts[c])
+        has = f"class {self.classes[c]!r} has {count} image{'s' * (count != 1)}"
+        has += " besides those held out for testing" if self.split.startswith("hold-out") else ""
+        if count < ipc:
+            raise ValueError(f"{has}, fewer than the {ipc} per class that are asked for")
+        if count < ipc * factor**2:
+            told = f"{has}, too few for {ipc} per class at factor {factor}, which makes each of {factor**2}"
+            raise ValueError(f"{told}: factor={math.isqrt(count // ipc)} suits them")
+
+    def most_tiles(self, ipc: int) -> int:
+        """The largest factor at which the smallest class has images for `ipc`; 0 where it has fewer than that."""
+        return math.isqrt(self.fewest // ipc)
 
     def sample(self, classes: Sequence[int], n: int, rng: Rng) -> Float[Tensor, "k n c h w"]:
         """`n` normalised training images of each class, drawn as `indices` says."""
