@@ -2,9 +2,12 @@
 
 import dataclasses
 import os
+import shutil
+from contextlib import suppress
 
 import pytest
 from conftest import toy
+from faults import FAULTS, RAISED, count_steps, failing
 
 import attar
 from attar.condensed.condensed_set import CondensedSet
@@ -114,3 +117,43 @@ def test_what_cannot_be_kept_is_said_before_anything_is_trained(folder, task, tr
     with pytest.raises(ValueError, match="mine holds files that are no run's"):
         attar.evaluate(folder, task, seeds=1, out=tmp_path / "mine", **OPTIONS)
     assert not trained
+
+
+@pytest.fixture
+def instant(monkeypatch):
+    """No training, and no waiting for a disk."""
+
+    def test(job, ticker, show):
+        return [processes.Result((1.0, 2.0, 3.0), 2.0, 0.0) for _ in job.seeds]
+
+    monkeypatch.setattr(processes, "train_and_test", test)
+    monkeypatch.setattr("attar.evaluation.evaluate.evaluation_flop", lambda *_: 1)
+    monkeypatch.setattr("os.fsync", lambda descriptor: None)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("earlier", [True, False], ids=["more rows", "first rows"])
+def test_an_evaluation_that_fails_anywhere_loses_no_earlier_row_and_goes_on(fault, earlier, task, tmp_path, instant):
+    made = attar.condense(task, "random", 1)
+
+    def seeds(folder):
+        return [row.seed for row in read_rows(folder / ROWS)]
+
+    def evaluate(folder):
+        attar.evaluate(made, task, seeds=2, out=folder, **OPTIONS)
+
+    attar.evaluate(made, task, seeds=1, out=tmp_path / "left", **OPTIONS)
+    shutil.copytree(tmp_path / "left", tmp_path / "count")
+    steps, ended = count_steps(lambda: evaluate(tmp_path / "count")), set()
+    for at in range(steps):
+        folder = tmp_path / str(at)
+        if earlier:
+            shutil.copytree(tmp_path / "left", folder)
+        with suppress(*RAISED), failing(at, FAULTS[fault](at)):
+            evaluate(folder)
+        found = seeds(folder)
+        assert found == list(range(len(found))) and (found or not earlier)
+        ended.add(len(found))
+        evaluate(folder)
+        assert seeds(folder) == [0, 1]
+    assert ended == ({1, 2} if earlier else {0, 1, 2})

@@ -1,6 +1,7 @@
 """Networks trained in processes of their own: the same accuracies, and an end that is told."""
 
 import dataclasses
+import errno
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import torch
 
 import attar
 from attar.condensed.condensed_set import CondensedSet
+from attar.engine.device import say_once
 from attar.training.protocol import PROTOCOLS
 
 QUICK = dataclasses.replace(PROTOCOLS["quick"], steps=8)
@@ -34,6 +36,22 @@ def test_processes_and_this_process_agree(task, monkeypatch):
     )
     assert [row.accuracy for row in here] == [row.accuracy for row in there]
     assert all(total == 16 for _, total in ticks)
+
+
+def refuse(*_, **__):
+    raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
+
+
+@pytest.mark.parametrize("seam", ["loky.ProcessPoolExecutor", "loky.backend.process.LokyProcess.start"])
+def test_without_processes_networks_are_trained_one_after_the_other(seam, task, monkeypatch, caplog):
+    made = CondensedSet.whole(task)
+    here = attar.evaluate(made, task, protocol=QUICK, seeds=2, **CPU)
+    apart(monkeypatch)
+    monkeypatch.setattr(seam, refuse)
+    say_once.cache_clear()
+    there = attar.evaluate(made, task, protocol=QUICK, seeds=2, **CPU)
+    assert [row.per_class for row in here] == [row.per_class for row in there]
+    assert caplog.text.count("no processes can be started (") == 1
 
 
 def killed(job, ticker):

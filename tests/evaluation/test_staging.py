@@ -1,6 +1,8 @@
 """Folders of data that processes share: gone after an evaluation, or at the next one."""
 
+import shutil
 import tempfile
+from contextlib import contextmanager
 
 import pytest
 from filelock import FileLock
@@ -30,6 +32,24 @@ def test_what_a_killed_evaluation_left_is_swept_and_what_is_in_use_is_not(own_fo
     (left / LOCK).touch()
     with FileLock(used / LOCK), stage() as own:
         assert set(own_folder.iterdir()) == {used, foreign, own}
+
+
+def test_where_no_open_file_is_deleted_a_lock_goes_once_it_is_closed(own_folder, monkeypatch):
+    """As on Windows."""
+    (own_folder / f"{PREFIX}left").mkdir()
+    (own_folder / f"{PREFIX}left" / LOCK).touch()
+    held, remove = [], shutil.rmtree
+
+    @contextmanager
+    def hold(*_, **__):
+        held.append(True)
+        yield
+        held.clear()
+
+    monkeypatch.setattr("attar.evaluation.staging.hold_lock", hold)
+    monkeypatch.setattr(shutil, "rmtree", lambda folder, **options: held or remove(folder, **options))
+    sweep_staged()
+    assert not list(own_folder.iterdir())
 
 
 def test_a_link_is_not_followed(own_folder, tmp_path_factory):

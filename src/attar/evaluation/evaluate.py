@@ -15,12 +15,19 @@ from torch import Tensor
 from attar.arguments import checked
 from attar.condensed.condensed_set import CondensedSet
 from attar.condensed.store import MANIFEST, REQUEST, claim, load
-from attar.data.load import load_data
+from attar.data.load import Split
 from attar.data.task import Task
 from attar.engine.ambient import plain_torch
 from attar.engine.compiling import Compile, compiles
 from attar.engine.precision import Precision, choose_device_and_precision
 from attar.engine.run import Progress, silent
+from attar.evaluation.judged_on import (
+    describe,
+    find_fingerprint,
+    find_task,
+    warn_of_other_data,
+    warn_of_unexpected,
+)
 from attar.evaluation.processes import Job, Part, Result, Ticker, execute
 from attar.evaluation.rows import ROWS, Row, read_rows, write_rows
 from attar.evaluation.staging import stage
@@ -37,12 +44,15 @@ VERSION = 1  # of how networks are trained and tested: rows of another are not t
 @plain_torch()
 def evaluate(
     sets: CondensedSet | str | Path | Sequence[CondensedSet | str | Path],
-    data: Any,
+    data: Any = None,
     *,
+    test: Any = None,
     protocol: str | Protocol = "dm",
     seeds: int | Iterable[int] = 3,
     network: str | None = None,
     flip: bool | None = None,
+    split: Split | None = None,
+    name: str | None = None,
     eight_bit: bool = False,
     soft: bool = False,
     device: str | torch.device = "cpu",
@@ -53,14 +63,16 @@ def evaluate(
 ) -> list[Row]:
     """One row for each set and seed: a fresh network, trained by `protocol`, tested after its last epoch.
 
-    Sets may be given by their folders, `data` as `attar.condense` takes it; `seeds` as a number or one by one. On a CPU
-    the networks are spread over one-thread processes where that pays. Each row is kept as its network ends, in the
-    folder `out`, or else in the folders that the sets were given by. Rows of the very same networks that lie there are
-    taken, so that an interrupted evaluation goes on.
+    Sets may be given by their folders, `data` as `attar.condense` takes it; `seeds` as a number or one by one. `test`,
+    as `(x, y)` or a `Dataset`, is tested on instead of the data's own test part, all of it. Then `data` may be left
+    out. On a CPU the networks are spread over one-thread processes where that pays. Each row is kept as its network
+    ends, in the folder `out`, or else in the folders that the sets were given by. Rows of the very same networks that
+    lie there are taken, so that an interrupted evaluation goes on.
 
-    `eight_bit` trains on what the 8-bit images hold instead of the exact floats, `soft` on a set's soft labels. `flip`
-    says whether mirrored images keep their class, as in `attar.load_data`. Raises `ValueError` where a set is not of
-    this data or lacks soft labels, and for an unknown protocol, device or precision.
+    `eight_bit` trains on what the 8-bit images hold instead of the exact floats, `soft` on a set's soft labels. `flip`,
+    `split` and `name` are those of `attar.load_data`: whether mirrored images keep their class, what judges, and what
+    own data is called. Where a set's training images may be among the test images, it warns. Raises `ValueError` where
+    a set is not of this data or lacks soft labels, and for an unknown protocol, device or precision.
     """
     device, precision = choose_device_and_precision(device, precision)
     protocol = protocol_by_name(protocol)
@@ -68,9 +80,10 @@ def evaluate(
     given = [sets] if isinstance(sets, CondensedSet | str | Path) else sets
     homes = [find_home(made, None if out is None else Path(out)) for made in given]
     earlier = [[] if home is None else read_rows(home) for home in homes]
-    task = load_data(data, network=network, flip=flip)
     loaded = [made if isinstance(made, CondensedSet) else load(made) for made in given]
-    check_sets(loaded, task, soft)
+    task = find_task(loaded, data, test, network=network, flip=flip, split=split, name=name)
+    check_soft(loaded, soft)
+    warn_of_other_data(loaded, task, given=test is not None)
     # Decided once for all networks: what one compiles, the next finds in the cache.
     flop = evaluation_flop(loaded, task, protocol) * len(seeds)
     compile = "on" if compiles(flop, device, compile) else "off"
@@ -97,13 +110,15 @@ def evaluate(
             job = Job(i, train, test, made.normalisation, *common)
             found = find_results(job, earlier[i])
             keep(replace(job, seeds=tuple(found)), list(found.values()))
-            jobs += split(job, [seed for seed in job.seeds if seed not in found])
+            jobs += divide(job, [seed for seed in job.seeds if seed not in found])
         ticks = sum(protocol.updates(len(loaded[job.of].decoded_labels())) for job in jobs)
         if rows:
             told = f"networks that were trained before: {len(rows)}, whose rows are taken; to be trained: "
             logging.getLogger("attar").warning(told + str(sum(len(job.seeds) for job in jobs)))
         if jobs:
             execute(jobs, flop, Ticker(folder / "ticks", ticks, progress), keep)
+    for i, made in enumerate(loaded):
+        warn_of_unexpected(made, [rows[i, seed] for seed in seeds])
     return [rows[i, seed] for i in range(len(loaded)) for seed in seeds]
 
 
@@ -143,7 +158,7 @@ def identify(job: Job, seed: int) -> str:
     return hashlib.blake2b(repr(facts).encode(), digest_size=16).hexdigest()
 
 
-def split(job: Job, seeds: Sequence[int]) -> list[Job]:
+def divide(job: Job, seeds: Sequence[int]) -> list[Job]:
     """A GPU trains networks side by side, which one alone would not fill; on a CPU each may go to another process."""
     teams = [tuple(seeds)] if job.device.type == "cuda" and seeds else [(seed,) for seed in seeds]
     return [replace(job, seeds=team) for team in teams]
@@ -166,29 +181,12 @@ def protocol_by_name(protocol: str | Protocol) -> Protocol:
     return PROTOCOLS[protocol]
 
 
-def check_sets(sets: Sequence[CondensedSet], task: Task, soft: bool) -> None:
-    """Raises `ValueError` where there is none, one is not of this task, or lacks the soft labels that are wanted."""
-    if not sets:
-        raise ValueError("evaluation needs at least one set")
+def check_soft(sets: Sequence[CondensedSet], soft: bool) -> None:
+    """Raises `ValueError` where one lacks the soft labels that are wanted."""
     for made in sets:
-        check_fits(made, task)
         if soft and made.soft is None:
-            own = f"the set of {made.provenance.get('method', 'given')}, {made.ipc} per class,"
-            raise ValueError(f"{own} has no soft labels: condense with ncfm and soft=true, or learn labels")
-
-
-def check_fits(made: CondensedSet, task: Task) -> None:
-    """Raises `ValueError` where the set is of other classes or shapes than the task."""
-    if made.classes != task.classes:
-        raise ValueError(
-            f"the set's classes {first_few(made.classes)} are not those of {task.name}: {first_few(task.classes)}"
-        )
-    if made.images.shape[1:] != task.shape:
-        raise ValueError(f"the set's images are {tuple(made.images.shape[1:])}, those of {task.name} {task.shape}")
-
-
-def first_few(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (f", … ({len(names)})" if len(names) > 3 else "")
+            told = "has no soft labels: condense with ncfm and soft=true, or learn labels"
+            raise ValueError(f"{describe(made)}, {told}")
 
 
 def evaluation_flop(sets: Sequence[CondensedSet], task: Task, protocol: Protocol) -> int:
@@ -250,4 +248,6 @@ def make_row(made: CondensedSet, task: Task, job: Job, seed: int, kind: dict[str
         flip=task.flip,
         key=identify(job, seed),
         measures=result.measures,
+        fingerprint=find_fingerprint(made, task),
+        tested=job.test.hash,
     )

@@ -8,14 +8,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from pickle import PicklingError
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from attar.data.normalisation import Normalisation, unit
 from attar.engine.compiling import Compile
-from attar.engine.device import eager_flops, use_device
+from attar.engine.device import eager_flops, say_once, use_device
 from attar.engine.precision import Precision, use_precision
 from attar.engine.run import Progress, Run, silent
 from attar.files import read_tensors
@@ -24,6 +24,7 @@ from attar.networks.weights import Weights
 from attar.rng import Rng
 from attar.training.fit import fit_together, predict
 from attar.training.protocol import Protocol
+from attar.wording import in_a_line
 
 WORTH_PROCESSES = 20  # seconds of work; a process starts in about four
 # For libraries that read it as they are loaded. Without the last, the compiler in each would start a process a core.
@@ -58,7 +59,8 @@ class Job:
 
 @dataclass(frozen=True)
 class Result:
-    per_class: tuple[float, ...]
+    per_class: tuple[float | None, ...]
+    """`None` where there is no test image of the class."""
     accuracy: float
     seconds: float
     measures: dict[str, float] = field(default_factory=dict)
@@ -90,10 +92,14 @@ def execute(jobs: list[Job], flop: int, ticker: Ticker, keep: Keep) -> None:
     device = jobs[0].device
     count = min(torch.get_num_threads(), len(jobs))  # so that a limit on threads limits processes too
     if device.type != "cpu" or count < 2 or flop < WORTH_PROCESSES * eager_flops(device) or not can_travel(jobs[0]):
-        for job in jobs:
-            keep(job, train_and_test(job, ticker, show=True))
+        run_in_turn(jobs, ticker, keep)
     else:
         run_in_processes(jobs, count, ticker, keep)
+
+
+def run_in_turn(jobs: list[Job], ticker: Ticker, keep: Keep) -> None:
+    for job in jobs:
+        keep(job, train_and_test(job, ticker, show=True))
 
 
 def run_in_processes(jobs: list[Job], count: int, ticker: Ticker, keep: Keep) -> None:
@@ -101,15 +107,16 @@ def run_in_processes(jobs: list[Job], count: int, ticker: Ticker, keep: Keep) ->
 
     Raises `OSError` where one is killed.
     """
+    try:
+        # A terminal's bar cannot be sent to a process.
+        pool, futures = start_processes(jobs, count, Ticker(ticker.path, ticker.total, silent))
+    except (OSError, ImportError, NotImplementedError) as error:  # of the system, or of what Python lacks on it
+        say_once(f"no processes can be started ({in_a_line(error)}): networks are trained one after the other")
+        return run_in_turn(jobs, ticker, keep)
     from concurrent.futures import FIRST_EXCEPTION, wait
 
-    # It sends networks that a notebook or a function defines, and asks no `if __name__ == "__main__"` of scripts.
-    from loky import ProcessPoolExecutor
     from loky.process_executor import TerminatedWorkerError
 
-    pool = ProcessPoolExecutor(count, initializer=begin_worker, initargs=(os.getpid(),), env=ONE_THREAD)
-    quiet = Ticker(ticker.path, ticker.total, silent)  # a terminal's bar cannot be sent to a process
-    futures = {pool.submit(train_and_test, job, quiet): job for job in jobs}
     waiting = set(futures)
     try:
         while waiting:
@@ -124,6 +131,19 @@ def run_in_processes(jobs: list[Job], count: int, ticker: Ticker, keep: Keep) ->
         ) from None
     finally:
         pool.shutdown(kill_workers=bool(waiting))  # after Ctrl-C or a failed job, the others would go on for long
+
+
+def start_processes(jobs: list[Job], count: int, ticker: Ticker) -> tuple[Any, dict[Any, Job]]:
+    """A pool of processes, and which job is whose future. Raises what a system that starts none raises."""
+    # It sends networks that a notebook or a function defines, and asks no `if __name__ == "__main__"` of scripts.
+    from loky import ProcessPoolExecutor
+
+    pool = ProcessPoolExecutor(count, initializer=begin_worker, initargs=(os.getpid(),), env=ONE_THREAD)
+    try:
+        return pool, {pool.submit(train_and_test, job, ticker): job for job in jobs}
+    except BaseException:
+        pool.shutdown(wait=False, kill_workers=True)
+        raise
 
 
 def begin_worker(parent: int) -> None:
@@ -174,5 +194,10 @@ def train_and_test(job: Job, ticker: Ticker, show: bool = False) -> list[Result]
         seconds = (time.perf_counter() - start) / len(rngs)
         found = predict(job.network, networks, look, len(test_y), run)
     hits = [labels == test_y for labels in found]
-    per_class = [tuple(100 * right[test_y == c].float().mean().item() for c in range(job.classes)) for right in hits]
+    per_class = [tuple(average(right[test_y == c]) for c in range(job.classes)) for right in hits]
     return [Result(own, 100 * right.float().mean().item(), seconds) for own, right in zip(per_class, hits, strict=True)]
+
+
+def average(right: Tensor) -> float | None:
+    """Per cent of these answers that are right; `None` where there are none."""
+    return 100 * right.float().mean().item() if len(right) else None

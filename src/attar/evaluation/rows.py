@@ -1,14 +1,21 @@
 """What an evaluation returns, and the arithmetic on it."""
 
+import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
+from typing import Any
 
-from attar.files import lock_writer, read_json, write_json
+from attar.files import DamagedFile, has_own_checksum, read_json, with_checksum, write_json
+from attar.locks import lock_writer
 from attar.wording import duration, size
 
 ROWS, REPORT = "rows.json", "report.html"  # in the folder of a run or a comparison
+# What a field of each type may hold: a whole number is an accuracy too.
+KINDS: dict[Any, Any] = {str: str, int: int, bool: bool, bool | None: bool | None}
+KINDS |= {float: int | float, float | None: int | float | None}
+ADVICE = "move it out of the folder, and its networks are trained anew"
 COLUMNS = ("data", "ipc", "method", "protocol", "accuracy", "gain", "networks", "stored", "condensed in")
 
 
@@ -28,7 +35,8 @@ class Row:
     seed: int
     """The seed of the network and of its training."""
     accuracy: float
-    per_class: tuple[float, ...]
+    per_class: tuple[float | None, ...]
+    """`None` where the test part has no image of the class."""
     epochs: int
     bytes: int
     """What the trained-on images take: floats as stored, or decoded 8-bit ones."""
@@ -47,6 +55,10 @@ class Row:
     """Whether augmentation may mirror images; `None` in rows that older versions wrote."""
     measures: dict[str, float] = field(default_factory=dict, hash=False)  # a dict has no hash
     """Further measures of the same network by name, such as its accuracy under an attack."""
+    fingerprint: str = ""
+    """Of the training data that the set was made from, or else of the data that it was judged on."""
+    tested: str = ""
+    """A hash of the test part."""
 
     @property
     def remark(self) -> str:
@@ -62,6 +74,8 @@ class Summary:
     rows: tuple[Row, ...]
     random: float | None
     """Mean accuracy of random selection in the same circumstances."""
+    data: str
+    """The data's name, with a mark after it where other data among the rows has the same name."""
 
     @property
     def first(self) -> Row:
@@ -72,9 +86,9 @@ class Summary:
         return statistics.fmean(row.accuracy for row in self.rows)
 
     @property
-    def std(self) -> float:
-        """Sample standard deviation over networks and draws; 0 for a single row."""
-        return statistics.stdev(row.accuracy for row in self.rows) if len(self.rows) > 1 else 0.0
+    def std(self) -> float | None:
+        """Sample standard deviation over networks and draws; `None` for a single row, which has no spread."""
+        return statistics.stdev(row.accuracy for row in self.rows) if len(self.rows) > 1 else None
 
     @property
     def measures(self) -> dict[str, float]:
@@ -84,12 +98,14 @@ class Summary:
 
     @property
     def gain(self) -> float | None:
-        """Points over random selection."""
-        return None if self.random is None else self.mean - self.random
+        """Points over random selection; `None` where that was not judged, or is what was."""
+        return None if self.random is None or self.first.method == "random" else self.mean - self.random
 
     @property
-    def per_class(self) -> list[float]:
-        return [statistics.fmean(values) for values in zip(*(row.per_class for row in self.rows), strict=True)]
+    def per_class(self) -> list[float | None]:
+        by_class = zip(*(row.per_class for row in self.rows), strict=True)
+        known = [[accuracy for accuracy in own if accuracy is not None] for own in by_class]
+        return [statistics.fmean(own) if own else None for own in known]
 
     @property
     def condense_seconds(self) -> float | None:
@@ -103,12 +119,12 @@ class Summary:
         row, seconds = self.first, self.condense_seconds
         draws = len({r.draw for r in self.rows})
         return (
-            row.data,
+            self.data,
             str(row.ipc),
             row.method + row.remark,
             row.protocol,
-            f"{self.mean:.1f} ± {self.std:.1f}",
-            "" if self.gain is None or row.method == "random" else f"{self.gain:+.1f}",
+            f"{self.mean:.1f} ± " + ("–" if self.std is None else f"{self.std:.1f}"),
+            "" if self.gain is None else f"{self.gain:+.1f}",
             f"{len(self.rows)}" + (f" ({draws} draws)" if draws > 1 else ""),
             size(row.bytes),
             "" if seconds is None else duration(seconds),
@@ -118,30 +134,77 @@ class Summary:
 def summarise(rows: Sequence[Row]) -> list[Summary]:
     """One summary a cell, in the order of first appearance."""
     cells: dict[tuple, list[Row]] = {}
-    for row in {identity(row): row for row in rows}.values():  # a row may lie in a run's file and a comparison's
+    for row in {
+        identity(row): row for row in complete(rows)
+    }.values():  # a row may lie in a run's file and a comparison's
         cells.setdefault((*circumstances(row), row.method, row.variant), []).append(row)
     randoms = {
-        circumstances(group[0]): Summary(tuple(group), None).mean
+        circumstances(group[0]): statistics.fmean(row.accuracy for row in group)
         for group in cells.values()
         if group[0].method == "random"
     }
-    return [Summary(tuple(group), randoms.get(circumstances(group[0]))) for group in cells.values()]
+    names = name_data([group[0] for group in cells.values()])
+    return [
+        Summary(tuple(group), randoms.get(circumstances(group[0])), name)
+        for group, name in zip(cells.values(), names, strict=True)
+    ]
+
+
+def complete(rows: Sequence[Row]) -> list[Row]:
+    """Rows of older versions lack hashes of their data: those of rows that name the same data, where these agree."""
+    return fill_in(fill_in(rows, "fingerprint", "data"), "tested", "data", "split")
+
+
+def fill_in(rows: Sequence[Row], name: str, *alike: str) -> list[Row]:
+    """The rows, with the hash `name` that all others have who agree in the entries `alike`."""
+    keys = [tuple(getattr(row, other) for other in alike) for row in rows]
+    known: dict[tuple, set[str]] = {key: set() for key in keys}
+    for key, row in zip(keys, rows, strict=True):
+        known[key] |= {getattr(row, name)} - {""}
+    only = {key: hashes.pop() for key, hashes in known.items() if len(hashes) == 1}
+    hashes = [getattr(row, name) or only.get(key, "") for key, row in zip(keys, rows, strict=True)]
+    changes: list[dict[str, Any]] = [{name: own} for own in hashes]
+    return [replace(row, **change) for row, change in zip(rows, changes, strict=True)]
+
+
+def name_data(rows: Sequence[Row]) -> list[str]:
+    """The name of each row's data; where several have one name, with the beginnings of the hashes in which they differ.
+
+    Such as `arrays #3f2a01` beside `arrays #77b0c4`.
+    """
+    names = []
+    for row in rows:
+        others = [other for other in rows if other.data == row.data]
+        varied = [name for name in ("fingerprint", "tested") if len({getattr(other, name) for other in others}) > 1]
+        mark = "/".join(getattr(row, name)[:6] for name in varied if getattr(row, name))
+        names.append(f"{row.data} #{mark}" if mark else row.data)
+    return names
+
+
+def explain_marks(cells: Sequence[Summary]) -> str:
+    """A sentence for a reader of these cells; empty where their data has no marks."""
+    marked = sorted({cell.data for cell in cells if cell.data != cell.first.data})
+    if not marked:
+        return ""
+    return f"{' and '.join(marked)}: other images under the same name; the mark is the beginning of their hash"
 
 
 def circumstances(row: Row) -> tuple:
     """What rows must have in common to be compared, such as with random selection."""
-    return row.data, row.ipc, row.protocol, row.network, row.eight_bit, row.soft, row.precision, row.flip
+    same = row.fingerprint or row.data, row.tested or row.split  # the same data may have been given under two names
+    return *same, row.ipc, row.protocol, row.network, row.eight_bit, row.soft, row.precision, row.flip
+
+
+def identity(row: Row) -> tuple:
+    return *circumstances(row), row.method, row.variant, row.draw, row.seed
 
 
 def write_rows(path: Path, rows: Sequence[Row]) -> None:
     """Add rows to a file; a row of the same circumstances, method, draw and seed replaces its earlier self."""
     with lock_writer(path):  # or rows that another process adds in between would be lost
-        kept = {identity(row): row for row in [*read_rows(path), *rows]}
-        write_json(path, [asdict(row) for row in kept.values()])
-
-
-def identity(row: Row) -> tuple:
-    return *circumstances(row), row.method, row.variant, row.draw, row.seed
+        rows = [*read_rows(path), *rows]
+        kept = dict(zip(map(identity, complete(rows)), rows, strict=True))
+        write_json(path, with_checksum({"rows": [without_nan(asdict(row)) for row in kept.values()]}))
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -149,6 +212,38 @@ def read_rows(path: Path) -> list[Row]:
     if not path.exists():
         return []
     try:
-        return [Row(**{**row, "per_class": tuple(row["per_class"])}) for row in read_json(path)]
-    except (TypeError, KeyError):
+        content = read_json(path)
+    except DamagedFile as error:
+        raise DamagedFile(f"{error}; {ADVICE}") from None
+    # Older versions wrote the list alone.
+    rows = content.get("rows") if isinstance(content, dict) else content
+    if not isinstance(rows, list):
+        raise ValueError(f"{path} does not hold rows of an evaluation")
+    if isinstance(content, dict) and not has_own_checksum(content):
+        raise DamagedFile(f"{path} is damaged: its rows are not those that its checksum is of; {ADVICE}")
+    try:
+        return [read_row(row) for row in rows]
+    except (TypeError, KeyError, AttributeError):
         raise ValueError(f"{path} does not hold rows of an evaluation") from None
+
+
+def read_row(entries: dict[str, Any]) -> Row:
+    """Raises `TypeError`, `KeyError` or `AttributeError` where these are no row's."""
+    known = without_nan(entries)
+    row = Row(**{**known, "per_class": tuple(known["per_class"])})
+    parts = [(getattr(row, part.name), part.type) for part in fields(row)]
+    parts += [(value, float | None) for value in (*row.per_class, *row.measures.values())]
+    if not all(isinstance(value, KINDS[kind]) for value, kind in parts if kind in KINDS):
+        raise TypeError
+    return row
+
+
+def without_nan(entries: dict[str, Any]) -> dict[str, Any]:
+    """A row's entries, of which JSON has none for what is no finite number; measures that are none are left out."""
+    measures = {name: value for name, value in entries.get("measures", {}).items() if finite(value) is not None}
+    finite_ones = {name: finite(value) for name, value in entries.items()}
+    return finite_ones | {"per_class": list(map(finite, entries["per_class"])), "measures": measures}
+
+
+def finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value

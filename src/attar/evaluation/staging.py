@@ -9,6 +9,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from attar.locks import hold_lock
+
 PREFIX, LOCK = "attar-", ".lock"
 
 
@@ -26,10 +28,11 @@ def sweep_staged() -> None:
         if not is_own(lock.parent):  # the folder for temporary files may be shared
             continue
         try:
-            with FileLock(lock, timeout=0):
+            with hold_lock(lock, timeout=0.0):
                 shutil.rmtree(lock.parent, ignore_errors=True)
         except (Timeout, OSError):
             continue
+        shutil.rmtree(lock.parent, ignore_errors=True)  # what is left where a system deletes no file that is open
 
 
 def is_own(folder: Path) -> bool:
