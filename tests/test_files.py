@@ -2,16 +2,19 @@
 
 import ast
 import os
+import stat
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from filelock import Timeout
 from safetensors.torch import save_file
 
 import attar
 from attar.files import cache_folder, has_hash, read_json, read_tensors, sweep, write_json, write_tensors
+from attar.locks import hold_lock
 
 
 @pytest.mark.parametrize(
@@ -29,6 +32,32 @@ def test_cache_folder(monkeypatch, variables, folder):
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert cache_folder() == Path(folder)
+
+
+def test_without_a_home_the_cache_goes_with_the_process(tmp_path, monkeypatch, caplog):
+    for name in ("ATTAR_CACHE", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.setenv(name, "")  # so that what is set below is undone
+        monkeypatch.delenv(name)
+    monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)  # as in containers, whose users have no names
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    at_exit = []
+    monkeypatch.setattr("atexit.register", lambda *call, **options: at_exit.append((call, options)))
+    folder = cache_folder()
+    assert folder.parent == tmp_path and stat.S_IMODE(folder.stat().st_mode) == 0o700  # code is loaded from there
+    assert cache_folder() == folder == Path(os.environ["ATTAR_CACHE"])
+    (told,) = caplog.messages
+    assert told.startswith("there is no home folder")
+    (((remove, *arguments), options),) = at_exit
+    remove(*arguments, **options)
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("variable", ["ATTAR_CACHE", "XDG_CACHE_HOME"])
+def test_a_cache_in_the_home_of_nobody_is_refused(variable, monkeypatch):
+    monkeypatch.delenv("ATTAR_CACHE")
+    monkeypatch.setenv(variable, "~doesnotexist/x")
+    with pytest.raises(ValueError, match=f"{variable} is ~doesnotexist/x, but there is no such home folder"):
+        cache_folder()
 
 
 def test_damaged_tensors_are_named(tmp_path):
@@ -100,7 +129,8 @@ def test_every_text_file_names_its_encoding():
                 name = getattr(call.func, "attr", getattr(call.func, "id", ""))
                 words = {word.arg for word in call.keywords}
                 binary = any(isinstance(a, ast.Constant) and "b" in str(a.value) for a in call.args)
-                own = name == "open" and ast.unparse(call.func) not in ("Image.open", "os.open", "tarfile.open")
+                others = ("Image.open", "archive.open", "os.open", "tarfile.open")
+                own = name == "open" and ast.unparse(call.func) not in others
                 if name in ("read_text", "NamedTemporaryFile") or (own and not binary):
                     assert words & {"encoding", None} or binary, f"{source}:{call.lineno}"
                 assert name != "write_text" or isinstance(call.func, ast.Name), (
@@ -149,3 +179,47 @@ def test_a_failed_write_leaves_the_earlier_file(tmp_path):
     with pytest.raises(TypeError):
         write_json(path, {"a": object()})
     assert read_json(path) == {"a": 1} and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("system", ["posix", "windows"])
+def test_a_lock_is_deleted_and_where_no_open_file_can_be_only_when_it_is_closed(system, tmp_path, monkeypatch):
+    path, unlink = tmp_path / ".lock", Path.unlink
+
+    def is_open():
+        files = [str(path.readlink()) for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]
+        return any(file.startswith(str(path)) for file in files)
+
+    def delete(self, missing_ok=False):
+        if system == "windows" and is_open():
+            raise PermissionError(13, "the file is in use", str(self))
+        unlink(self, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", delete)
+    for _ in range(2):
+        with hold_lock(path):
+            assert is_open()
+            with pytest.raises(Timeout), hold_lock(path, timeout=0.0):
+                pass
+        assert not path.exists()
+
+
+def test_a_lock_that_cannot_be_deleted_does_no_harm(tmp_path, monkeypatch):
+    def refuse(self, missing_ok=False):
+        raise PermissionError(13, "the file is in use", str(self))
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    for _ in range(2):
+        with hold_lock(tmp_path / ".lock", timeout=0.0):
+            pass
+
+
+@pytest.mark.parametrize("lacking", ["resource", "fcntl", "pwd", "triton"])
+def test_no_module_that_a_system_lacks_is_needed(lacking, tmp_path):
+    code = f"import sys; sys.modules[{lacking!r}] = None\n" + (
+        "import attar, attar.cli.main\n"
+        "made = attar.condense('digits', method='random', ipc=1, out='run')\n"
+        "print(attar.plan('digits', 'random', 1))"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert ("memory  not known on this system" in ended.stdout) == (lacking == "resource")

@@ -1,24 +1,28 @@
 """Files that are either whole or not there."""
 
+import atexit
 import hashlib
 import json
+import logging
 import os
 import re
 import secrets
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+import tempfile
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-# Where a folder's new content waits, and where it is moved from; all in .part, as what is under way.
-READY, MOVING, REPLACED = ".ready.part", ".moving.part", ".replaced.part"
+from attar.arguments import resolve_home
+from attar.locks import lock_writer
+
+UNKEPT: set[Path] = set()  # caches that cannot be written, and of which that was said
 
 
 class DamagedFile(ValueError):
@@ -26,11 +30,34 @@ class DamagedFile(ValueError):
 
 
 def cache_folder() -> Path:
-    """Where Attar keeps what it can make anew: `$ATTAR_CACHE`, else `$XDG_CACHE_HOME/attar`, else `~/.cache/attar`."""
-    if own := os.environ.get("ATTAR_CACHE"):
-        return Path(own).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "attar"
+    """Where Attar keeps what it can make anew: `$ATTAR_CACHE`, else `$XDG_CACHE_HOME/attar`, else `~/.cache/attar`.
+
+    Without a home it is a folder that goes with the process, which is said. Raises `ValueError` where a variable names
+    the home of nobody.
+    """
+    for variable, inside in (("ATTAR_CACHE", ""), ("XDG_CACHE_HOME", "attar")):
+        if base := os.environ.get(variable):
+            return resolve_home(variable, Path(base)) / inside
+    try:
+        return Path.home() / ".cache" / "attar"
+    except RuntimeError:  # a user without a name, as in containers
+        return make_passing_cache()
+
+
+def make_passing_cache() -> Path:
+    """A cache that goes with the process; those that it starts find it as `$ATTAR_CACHE`."""
+    folder = make_passing_folder("attar-cache-")
+    os.environ["ATTAR_CACHE"] = str(folder)
+    told = "there is no home folder: what takes long to make cannot be kept for other runs (ATTAR_CACHE names a folder)"
+    logging.getLogger("attar").warning(told)
+    return folder
+
+
+def make_passing_folder(prefix: str) -> Path:
+    """A new temporary folder that goes with the process. Nobody else can write to it, and so put code there."""
+    folder = tempfile.mkdtemp(prefix=prefix)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
 
 
 @contextmanager
@@ -66,8 +93,17 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
+def check_writable(folder: Path) -> None:
+    """Raises `ValueError` where the folder cannot be made, or nothing can be written into it."""
+    there = next(path for path in [folder, *folder.absolute().parents] if os.path.lexists(path))
+    if not there.is_dir():
+        raise ValueError(f"{there} is a file, not a folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise ValueError(f"nothing can be written to {there}, which is read-only")
+
+
 def sweep(folder: Path) -> None:
-    """Remove what killed writes left in a run's folder. Not for folders that several processes write to."""
+    """Remove what killed writes left in a folder. Only for who is alone in writing to it."""
     for leftover in folder.iterdir():
         # With a number in its name, as a run's earlier files end in .part too; or of safetensors' own.
         if re.fullmatch(r"\..+\.[0-9a-f]+\.part|\.tmp[A-Za-z0-9]{6}", leftover.name) and not leftover.is_dir():
@@ -75,78 +111,61 @@ def sweep(folder: Path) -> None:
 
 
 @contextmanager
-def stage(folder: Path, replaced: Sequence[str]) -> Iterator[Path]:
-    """A new folder within `folder`; when the block succeeds, what it holds replaces the entries `replaced`.
-
-    What fails or is killed leaves all of the old or, from the renaming on, all of the new.
-    """
+def make_folder(folder: Path) -> Iterator[None]:
+    """The folder is there within the block. One that is made here and stays empty is removed again."""
     made = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
-    for leftover in folder.glob(".stage.*.part"):
-        remove(leftover)
-    staged = folder / f".stage.{secrets.token_hex(4)}.part"
-    staged.mkdir()
     try:
-        yield staged
-        commit(folder, staged, replaced)
+        yield
     finally:
-        remove(staged)
         if made and not any(folder.iterdir()):
             folder.rmdir()
 
 
-def commit(folder: Path, staged: Path, replaced: Sequence[str]) -> None:
-    """What `staged`, a folder within `folder`, holds takes the place of the entries `replaced`."""
-    write_json(staged / REPLACED, list(replaced))
-    for path in [*staged.rglob("*"), staged]:
-        if path.is_file():
-            sync(path)
-    settle(folder)  # what another commit left
-    staged.replace(folder / READY)  # from here on the new is what counts: whoever comes next goes on below
-    settle(folder)
-
-
-def settle(folder: Path) -> None:
-    """Finish what a killed commit began in this folder, or in those within. Every reader of folders does this first."""
-    for mark in (READY, MOVING):
-        for begun in [folder / mark, *folder.glob(f"*/{mark}")]:
-            if begun.is_dir():
-                with lock_writer(begun):  # or a second one would remove what the first has moved
-                    finish_commit(begun.parent)
-                    begun.with_name(f".{mark}.lock").unlink(missing_ok=True)
-
-
-def finish_commit(folder: Path) -> None:
-    """Each step may be killed, and done again."""
-    ready, moving = folder / READY, folder / MOVING
-    if ready.is_dir():
-        for name in read_json(ready / REPLACED):
-            remove(folder / name)
-        ready.rename(moving)
-    if moving.is_dir():
-        for path in moving.iterdir():
-            if path.name != REPLACED:
-                path.replace(folder / path.name)
-        remove(moving)
-        with suppress(OSError):  # not every system can do this with a folder
-            sync(folder)
-
-
 def remove(path: Path) -> None:
     """A file, a link, or a folder with all that it holds; or nothing."""
-    if path.is_dir() and not path.is_symlink():
+    if is_own_folder(path):
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
 
 
+def is_own_folder(path: Path) -> bool:
+    """Whether it is a folder itself, and no link to somebody else's."""
+    return path.is_dir() and not path.is_symlink()
+
+
 @contextmanager
-def lock_writer(path: Path) -> Iterator[None]:
-    """Other processes that would change this file wait for their turn."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # A file of its own: the locked one is replaced by each write, and a lock would stay on what was replaced.
-    with FileLock(path.with_name(f".{path.name}.lock")):
+def lock_cache(folder: Path) -> Iterator[None]:
+    """One process at a time writes to a folder of the cache, which is made; what killed ones left is removed first."""
+    with lock_writer(folder / "cache"):
+        sweep(folder)
         yield
+
+
+def check_cache() -> None:
+    """Where the cache cannot be written, that is said once; before work whose result would be kept there."""
+    try:
+        check_writable(cache_folder())
+    except ValueError as error:
+        say_unkept(error)
+
+
+def keep(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
+    """Write to the cache what can be made anew. Where that fails it is said once, and nothing is kept."""
+    try:
+        with lock_cache(path.parent):
+            write_tensors(path, tensors, meta)
+    except OSError as error:
+        say_unkept(error)
+
+
+def say_unkept(error: Exception) -> None:
+    """Once for a cache, as every network and every set of images would say it again."""
+    if (folder := cache_folder()) not in UNKEPT:
+        UNKEPT.add(folder)
+        told = f"what takes long to make cannot be kept for other runs in {folder} (ATTAR_CACHE names another folder)"
+        logging.getLogger("attar").warning(f"{told}: {error}")
 
 
 def write_text(path: Path, text: str) -> None:
@@ -174,6 +193,17 @@ def hash_json(value: Any) -> str:
     """Of what a JSON file holds: the same before it is written and after it is read."""
     read = json.loads(json.dumps(value))  # lists for tuples, and text for keys
     return hashlib.sha256(json.dumps(read, sort_keys=True).encode()).hexdigest()
+
+
+def with_checksum(entries: dict[str, Any]) -> dict[str, Any]:
+    """What a JSON file is to hold, and a hash of it."""
+    return entries | {"checksum": hash_json(entries)}
+
+
+def has_own_checksum(entries: dict[str, Any]) -> bool:
+    """Whether entries that were read are as `with_checksum` gave them."""
+    rest = {key: value for key, value in entries.items() if key != "checksum"}
+    return entries.get("checksum") == hash_json(rest)
 
 
 def hash_file(path: Path) -> str:

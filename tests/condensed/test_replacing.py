@@ -13,7 +13,7 @@ from small_sets import condensed
 
 import attar
 from attar.condensed.store import check_folder, load, save
-from attar.files import MOVING, READY
+from attar.replacing import MOVING, READY
 
 
 def contents(folder):
@@ -62,7 +62,9 @@ def test_a_save_that_fails_anywhere_leaves_the_old_set_or_the_new(fault, earlier
     assert ended == {"old" if earlier else "none", "new"}
 
 
-@pytest.mark.parametrize("moment", ["attar.files.save_file", "attar.files.settle", "attar.files.remove", "os.rename"])
+@pytest.mark.parametrize(
+    "moment", ["attar.files.save_file", "attar.replacing.settle", "attar.replacing.remove", "os.rename"]
+)
 def test_a_killed_save_leaves_the_old_set_or_the_new(moment, tmp_path):
     """A real `kill -9`, as the second set is written or put in its place."""
     folder = save(condensed(ipc=2, side=4), tmp_path / "run")

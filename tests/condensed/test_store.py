@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import json
+import os
 from hashlib import sha256
 
 import pytest
@@ -164,3 +165,91 @@ def test_a_file_is_no_folder(made, tmp_path):
     (tmp_path / "run").touch()
     with pytest.raises(ValueError, match="run is a file, not a folder"):
         save(made, tmp_path / "run")
+
+
+def snapshot(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("content", ["{}", '{"format": "toml"}', "[1]", "5", "null", "", "{", "servings: 4", "\xff"])
+@pytest.mark.parametrize("name", ["recipe.json", "run.json"])
+def test_another_programs_file_of_a_name_of_ours_is_refused_and_nothing_is_touched(content, name, made, tmp_path):
+    folder = tmp_path / "run"
+    for beside in (False, True):  # alone in a folder, or in one with a set of ours
+        if beside:
+            save(made, tmp_path / "run2").rename(folder := tmp_path / "set")
+        folder.mkdir(exist_ok=True)
+        (folder / name).write_bytes(content.encode("latin-1"))
+        before = snapshot(tmp_path)
+        for refused in (
+            lambda folder=folder: save(made, folder, overwrite=True),
+            lambda folder=folder: attar.condense(toy(), "random", 1, out=folder, overwrite=True),
+            lambda folder=folder: attar.condense(toy(), "random", 1, out=folder, resume=True),
+        ):
+            with pytest.raises(ValueError, match=f"{name} (was not written by attar|is damaged).*name another folder"):
+                refused()
+        assert snapshot(tmp_path) == before
+
+
+def test_a_folder_with_sets_of_other_programs_in_it_is_no_comparison(tmp_path):
+    (tmp_path / "cake").mkdir()
+    (tmp_path / "cake" / "recipe.json").write_text('{"flour": 500}')
+    with pytest.raises(ValueError, match="holds files that are no run's"):
+        claim(tmp_path, ("*/recipe.json",))
+    attar.condense(toy(), "random", 1, out=tmp_path / "random")
+    claim(tmp_path, ("*/recipe.json",))
+
+
+def test_nothing_is_replaced_behind_a_link(made, tmp_path):
+    folder, link = save(made, tmp_path / "theirs"), tmp_path / "link"
+    link.symlink_to(folder)
+    before = snapshot(folder)
+    for refused in (
+        lambda: save(made, link, overwrite=True),
+        lambda: attar.condense(toy(), "random", 1, out=link, overwrite=True),
+    ):
+        with pytest.raises(
+            ValueError, match=r"link is a link, and nothing is replaced behind it: name .*theirs itself"
+        ):
+            refused()
+    assert snapshot(folder) == before
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "new").symlink_to(tmp_path / "empty")  # where nothing lies yet, nothing is replaced
+    assert load(save(made, tmp_path / "new")).ipc == made.ipc
+
+
+def test_what_a_folder_from_elsewhere_says_is_under_way_harms_nothing_beside_it(made, tmp_path):
+    folder, theirs = save(made, tmp_path / "downloaded"), tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / "photo.png").write_text("my photo")
+    (folder / ".ready.part").mkdir()
+    (folder / ".ready.part" / ".replaced.part").write_text('["../theirs", "../theirs/photo.png"]')
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / ".moving.part").symlink_to(theirs)
+    load(folder)
+    with pytest.raises(ValueError, match="holds no condensed set"):
+        load(tmp_path / "links")
+    assert [path.read_text() for path in theirs.iterdir()] == ["my photo"]
+
+
+@pytest.mark.parametrize("folder", ["file", "file/run", "file/a/b", "read-only", "read-only/run", "read-only/a/b"])
+def test_what_cannot_be_written_is_noticed_before_the_work(folder, made, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    (tmp_path / "read-only").mkdir()
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: "read-only" not in str(path) and access(path, mode))
+
+    def never(*_, **__):
+        raise AssertionError("the work began")
+
+    monkeypatch.setattr("attar.runs.condense.load_data", never)
+    monkeypatch.setattr("attar.runs.compare.load_data", never)
+    monkeypatch.setattr("attar.condensed.store.write_tensors", never)
+    told = "file is a file, not a folder" if "file" in folder else "nothing can be written to .*, which is read-only"
+    for work in (
+        lambda: save(made, tmp_path / folder),
+        lambda: attar.condense(toy(), "random", 1, out=tmp_path / folder),
+        lambda: attar.compare(toy(), ["random"], [1], out=tmp_path / folder),
+    ):
+        with pytest.raises(ValueError, match=told):
+            work()

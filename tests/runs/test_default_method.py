@@ -39,3 +39,35 @@ def test_condensing_without_a_method(monkeypatch, caplog):
     assert "method random, with its recipe for digits: on digits at 1 per class quick" in caplog.text
     with pytest.raises(ValueError, match="unknown recipe 'mnits'"):
         attar.condense(toy(), ipc=2, recipe="mnits")
+
+
+TILED = {None: {"updates": 2}, "m3d": {"updates": 2}, "dance": {"updates": 2, "models": 1, "epochs": 1}}
+WHOLE = {"cafe": {"updates": 2}, "random": {}, "herding": {"epochs": 1}}
+
+
+@pytest.mark.parametrize("ipc", [1, 2, 5])
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+@pytest.mark.parametrize("method, settings", (TILED | WHOLE).items(), ids=str)
+def test_small_classes_get_fewer_tiles_or_one_sentence(method, settings, count, ipc, monkeypatch, caplog):
+    monkeypatch.setattr("attar.runs.condense.choose", lambda task, ipc, recipe: ("m3d", "cifar10"))
+    task = toy(counts=(5, count, 6), name="mine")
+    if ipc > count and method != "cafe":  # which starts from noise
+        with pytest.raises(ValueError, match=f"class '[ab]' has {count} images?, fewer than the {ipc} per class"):
+            attar.condense(task, method, ipc, **settings)
+        return
+    made = attar.condense(task, method, ipc, **settings)
+    fewer = method in TILED and count < 4 * ipc
+    assert made.labels.bincount().tolist() == [ipc] * 3
+    assert made.factor == (2 if method in TILED and not fewer else 1)
+    told = f"factor 1, not 2, as for {ipc} per class the smallest has too few images ({count})"
+    assert (told in caplog.text) == fewer
+
+
+def test_tiles_that_the_caller_or_the_paper_wants_are_refused_where_there_are_too_few_images():
+    task = toy(counts=(7, 9, 9))
+    for options in ({"factor": 2}, {"published": True}):
+        with pytest.raises(
+            ValueError, match=r"'a' has 7 images, too few for 2 per class at factor 2, .* factor=1 suits"
+        ):
+            attar.condense(task, "m3d", 2, updates=2, **options)
+    assert attar.condense(task, "m3d", 1, updates=2, factor=2).factor == 2

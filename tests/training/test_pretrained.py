@@ -1,10 +1,13 @@
 """Networks trained on the whole set: made once, kept, and shared."""
 
 import dataclasses
+import os
+from contextlib import nullcontext
 
 import pytest
 import torch
 from conftest import toy
+from faults import ERRORS, Killed, count_steps, failing
 
 from attar.engine.run import Run
 from attar.files import cache_folder
@@ -55,6 +58,65 @@ def test_a_damaged_stage_is_made_anew_and_that_is_said(task, caplog):
         caplog.clear()
         assert same(first, train_whole(task, run, 1)) and not same(first, second)
         assert str(path) in caplog.text and "this network is trained anew" in caplog.text
+
+
+ENDS = (MemoryError, KeyboardInterrupt, Killed)
+
+
+@pytest.fixture
+def own_folder(tmp_path, monkeypatch):
+    """A cache of the test's own, and training that takes no time."""
+    monkeypatch.setenv("ATTAR_CACHE", str(tmp_path / "own"))
+    monkeypatch.setattr("attar.training.pretrained.fit", lambda network, x, y, _, rng, *__, **___: network.init(rng))
+    monkeypatch.setattr("os.fsync", lambda descriptor: None)
+    return tmp_path / "own" / "stages"
+
+
+@pytest.mark.parametrize("fault", [*ERRORS, Killed], ids=["ENOSPC", "EIO", "MemoryError", "KeyboardInterrupt", "kill"])
+@pytest.mark.parametrize("earlier", ["none", "damaged", "leftovers"])
+def test_keeping_a_network_may_fail_anywhere_and_nothing_is_left_of_it(fault, earlier, task, own_folder):
+    run = Run(Rng.of(0))
+    expected = train_whole(task, run, 1)
+    (path,) = own_folder.iterdir()
+
+    def prepare():
+        for file in own_folder.iterdir():
+            file.unlink()
+        if earlier == "damaged":
+            path.write_bytes(b"nonsense")
+        if earlier == "leftovers":
+            for name in (f".{path.name}.0a1b2c3d.part", ".tmpEOQQjH"):
+                (own_folder / name).touch()
+
+    prepare()
+    for at in range(count_steps(lambda: train_whole(task, run, 1))):
+        prepare()
+        # A run needs no cache: without one it goes on, unless it is ended itself.
+        goes_on = isinstance(fault(), OSError)
+        with nullcontext() if goes_on else pytest.raises(ENDS), failing(at, fault):
+            assert same(expected, train_whole(task, run, 1))
+        assert same(expected, train_whole(task, run, 1)) and same(expected, train_whole(task, Run(Rng.of(0)), 1))
+        train_whole(task, Run(Rng.of(1)), 1)  # whoever writes next sweeps
+        assert {file.suffix for file in own_folder.iterdir()} == {".safetensors"}
+        assert len(list(own_folder.iterdir())) == 2
+
+
+@pytest.mark.parametrize("blocked", ["file", "read-only"])
+def test_a_cache_that_cannot_be_written_is_said_once_and_before_the_work(blocked, task, tmp_path, monkeypatch, caplog):
+    access, told = os.access, []
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("ATTAR_CACHE", str(tmp_path / blocked / "cache"))
+    monkeypatch.setattr(os, "access", lambda path, mode: blocked == "file" and access(path, mode))
+
+    def train(network, x, y, protocol, rng, *_, **__):
+        told.append(caplog.text)
+        return network.init(rng)
+
+    monkeypatch.setattr("attar.training.pretrained.fit", train)
+    for seed in range(3):
+        train_whole(task, Run(Rng.of(seed)), 1)
+    assert "cannot be kept for other runs" in told[0] and "ATTAR_CACHE names another folder" in told[0]
+    assert caplog.text.count("cannot be kept") == 1
 
 
 def test_a_rehearsal_keeps_nothing(task):

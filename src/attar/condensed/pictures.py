@@ -17,6 +17,7 @@ from attar.wording import make_visible
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+    from PIL.ImageFont import FreeTypeFont
 
 IMAGES, CONTACT = "images", "contact.png"
 # Hugging Face takes a folder of such a name for a split, and then drops every folder that has none.
@@ -162,10 +163,10 @@ def find_font() -> Path:
     return Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf"
 
 
-def load_font(points: int):
+def load_font(points: int) -> "FreeTypeFont":
     from PIL import ImageFont
 
-    return ImageFont.truetype(find_font(), points)
+    return ImageFont.truetype(str(find_font()), points)
 
 
 @functools.cache

@@ -1,6 +1,7 @@
 """A condensed set in a folder: written whole or not at all, and read back."""
 
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -11,22 +12,25 @@ from attar.condensed.condensed_set import CondensedSet
 from attar.condensed.pictures import CONTACT, IMAGES, write_pictures
 from attar.condensed.validate import ADDED, quote
 from attar.files import (
+    check_writable,
     has_hash,
+    has_own_checksum,
     hash_file,
-    hash_json,
     read_json,
     read_tensors,
-    settle,
-    stage,
+    with_checksum,
     write_json,
     write_tensors,
 )
+from attar.replacing import settle, stage
 
 FORMAT = 1
 LITTER = (".DS_Store", "Thumbs.db", "desktop.ini")  # of file managers that looked into a folder
 LEFT = (".lock", ".part")  # locks and parts of files: Attar's own, left by a killed process
 TENSORS, MANIFEST, REQUEST = "condensed.safetensors", "recipe.json", "run.json"
 ARTEFACT = (MANIFEST, TENSORS, CARD, CONTACT, IMAGES)
+# What tells Attar's own from another program's file of that name.
+MARKS = {MANIFEST: {"format", "sha256"}, REQUEST: {"format", "method"}}
 
 
 @checked
@@ -39,8 +43,10 @@ def save(made: CondensedSet, folder: str | Path, *, overwrite: bool = False) -> 
     folder = Path(folder)
     made.check()  # again, as its tensors may have changed since it was made
     claim(folder)
-    if (folder / MANIFEST).exists() and not overwrite:
-        raise ValueError(f"{folder} already holds a condensed set: save(..., overwrite=True) replaces it")
+    if (folder / MANIFEST).exists():
+        if not overwrite:
+            raise ValueError(f"{folder} already holds a condensed set: save(..., overwrite=True) replaces it")
+        refuse_link(folder)
     meta = {name: getattr(made, name) for name in ("classes", "factor", "space")}
     meta |= {"mean": made.normalisation.mean, "std": made.normalisation.std}
     tensors = {"images": made.images, "labels": made.labels} | ({} if made.soft is None else {"soft": made.soft})
@@ -57,7 +63,7 @@ def make_manifest(made: CondensedSet, folder: Path) -> dict[str, Any]:
     artefact = [folder / name for name in (TENSORS, CARD, CONTACT)] + sorted((folder / IMAGES).rglob("*.png"))
     files = {path.relative_to(folder).as_posix(): hash_file(path) for path in artefact}
     manifest = {"format": FORMAT, "sha256": files[TENSORS], "bytes": made.bytes, **made.provenance, "files": files}
-    return manifest | {"checksum": hash_json(manifest)}
+    return with_checksum(manifest)
 
 
 @checked
@@ -92,16 +98,20 @@ def load(folder: str | Path) -> CondensedSet:
 
 def read_manifest(folder: Path) -> dict[str, Any]:
     """Raises `ValueError` where it is missing, damaged, or not Attar's."""
-    manifest = read_json(folder / MANIFEST)
-    if not isinstance(manifest, dict) or not {"format", "sha256"} <= manifest.keys():
-        raise ValueError(f"{folder / MANIFEST} was not written by attar")
-    return manifest
+    return read_own(folder / MANIFEST)
+
+
+def read_own(path: Path) -> dict[str, Any]:
+    """A manifest, or what a run was asked for. Raises `ValueError` where it is missing, damaged, or not Attar's."""
+    content = read_json(path)
+    if not isinstance(content, dict) or not MARKS[path.name] <= content.keys():
+        raise ValueError(f"{path} was not written by attar")
+    return content
 
 
 def is_own(manifest: dict[str, Any]) -> bool:
     """Whether the manifest is as it was written, where it says so: those written before have no checksum."""
-    rest = {key: value for key, value in manifest.items() if key != "checksum"}
-    return "checksum" not in manifest or manifest["checksum"] == hash_json(rest)
+    return "checksum" not in manifest or has_own_checksum(manifest)
 
 
 State = Literal["whole", "damaged", "missing", "without a hash"]
@@ -143,24 +153,49 @@ def check_file(path: Path, expected: str | None) -> State:
         if path.suffix == ".safetensors":
             read_tensors(path)
             return "whole" if has_hash(path) else "without a hash"
-        if path.name == MANIFEST:
-            manifest = read_manifest(path.parent)
-            return "damaged" if not is_own(manifest) else "whole" if "checksum" in manifest else "without a hash"
         if path.suffix == ".json":
-            read_json(path)
+            content = read_manifest(path.parent) if path.name == MANIFEST else read_json(path)
+            if isinstance(content, dict) and "checksum" in content:
+                return "whole" if has_own_checksum(content) else "damaged"
     except ValueError:
         return "damaged"
     return "without a hash"
 
 
 def claim(folder: Path, marks: Sequence[str] = (MANIFEST, REQUEST)) -> None:
-    """Raises `ValueError` where the folder is none, or holds files but none of the `marks`.
+    """Raises `ValueError` where the folder cannot be written to, or holds files but none of the `marks`.
 
-    By default these are a set, or the beginning of a run.
+    By default these are a set, or the beginning of a run. One that another program wrote is refused by its name.
     """
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"{folder} is a file, not a folder")
+    check_writable(folder)
     settle(folder)
+    for path in (folder / MANIFEST, folder / REQUEST):
+        if os.path.lexists(path):
+            check_own(path)
     others = folder.exists() and any(not path.name.endswith((*LEFT, *LITTER)) for path in folder.iterdir())
-    if others and not any(found for mark in marks for found in folder.glob(mark)):
+    if others and not any(is_mark(found) for mark in marks for found in folder.glob(mark)):
         raise ValueError(f"{folder} holds files that are no run's: name a new folder")
+
+
+def is_mark(path: Path) -> bool:
+    """Whether a file shows that the folder is Attar's."""
+    try:
+        check_own(path)
+    except ValueError:
+        return False
+    return True
+
+
+def check_own(path: Path) -> None:
+    """Raises `ValueError` where what would be replaced is not, or is no longer, what Attar wrote."""
+    try:
+        if path.name in MARKS:
+            read_own(path)
+    except ValueError as error:
+        raise ValueError(f"{error}: name another folder, or remove this file") from None
+
+
+def refuse_link(folder: Path) -> None:
+    """Raises `ValueError` for a link, as what would be replaced behind it may be somebody else's."""
+    if folder.is_symlink():
+        raise ValueError(f"{folder} is a link, and nothing is replaced behind it: name {folder.resolve()} itself")

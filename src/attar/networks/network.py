@@ -60,7 +60,7 @@ class Network:
         if callable(getattr(type(whole), "layers", None)):
             self._templates["layers"] = Layers(whole).eval()
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Callable[..., "Network"], tuple[Any, ...]]:
         return Network, (self.build, self.head, self.device, self.twice_differentiable)
 
     @property

@@ -7,10 +7,10 @@ from typing import Any
 from attar.arguments import checked
 from attar.condensed.condensed_set import CondensedSet
 from attar.condensed.store import MANIFEST, REQUEST, claim
-from attar.data.load import load_data
+from attar.data.load import Split, load_data
 from attar.engine.ambient import plain_torch
 from attar.engine.run import Progress, silent
-from attar.evaluation.evaluate import evaluate, protocol_by_name
+from attar.evaluation.evaluate import evaluate, list_seeds, protocol_by_name
 from attar.evaluation.rows import ROWS, Row, read_rows
 from attar.methods import find
 from attar.runs.condense import condense
@@ -33,6 +33,8 @@ def compare(
     whole: bool = False,
     network: str | None = None,
     flip: bool | None = None,
+    split: Split | None = None,
+    name: str | None = None,
     anyway: bool = False,
     watch: Watch = lambda what: silent,
     **engine: Any,
@@ -42,30 +44,32 @@ def compare(
     `whole` adds networks trained on all training images. With `out`, each set is kept in a folder of its own there.
     Sets that lie there already are taken as they are. Unfinished ones are resumed, with `anyway` also on another
     engine, whose bits differ. Every name is checked before the first run begins. `watch(what)` gives the progress of
-    one part; `engine` is `device`, `precision` and `compile`. Raises `ValueError` for a folder of other files.
+    one part; `engine` is `device`, `precision` and `compile`; the rest is as in `attar.condense`. Raises
+    `ValueError` for a folder of other files.
     """
     for method in methods:
         find(method)
     protocol_by_name(protocol)
+    list_seeds(seeds)
     if not methods or not ipc:
         raise ValueError("a comparison needs at least one method and one budget")
-    for name, value in (("draws", draws), ("seeds", seeds), ("ipc", min(ipc))):
+    for option, value in (("draws", draws), ("seeds", seeds), ("ipc", min(ipc))):
         if value < 1:
-            raise ValueError(f"{name} must be at least 1, not {value}")
+            raise ValueError(f"{option} must be at least 1, not {value}")
     if out is not None:
         out = Path(out)
         claim(out, (ROWS, f"*/{MANIFEST}", f"*/{REQUEST}"))
         read_rows(out / ROWS)  # now, if they are damaged
-    task = load_data(data, network=network, flip=flip)  # once, for all runs and for the evaluation
+    task = load_data(data, network=network, flip=flip, split=split, name=name)  # once for all
     sets = []
     for method in methods:
         for budget in ipc:
             for seed in range(draws):
-                name = f"{method}-ipc{budget}-seed{seed}"
-                folder = out / name if out is not None else None
+                called = f"{method}-ipc{budget}-seed{seed}"
+                folder = out / called if out is not None else None
                 begun = folder is not None and any((folder / file).exists() for file in (MANIFEST, REQUEST))
                 kept: dict[str, Any] = {"out": folder, "resume": begun, "anyway": anyway}
-                made = condense(task, method, budget, seed=seed, progress=watch(name), **kept, **engine)
+                made = condense(task, method, budget, seed=seed, progress=watch(called), **kept, **engine)
                 sets.append(made)
     judged = [*sets, CondensedSet.whole(task)] if whole else sets
     rows = evaluate(judged, task, protocol=protocol, seeds=seeds, out=out, progress=watch("evaluation"), **engine)

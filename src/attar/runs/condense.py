@@ -11,8 +11,8 @@ import torch
 
 from attar.arguments import checked
 from attar.condensed.condensed_set import CondensedSet
-from attar.condensed.store import REQUEST, load, save
-from attar.data.load import load_data
+from attar.condensed.store import REQUEST, claim, load, save
+from attar.data.load import Split, load_data
 from attar.data.task import Task
 from attar.engine.ambient import plain_torch
 from attar.engine.compiling import Compile
@@ -24,7 +24,7 @@ from attar.methods import find
 from attar.rng import Rng
 from attar.runs.default_method import choose
 from attar.runs.plan import Plan, forecast
-from attar.runs.recipe import Resolved, check_data, check_settings, resolve
+from attar.runs.recipe import Resolved, check_data, check_settings, fit_tiles, resolve
 from attar.runs.run_folder import FORMAT, begin, flip_as_begun, holds_result, lock_folder
 
 
@@ -41,6 +41,8 @@ def condense(
     published: bool = False,
     network: str | None = None,
     flip: bool | None = None,
+    split: Split | None = None,
+    name: str | None = None,
     device: str | torch.device = "cpu",
     precision: Precision | None = None,
     compile: Compile = "auto",
@@ -56,7 +58,8 @@ def condense(
     a `method`, the best known for such data and so many images is taken, with the recipe of the nearest known data. The
     choice is logged, with the reason. `settings` are hyper-parameters of the method, on top of the recipe for the data,
     or for the known set named by `recipe`. `published` leaves out what the recipe does differently from the paper,
-    mostly to be faster. `flip` says whether mirrored images keep their class, as in `attar.load_data`.
+    mostly to be faster. `flip`, `split` and `name` are those of `attar.load_data`: whether mirrored images keep their
+    class, what judges, and what own data is called.
 
     With `out`, the result is saved there, and `resume` continues an interrupted run. `anyway` resumes also where
     another engine will give other bits. Raises `ValueError` for input that cannot be condensed as asked.
@@ -64,8 +67,10 @@ def condense(
     folder = None if out is None else Path(out)
     if method is not None:
         check_settings(find(method), settings)  # now: reading the data may take long
+    if folder is not None:
+        claim(folder)
     run = Run(Rng.of(seed), folder, *choose_device_and_precision(device, precision), compile, progress=progress)
-    task = load_data(data, network=network, flip=flip).to(run.device)
+    task = load_data(data, network=network, flip=flip, split=split, name=name).to(run.device)
     if resume:
         task = flip_as_begun(task, folder, flip)
     method, resolved = decide(task, method, ipc, recipe, settings, published)
@@ -97,6 +102,8 @@ def plan(
     published: bool = False,
     network: str | None = None,
     flip: bool | None = None,
+    split: Split | None = None,
+    name: str | None = None,
     device: str | torch.device = "cpu",
     precision: Precision | None = None,
     compile: Compile = "auto",
@@ -109,7 +116,7 @@ def plan(
     if method is not None:
         check_settings(find(method), settings)
     run = Run(Rng.of(seed), None, *choose_device_and_precision(device, precision), compile)
-    task = load_data(data, network=network, flip=flip).to(run.device)
+    task = load_data(data, network=network, flip=flip, split=split, name=name).to(run.device)
     _, resolved = decide(task, method, ipc, recipe, settings, published)
     with use_precision(run.precision), use_device(run.device):
         return forecast(resolved.method, task, ipc, run)
@@ -126,6 +133,8 @@ def decide(
         method, recipe = choose(task, ipc, recipe)
     source = check_data(recipe) if recipe else task.name
     resolved = resolve(method, source, ipc, settings, published)
+    if not published and "factor" not in settings:
+        resolved = fit_tiles(resolved, task, ipc)
     usual = source == task.name and task.network.name == "ConvNet"  # what the bands were measured with
     return method, resolved if usual else dataclasses.replace(resolved, expect={})
 

@@ -25,11 +25,15 @@ TILES = 3.3  # that of bf16 on a CPU which multiplies it in tiles (AMX)
 class Plan:
     """What a run will cost."""
 
+    data: str
+    """Its name and size."""
+    method: str
+    """Its name, and the images per class."""
     flop: int
     """Floating-point operations in networks."""
     seconds: float
     memory: int
-    """The most bytes that the process will hold, with what it held before."""
+    """The most bytes that the process will hold, with what it held before; 0 where the system does not tell."""
     disk: int
     """Bytes."""
     compiles: bool
@@ -39,9 +43,11 @@ class Plan:
     def __str__(self) -> str:
         how = "compiled, which takes part of that" if self.compiles else "eagerly"
         lines = {
+            "data": self.data,
+            "method": self.method,
             "work": f"{self.flop / 1e12:.3g} TFLOP in networks",
             "time": f"about {duration(self.seconds)}, {how}",
-            "memory": f"about {size(self.memory)}",
+            "memory": f"about {size(self.memory)}" if self.memory else "not known on this system",
             "disk": f"about {size(self.disk)}",
             "mirror": "images may be mirrored" if self.flip else "images are not mirrored (--flip on allows it)",
         }
@@ -107,7 +113,9 @@ def forecast(method: Method, task: Task, ipc: int, run: Run) -> Plan:
     checkpoint = trial.ledger.checkpoint or 3 * 4 * values * hasattr(method, "updates")
     # float32 images, and about a byte a value in each of two pictures, decoded
     disk = values * 4 + values * getattr(method, "factor", 1) ** 2 * 2 + 2 * checkpoint
-    return Plan(flop, seconds, peak_memory(run.device), disk, compiles, task.flip)
+    data = f"{task.name}: {len(task.train.y):,} images of {len(task.classes)} classes"
+    what = f"{type(method).__name__}, {ipc} per class"
+    return Plan(data, what, flop, seconds, peak_memory(run.device), disk, compiles, task.flip)
 
 
 def gain(run: Run) -> float:
@@ -117,10 +125,15 @@ def gain(run: Run) -> float:
 
 
 def peak_memory(device: torch.device) -> int:
-    """The most memory so far, in bytes: the device's, or this process's where the device is a CPU."""
+    """The most memory so far, in bytes: the device's, or this process's where the device is a CPU.
+
+    0 where the system does not tell.
+    """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    import resource  # not on every system
-
+    try:
+        import resource
+    except ImportError:  # which not every system has
+        return 0
     unit = 1 if sys.platform == "darwin" else 1024  # macOS counts bytes, Linux KiB
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -5,6 +5,7 @@ is on top.
 """
 
 import dataclasses
+import logging
 import math
 import tomllib
 from collections.abc import Mapping
@@ -14,10 +15,12 @@ from numbers import Integral
 from types import NoneType, UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from attar.data.task import Task
 from attar.methods import Method, find, list_names
 from attar.wording import unknown
 
 VERSION = 1  # of the format of recipes
+LARGEST = 1 << 63  # what tensors and loops count below
 TOY = "toy"
 SECTIONS = ("version", "about", "like", "published", "defaults", "ipc", "expect")
 
@@ -62,6 +65,18 @@ def resolve(method: str, data: str, ipc: int, settings: Mapping[str, Any], publi
     # A band was measured with the recipe's own values.
     expect = {} if published or settings else recipe.get("expect", {}).get(str(ipc), {})
     return Resolved(cls(**check_settings(cls, values)), tuple(sources), expect)
+
+
+def fit_tiles(resolved: Resolved, task: Task, ipc: int) -> Resolved:
+    """The method with fewer tiles, where its own want more real images than the smallest class has; which is logged."""
+    method: Any = resolved.method
+    most = task.most_tiles(ipc)
+    if getattr(method, "init", "noise") == "noise" or not 0 < most < method.factor:
+        return resolved
+    told = f"factor {most}, not {method.factor}, as for {ipc} per class the smallest has too few images ({task.fewest})"
+    logging.getLogger("attar").warning(told)
+    # What a recipe expects was measured with its own tiles.
+    return Resolved(dataclasses.replace(method, factor=most), (*resolved.sources, told), {})
 
 
 def lower_budget(tables: Mapping[str, Any], ipc: int) -> tuple[int | None, dict[str, Any]]:
@@ -140,6 +155,8 @@ def check_value(key: str, value: Any, hint: Any, default: Any) -> Any:
         if value not in get_args(hint):
             raise ValueError(unknown(f"value for {key}", str(value), map(str, get_args(hint))))
         return value
+    if type(value) is int and abs(value) >= LARGEST:  # not shown: Python writes no number of so many digits
+        raise ValueError(f"{key} is a whole number of more than 63 bits, which no hyper-parameter takes")
     if hint is float and type(value) is int:  # people write 1 for 1.0
         return float(value)
     if type(value) is not hint:  # not isinstance, by which True is a whole number
@@ -157,5 +174,5 @@ def parse_setting(setting: str) -> tuple[str, Any]:
         raise ValueError(f"a setting is written key=value, not {setting!r}")
     try:
         return key, tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:  # as in `init=mix`: a shell takes quotes away
+    except (ValueError, RecursionError):  # as in `init=mix`: a shell takes quotes away; or of too many brackets
         return key, text

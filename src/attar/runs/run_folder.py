@@ -7,14 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
-from attar.condensed.store import ARTEFACT, MANIFEST, REQUEST, claim
+from attar.condensed.store import ARTEFACT, MANIFEST, REQUEST, claim, read_own, refuse_link
 from attar.data.known_sets import DATASETS
 from attar.data.task import Task
 from attar.evaluation.rows import REPORT, ROWS
-from attar.files import commit, read_json, remove, settle, sweep, write_json
+from attar.files import make_folder, remove, sweep, write_json
+from attar.locks import hold_lock
 from attar.methods import find
+from attar.replacing import commit, settle
 from attar.synthesis.checkpoint import CHECKPOINTS, drop_checkpoints, has_checkpoint
 from attar.synthesis.journal import METRICS, read_metrics
 
@@ -83,6 +85,8 @@ def make_place(folder: Path, overwrite: bool) -> Path:
         raise ValueError(f"{folder} holds an unfinished run: --resume goes on with it, --overwrite starts anew")
     remove(folder / NEXT)  # an earlier try
     taken = any((folder / name).exists() for name in OWN)
+    if taken:
+        refuse_link(folder)
     place = folder / NEXT if taken else folder
     place.mkdir(exist_ok=True)
     return place
@@ -99,36 +103,33 @@ def lock_folder(folder: Path | None) -> Iterator[None]:
         yield
         return
     claim(folder)
-    made = not folder.exists()
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / LOCK, timeout=0)  # the other process may take hours: say so instead of waiting
-    try:
-        lock.acquire()
-    except Timeout:
-        told = f"another process is at work in {folder}: wait for it, or name another folder with --out"
-        raise ValueError(told) from None
-    try:
+    with contextlib.ExitStack() as held:
+        try:
+            held.enter_context(make_folder(folder))
+            # The other process may take hours: say so instead of waiting.
+            held.enter_context(hold_lock(folder / LOCK, timeout=0.0))
+        except Timeout:
+            told = f"another process is at work in {folder}: wait for it, or name another folder with --out"
+            raise ValueError(told) from None
+        except OSError as error:  # what `claim` cannot know
+            raise ValueError(f"nothing can be written to {folder}: {error.strerror}") from None
         sweep(folder)
         yield
-    finally:
-        (folder / LOCK).unlink(missing_ok=True)  # while it is held: once released it may be another process's
-        lock.release()
-        if made and not any(folder.iterdir()):
-            folder.rmdir()
 
 
 def check_same(folder: Path, request: dict[str, Any], anyway: bool) -> None:
     """Raises `ValueError` where the folder's run asked for something else, or ran on another engine."""
-    earlier = read_json(folder / REQUEST)
-    if isinstance(earlier, dict) and earlier.get("format") != FORMAT:
-        raise ValueError(f"{folder / REQUEST} has format {earlier.get('format')}; this attar reads format {FORMAT}")
-    parts = ("engine", "hyperparameters")
-    if not isinstance(earlier, dict) or not all(isinstance(earlier.get(part), dict) for part in parts):
+    earlier = read_own(folder / REQUEST)
+    if earlier["format"] != FORMAT:
+        raise ValueError(f"{folder / REQUEST} has format {earlier['format']}; this attar reads format {FORMAT}")
+    if not all(isinstance(earlier.get(part), dict) for part in ("engine", "hyperparameters")):
         raise ValueError(f"{folder / REQUEST} was not written by attar")
     request = json.loads(json.dumps(request))  # with lists for tuples, as in the file
     earlier.setdefault("flip", request["flip"])  # an older run's, which `flip_as_begun` has taken over
     check_retired(folder, earlier, request)
     for key, was, now in list_differences(earlier | earlier["hyperparameters"], request | request["hyperparameters"]):
+        if key == "fingerprint":  # two hashes would tell nobody anything
+            raise ValueError(f"{folder} holds a run on other images: the data has changed since it began")
         if not isinstance(now, dict):  # the engine, which is compared below, and all hyper-parameters together
             raise ValueError(f"{folder} holds a run with {key} = {was}, not {now}")
     differences = list_differences(earlier["engine"], request["engine"])
@@ -146,8 +147,8 @@ def flip_as_begun(task: Task, folder: Path | None, flip: bool | None) -> Task:
     """
     if folder is None or not (folder / REQUEST).exists():
         return task
-    earlier = read_json(folder / REQUEST)
-    older = isinstance(earlier, dict) and "flip" not in earlier and task.name not in DATASETS
+    earlier = read_own(folder / REQUEST)
+    older = "flip" not in earlier and task.name not in DATASETS
     if not older:
         return task
     begun = task.shape[0] == 3

@@ -16,7 +16,7 @@ from torch import Tensor
 from attar.data.task import Task
 from attar.engine.run import Run
 from attar.engine.slices import map_slices
-from attar.files import cache_folder, read_tensors, write_tensors
+from attar.files import cache_folder, check_cache, keep, read_tensors
 from attar.networks.weights import TRAINING, Weights
 from attar.rng import Rng
 from attar.training.fit import fit
@@ -116,6 +116,9 @@ def load_or_train(task: Task, run: Run, protocol: Protocol, rng: Rng) -> Weights
             return load_network(path, what, task, run)
     except (ValueError, OSError) as error:
         logging.getLogger("attar").warning(f"{error}: this network is trained anew")
+    kept = bool(task.network.key) and not run.rehearsal
+    if kept:
+        check_cache()
     start = time.perf_counter()
     done, total = 0, protocol.updates(len(task.train.y))
 
@@ -126,13 +129,9 @@ def load_or_train(task: Task, run: Run, protocol: Protocol, rng: Rng) -> Weights
 
     x = task.normalise(task.train.x.to(task.device))
     w = fit(task.network, x, task.train.y, protocol, rng, run, flip=task.flip, tick=tick)
-    if task.network.key and not run.rehearsal:
+    if kept:
         tensors = {f"{part}.{name}": t for part, group in w._asdict().items() for name, t in group.items()}
-        try:
-            write_tensors(path, tensors, {"what": what, "seconds": time.perf_counter() - start})
-        except OSError as error:  # the run itself needs no cache
-            told = "a trained network cannot be kept for other runs (ATTAR_CACHE says where)"
-            logging.getLogger("attar").warning(f"{told}: {error}")
+        keep(path, tensors, {"what": what, "seconds": time.perf_counter() - start})
     return w
 
 
