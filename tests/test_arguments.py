@@ -11,7 +11,7 @@ from attar.training.protocol import PROTOCOLS
 @pytest.fixture
 def nothing_runs(monkeypatch):
     """Data is not even read."""
-    for module in ("runs.condense", "runs.compare", "evaluation.evaluate"):
+    for module in ("runs.condense", "runs.compare", "evaluation.judged_on"):
         monkeypatch.setattr(f"attar.{module}.load_data", None)
 
 
@@ -75,6 +75,26 @@ def test_evaluate_refuses_before_any_work(options, sentence, nothing_runs):
 def test_compare_refuses_before_any_work(options, sentence, nothing_runs):
     with pytest.raises(ValueError) as refusal:
         attar.compare("digits", **options)
+    assert str(refusal.value).startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"episode": 5}, "episode must be a function, not 5"),
+        ({"syn": torch.ones(2)}, "syn must be a Module, not tensor("),
+        ({"opt": "adam"}, "opt must be an Optimizer, not 'adam'"),
+        ({"updates": 1.5}, "updates must be a whole number, not 1.5"),
+        ({"run": None}, "run must be a Run, not None"),
+        ({"schedule": 0.1}, "schedule must be a function, not 0.1"),
+        ({"state": {}}, "state must be a Module, not {}"),
+    ],
+)
+def test_the_loop_refuses_before_any_work(options, sentence):
+    syn = torch.nn.Linear(1, 1)
+    given = {"syn": syn, "opt": torch.optim.SGD(syn.parameters(), 1), "updates": 1}
+    with pytest.raises(ValueError) as refusal:
+        attar.optimise(**{**given, "episode": lambda syn, rng: iter(()), "run": attar.Run(attar.Rng.of(0)), **options})
     assert str(refusal.value).startswith(sentence)
 
 

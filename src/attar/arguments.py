@@ -39,6 +39,7 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
 
 def read(name: str, value: Any, hint: Any) -> Any:
     """The value as `hint` wants it. Raises `ValueError` where it is something else."""
+    hint = hint.__bound__ if isinstance(hint, TypeVar) else hint
     kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
     kinds = tuple(kind for kind in kinds if not (kind is str and Path in kinds))  # text, where it may be, is a path
     for kind in kinds:
@@ -67,6 +68,9 @@ def convert(name: str, value: Any, kind: Any) -> Any:
 
 
 def resolve_home(name: str, path: Path) -> Path:
+    """The path without `~`. Raises `ValueError` naming it where there is no such home, or no file may be called so."""
+    if "\0" in str(path):
+        raise ValueError(f"{name} is {str(path)!r}, but no path holds a NUL character")
     try:
         return path.expanduser()
     except RuntimeError:  # no such user, or none at all
@@ -78,4 +82,5 @@ def describe(kind: Any) -> str:
     origin = get_origin(kind) or kind
     if origin in (Sequence, Iterable):
         return f"a list of {PLURALS.get(get_args(kind)[0], 'these')}"
-    return "a function" if origin is Callable else WORDS.get(origin, f"a {origin.__name__}")
+    article = "an" if origin.__name__[0] in "AEIOU" else "a"
+    return "a function" if origin is Callable else WORDS.get(origin, f"{article} {origin.__name__}")

@@ -2,10 +2,11 @@
 
 import hashlib
 import operator
+import reprlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import SupportsIndex
+from typing import Any, SupportsIndex
 
 import torch
 
@@ -27,9 +28,9 @@ class Rng:
         """The path of a seed alone: 1, `True` and NumPy's 1 are the same."""
         return cls((int(operator.index(seed)),))
 
-    def fold(self, *parts: int | str) -> "Rng":
-        """The path with `parts` appended."""
-        return Rng(self.path + parts)
+    def fold(self, *parts: SupportsIndex | str) -> "Rng":
+        """The path with `parts` appended: names, and whole numbers of any type. Raises `ValueError` for all else."""
+        return Rng(self.path + tuple(map(plain, parts)))
 
     @property
     def seed(self) -> int:
@@ -52,3 +53,14 @@ class Rng:
             if device.type == "cuda":
                 torch.cuda.set_rng_state(self.generator(device).get_state(), device)
             yield
+
+
+def plain(part: Any) -> int | str:
+    """A part of a path as Python's own type: 1, `True` and NumPy's 1 lead to the same stream."""
+    if isinstance(part, str):
+        return str(part)
+    try:
+        return int(operator.index(part))  # int, as True is its own index
+    except TypeError:
+        told = "a part of a random path must be a name or a whole number"
+        raise ValueError(f"{told}, not {reprlib.repr(part)}") from None

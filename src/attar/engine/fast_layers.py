@@ -3,7 +3,6 @@
 Parameters keep their names and their order. A reader who deletes this file still has networks that work.
 """
 
-import importlib.util
 from collections.abc import Callable
 from typing import Any
 
@@ -12,11 +11,16 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from attar.engine.compiling import constant_when_compiled, find_fault
+from attar.engine.device import say_once
 from attar.engine.kernels import first_block_cpu
 
-HAS_TRITON = importlib.util.find_spec("triton") is not None  # where torch can use a GPU
-if HAS_TRITON:
+try:
     from attar.engine.kernels import first_block_gpu
+
+    HAS_TRITON = True
+except Exception:  # there is no triton where torch cannot use a GPU; and one that is broken may end with anything
+    HAS_TRITON = False
 
 
 # The settings of layers that have a faster one.
@@ -108,8 +112,16 @@ def kernel_for(x: Tensor, entry: Entry, norm: nn.GroupNorm) -> Callable[..., Ten
     """What convolves, normalises each map by itself and pools; `None` where there is no kernel for such images."""
     if norm.num_groups != norm.num_channels or not norm.affine or entry.bias is None:
         return None
-    if x.is_cuda and HAS_TRITON and torch.is_autocast_enabled("cuda"):
+    if x.is_cuda and torch.is_autocast_enabled("cuda"):
         fits = entry.out_channels in (16, 32, 64, 128) and x.shape[2] % 2 == x.shape[3] % 2 == 0
-        return first_block_gpu.first_block if fits else None
+        return first_block_gpu.first_block if fits and has_gpu_kernels() else None
     fits = torch.compiler.is_compiling() and first_block_cpu.fits(x, entry.weight)
     return first_block_cpu.first_block if fits else None
+
+
+@constant_when_compiled
+def has_gpu_kernels() -> bool:
+    """Whether triton works; where it does not, that is said once."""
+    if fault := find_fault("cuda"):
+        say_once(f"{fault}: the first block of networks is slower")
+    return HAS_TRITON and fault is None

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from attar.engine.compiling import Compile, compile_whole, compiles
+from attar.engine.compiling import Compile, compile_whole, compiles, ensure_compiler_folder
 from attar.engine.device import keep_freed_memory, threads
 from attar.engine.precision import Precision, lower
 from attar.engine.slices import even_size
@@ -118,11 +118,12 @@ class Run:
     def compiles(self, flop: int) -> bool:
         """Whether work of that size is compiled.
 
-        Raises `ValueError` where that is asked for and there is no compiler.
+        Raises `ValueError` where that is asked for and no compiler works.
         """
         return compiles(flop, self.device, self.compile)
 
     def _prepare(self, function: Callable[..., Any], compiled: bool) -> Callable[..., Any]:
+        ensure_compiler_folder()
         if self.device.type == "cpu":  # here, since only what runs networks profits
             keep_freed_memory()
         prepared = lower(function, self.device) if self.precision == "bf16" else function

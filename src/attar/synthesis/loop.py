@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from attar.arguments import checked
 from attar.condensed.condensed_set import CondensedSet
 from attar.engine.cuda_graphs import Replay
 from attar.engine.run import Run
@@ -60,6 +61,7 @@ CHECKPOINT_EVERY = 30.0  # seconds
 BOUNDARY_EVERY = 1.0  # seconds between copies of the state to go on from; each waits for the device, and may be large
 
 
+@checked
 def optimise(
     episode: Episode,
     syn: Learned,

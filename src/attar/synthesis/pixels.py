@@ -69,7 +69,7 @@ class Pixels(nn.Module):
             images = images if space == "normalised" else (images / 4 + 0.5).clamp(0, 1)
         else:
             tiles = factor * factor
-            task.need(classes, ipc * tiles)
+            task.need(classes, ipc, factor)
             images = unit(task.raw(task.indices(classes, ipc * tiles, rng)))
             images = pack_tiles(images.unflatten(1, (tiles, ipc)), factor)
             images = task.normalisation.to_network(images) if space == "normalised" else images

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from attar.engine.compiling import constant_when_compiled
 from attar.engine.device import say_once
-from attar.files import cache_folder, lock_writer, write_beside
+from attar.files import cache_folder, lock_cache, write_beside
 
 SOURCE = Path(__file__).with_name("first_block.cpp")
 OPTIONS = ["-O3", "-std=c++17", "-fopenmp", "-shared", "-fPIC"]
@@ -38,7 +38,7 @@ def load_library() -> ctypes.CDLL | None:
         return None
     try:
         return compile_once([compiler, *OPTIONS, *VECTORS[vectors]])
-    except (OSError, RuntimeError, subprocess.CalledProcessError) as error:  # RuntimeError: no home for a cache
+    except (OSError, subprocess.CalledProcessError) as error:
         lines = [*(getattr(error, "stderr", None) or "").splitlines(), str(error)]
         told = next((line for line in lines if "error" in line), lines[0])
         say_once(f"the first block of networks could not be compiled or loaded, so that they are slower: {told}")
@@ -51,7 +51,7 @@ def compile_once(command: list[str]) -> ctypes.CDLL:
     key = hashlib.blake2b(SOURCE.read_bytes() + " ".join([version, *command]).encode(), digest_size=16).hexdigest()
     path = cache_folder() / "kernels" / f"{key}.so"
     if not path.exists():
-        with lock_writer(path), write_beside(path) as temporary:
+        with lock_cache(path.parent), write_beside(path) as temporary:
             run_command([*command, str(SOURCE), "-o", str(temporary)])
             ctypes.CDLL(str(temporary))  # what cannot be loaded is not kept
     return ctypes.CDLL(str(path))
