@@ -107,7 +107,7 @@ def tell_seconds(data: str, ipc: int, record: dict[str, Any]) -> str:
     """Without products in bf16, ≈ where it is planned only; in brackets with AMX, where that was measured."""
     cells = read_json(SECONDS)["cells"] if SECONDS.exists() else []
     own = next((cell for cell in cells if (cell["data"], cell["ipc"]) == (data, ipc)), {"planned": 0})
-    plain = duration(own["seconds"]) if "seconds" in own else f"≈ {duration(60 * round(own['planned'] / 60))}"
+    plain = duration(float(own["seconds"])) if "seconds" in own else f"≈ {duration(60.0 * round(own['planned'] / 60))}"
     fast = f" ({record['measured'][0]['condensed in']})" if has_tiles(record) else ""
     return plain + fast
 
