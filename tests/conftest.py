@@ -1,6 +1,7 @@
 """One thread a process, a cache of its own, and small real objects instead of fakes."""
 
 import dataclasses
+import math
 import os
 
 os.environ |= {"OMP_NUM_THREADS": "1", "TORCHINDUCTOR_COMPILE_THREADS": "1"}
@@ -8,10 +9,14 @@ os.environ |= {"OMP_NUM_THREADS": "1", "TORCHINDUCTOR_COMPILE_THREADS": "1"}
 import jaxtyping
 import pytest
 import torch
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from attar.data.normalisation import Normalisation, unit
 from attar.data.task import Examples, Task
+from attar.engine.run import Run
+from attar.networks.architectures import ConvNet
 from attar.networks.by_name import make_network
+from attar.networks.network import Network
 
 torch.set_num_threads(1)
 
@@ -59,6 +64,48 @@ def toy(
     names = tuple("abcdefghijklmnopqrstuvwxyz"[: len(counts)])
     family = make_network(architecture, (channels, h, w), len(counts))
     return Task(name, train, test, names, Normalisation(mean, std), family, flip=False)
+
+
+@dataclasses.dataclass(frozen=True)
+class Narrow:
+    """Builds a ConvNet of few channels. It has a key, so that what is trained is trained once for all tests."""
+
+    shape: tuple[int, int, int]
+    classes: int
+    depth: int
+
+    def __call__(self) -> ConvNet:
+        return ConvNet(self.shape, self.classes, width=8, depth=self.depth)
+
+    @property
+    def key(self) -> str:
+        return str(self)
+
+
+def narrow(task: Task, depth: int = 2) -> Task:
+    """The same data with a network whose passes cost next to nothing."""
+    return dataclasses.replace(task, network=Network(Narrow(task.shape, len(task.classes), depth)))
+
+
+def watch_updates(method, task: Task, ipc: int, run: Run) -> list[tuple[torch.Tensor, list[torch.Tensor]]]:
+    """The loss of each update and its gradients in what is learned, in most methods the images alone."""
+    found: list[tuple[torch.Tensor, list[torch.Tensor]]] = []
+    gradients: list[torch.Tensor] = []
+
+    def keep(opt: torch.optim.Optimizer, *_) -> None:  # networks that are trained take steps too
+        learned = (p for group in opt.param_groups for p in group["params"])
+        gradients[:] = [p.grad.clone() for p in learned if p.grad is not None]
+
+    def progress(done: int, total: int, loss: float) -> None:
+        if not math.isnan(loss):  # not while networks are trained first
+            found.append((torch.tensor(loss), [*gradients]))
+
+    hook = register_optimizer_step_pre_hook(keep)
+    try:
+        method(task, ipc, dataclasses.replace(run, progress=progress))
+    finally:
+        hook.remove()
+    return found
 
 
 @pytest.fixture

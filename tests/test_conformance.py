@@ -7,14 +7,14 @@ import math
 
 import pytest
 import torch
-from conftest import toy
+from conftest import narrow, toy, watch_updates
 from torch import nn
 
 import attar
 from attar.condensed.condensed_set import CondensedSet
 from attar.data.normalisation import unit
 from attar.data.task import Examples, Task
-from attar.engine.precision import default_precision
+from attar.engine.precision import Precision, default_precision
 from attar.engine.run import Run
 from attar.files import read_tensors
 from attar.methods import find, list_names
@@ -66,22 +66,16 @@ def stop_at(update: int):
     return progress
 
 
-@learned
-def test_nothing_recompiles_once_networks_have_come_and_gone(name, task, unchecked, monkeypatch):
-    monkeypatch.setattr(
-        torch, "compile", functools.partial(torch.compile, backend="aot_eager")
-    )  # as many graphs, sooner
-    graphs = []
-    count = torch._dynamo.utils.counters["stats"]
+@pytest.fixture
+def task() -> Task:
+    """With a narrow network, whose passes cost next to nothing."""
+    return narrow(toy())
 
-    def watch(done, total, loss):
-        if not math.isnan(loss):  # not while networks are trained first
-            graphs.append(count["unique_graphs"])
 
-    watched = run(compile="on", progress=watch)
-    small(name, updates=12)(task, 1, watched)
-    assert watched.ledger.flop, "a learned method runs its networks on the run's engine"
-    assert graphs[0] > 0 and len(set(graphs[6:])) == 1
+@functools.cache
+def made(name: str) -> CondensedSet:
+    """Two images a class of the fixture's task: what a run in other circumstances has to equal."""
+    return small(name)(narrow(toy()), 2, run())
 
 
 @learned
@@ -93,36 +87,35 @@ def test_what_the_other_tests_need_is_there(name):
 
 @every
 def test_classes_and_counts_as_asked(name, task):
-    made = small(name)(task, 3, run())
-    assert made.labels.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
-    assert made.images.shape == (9, 1, 8, 8)
-    assert made.images.isfinite().all()
+    found = small(name)(task, 3, run())
+    assert found.labels.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    assert found.images.shape == (9, 1, 8, 8)
+    assert found.images.isfinite().all()
 
 
 @every
-def test_input_is_untouched(name, task):
+def test_input_and_global_generators_are_left_alone(name, task):
     given = [*task.train.tensors.values(), *task.test.tensors.values()]
-    before = [t.clone() for t in given]
+    before, state = [t.clone() for t in given], torch.get_rng_state()
     small(name)(task, 2, run())
     assert all(torch.equal(a, b) for a, b in zip(before, given, strict=True))
+    assert torch.equal(state, torch.get_rng_state())
 
 
 @every
 def test_same_seed_same_bits_another_seed_another_set(name, task):
-    method = small(name)
-    torch.rand(7)  # what global generators hold must not matter
-    first = method(task, 2, run())
-    torch.rand(3)
-    assert_same(first, method(task, 2, run()))
+    first = made(name)
+    torch.rand(3)  # what global generators hold must not matter
+    assert_same(first, small(name)(task, 2, run()))
     if name not in ("herding", "k-center"):  # on the trained network's features these need not differ
-        assert not torch.equal(first.images, method(task, 2, run(seed=1)).images)
+        assert not torch.equal(first.images, small(name)(task, 2, run(seed=1)).images)
 
 
 class Dropping(ConvNet):
     """A tenth of each map is left out."""
 
     def __init__(self, shape, classes):
-        super().__init__(shape, classes)
+        super().__init__(shape, classes, width=8)
         for i, part in enumerate(self.body):
             if isinstance(part, nn.Sequential):
                 self.body[i] = nn.Sequential(*part[:-1], nn.Dropout(0.1), part[-1])
@@ -147,13 +140,6 @@ def test_layers_are_seen_without_dropout(task):
     torch.testing.assert_close(family.layers(w, x)[-1], family.features(w, x))
 
 
-@every
-def test_global_generators_are_left_alone(name, task):
-    state = torch.get_rng_state()
-    small(name)(task, 2, run())
-    assert torch.equal(state, torch.get_rng_state())
-
-
 @learned
 def test_resumed_equals_uninterrupted(name, task, tmp_path):
     whole = small(name)(task, 2, run(folder=tmp_path / "whole"))
@@ -176,14 +162,14 @@ def test_evaluating_on_the_way_changes_nothing(name, task):
                 CondensedSet.whole(task), task, protocol=dataclasses.replace(PROTOCOLS["quick"], steps=2), seeds=1
             )
 
-    assert_same(small(name)(task, 2, run()), small(name)(task, 2, run(progress=look)))
+    assert_same(made(name), small(name)(task, 2, run(progress=look)))
 
 
 @separable
 def test_class_shards_equal_the_whole(name, task):
     method = small(name)
     shards = [method(task, 2, run(classes=classes)) for classes in ((2, 0), (1,))]
-    whole, parts = method(task, 2, run()), CondensedSet.concat(shards)
+    whole, parts = made(name), CondensedSet.concat(shards)
     if hasattr(method, "calibration"):  # class scores are products whose rounding depends on how many images there are
         torch.testing.assert_close(whole.images, parts.images, rtol=1e-4, atol=1e-5)
     else:
@@ -192,23 +178,19 @@ def test_class_shards_equal_the_whole(name, task):
 
 @every
 def test_chunks_of_classes_change_rounding_only(name, task):
-    whole, parts = (small(name)(task, 2, run(chunk=chunk)) for chunk in (256, 2))
-    torch.testing.assert_close(whole.images, parts.images, rtol=1e-4, atol=1e-5)
+    parts = small(name)(task, 2, run(chunk=2))
+    torch.testing.assert_close(made(name).images, parts.images, rtol=1e-4, atol=1e-5)
 
 
 @every
-def test_saved_and_loaded_is_the_same(name, task, tmp_path):
-    made = attar.condense(task, name, 2, out=tmp_path / "run")
+def test_saved_and_loaded_is_the_same_and_its_provenance_complete(name, task, tmp_path):
+    saved = attar.condense(task, name, 2, seed=5, out=tmp_path / "run")
     loaded = attar.load(tmp_path / "run")
-    assert_same(made, loaded)
-    assert torch.equal(made.as_dataset().tensors[0], loaded.as_dataset().tensors[0])
+    assert_same(saved, loaded)
+    assert torch.equal(saved.as_dataset().tensors[0], loaded.as_dataset().tensors[0])
     for field in ("classes", "normalisation", "factor", "space", "provenance"):
-        assert getattr(made, field) == getattr(loaded, field)
-
-
-@every
-def test_provenance_is_complete(name, task):
-    about = attar.condense(task, name, 2, seed=5).provenance
+        assert getattr(saved, field) == getattr(loaded, field)
+    about = saved.provenance
     assert (about["method"], about["data"], about["ipc"], about["seed"]) == (name, "toy", 2, 5)
     assert about["fingerprint"] == task.fingerprint
     assert about["hyperparameters"] == dataclasses.asdict(small(name))
@@ -227,15 +209,15 @@ def test_an_unknown_hyperparameter_is_refused(name, task):
 @every
 @pytest.mark.parametrize("channels, side", [(1, 9), (3, 8), (3, (7, 10))], ids=["odd", "colour", "oblong"])
 def test_grey_and_colour_and_odd_sizes(name, channels, side):
-    made = small(name, factor=2, init="mix")(toy(channels, side), 1, run())
-    assert made.images.shape[1] == channels
-    assert made.as_dataset().tensors[0].shape[1:] == made.images.shape[1:]
+    found = small(name, factor=2, init="mix")(narrow(toy(channels, side)), 1, run())
+    assert found.images.shape[1] == channels
+    assert found.as_dataset().tensors[0].shape[1:] == found.images.shape[1:]
 
 
 @every
 def test_unequal_classes(name):
-    made = small(name)(toy(counts=(5, 40, 12)), 4, run())  # batch_real is 8: the first class repeats itself
-    assert made.labels.bincount().tolist() == [4, 4, 4]
+    found = small(name)(narrow(toy(counts=(5, 40, 12))), 4, run())  # batch_real is 8: the first class repeats itself
+    assert found.labels.bincount().tolist() == [4, 4, 4]
 
 
 @pytest.mark.parametrize("name", FROM_REAL)
@@ -250,15 +232,15 @@ def test_a_perceptron_will_do(name):
 
 
 @learned
-def test_nan_in_the_loss_is_caught_and_the_last_good_state_kept(name, task, tmp_path, monkeypatch):
-    method, raw = small(name, updates=9), Task.raw
+def test_nan_in_the_loss_is_caught_and_the_last_good_state_kept(name, task, tmp_path):
+    floats = Examples(unit(task.train.x), task.train.y)
 
     def poison(done, total, loss):
         if done == 6:
-            monkeypatch.setattr(Task, "raw", lambda self, indices: raw(self, indices) * math.nan)
+            floats.x.fill_(math.nan)
 
     with pytest.raises(ValueError, match=r"became n.* update 6"):
-        method(task, 2, run(folder=tmp_path, progress=poison))
+        small(name, updates=9)(dataclasses.replace(task, train=floats), 2, run(folder=tmp_path, progress=poison))
     tensors, meta = read_tensors(tmp_path / CHECKPOINT)
     assert meta["done"] in (4, 6) and all(tensor.isfinite().all() for tensor in tensors.values())
 
@@ -270,45 +252,66 @@ def test_batch_statistics_are_refused(name, task):
         small(name)(mixed, 1, run())
 
 
-@learned
-def test_compiled_gradients_are_the_eager_ones(name, task, unchecked):
-    """In float64 the two engines take the same steps, the last two under a network that was trained where any is.
+@pytest.fixture
+def backend(request, unchecked, monkeypatch):
+    """Who compiles. `aot_eager` makes the graphs that `inductor` would, and runs them as they are."""
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=request.param))
+    return request.param
 
-    Four learners are all the networks IDM has after the first two steps, so its judge takes part in the others.
-    """
-    exact = dataclasses.replace(task, train=Examples(unit(task.train.x).double(), task.train.y))
-    torch.set_default_dtype(torch.float64)
-    try:
-        exact = exact.with_network("convnet")
-        method = small(name, updates=4, learners=4)
-        eager, compiled = (method(exact, 1, run(compile=compile)).images for compile in ("off", "on"))
-    finally:
-        torch.set_default_dtype(torch.float32)
+
+USUAL = default_precision(CPU)  # what this machine multiplies in
+backends = pytest.mark.parametrize(
+    "backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)], indirect=True
+)
+precisions = pytest.mark.parametrize(
+    "precision", [USUAL, *(pytest.param(other, marks=pytest.mark.slow) for other in {"fp32"} - {USUAL})]
+)
+
+
+@backends
+@learned
+def test_compiled_it_takes_the_eager_steps_and_nothing_recompiles(name, exact, backend):
+    """In float64, while networks come, are trained and go."""
+    exact, method, graphs = narrow(exact, depth=1), small(name, updates=12), []
+    count = torch._dynamo.utils.counters["stats"]
+
+    def watch(done, total, loss):
+        if not math.isnan(loss):  # not while networks are trained first
+            graphs.append(count["unique_graphs"])
+
+    watched = run(compile="on", progress=watch)
+    eager, compiled = (method(exact, 1, own).images for own in (run(compile="off"), watched))
+    assert watched.ledger.flop, "a learned method runs its networks on the run's engine"
+    assert graphs[0] > 0 and len(set(graphs[6:])) == 1
     assert eager.dtype == torch.float64
     torch.testing.assert_close(eager, compiled, rtol=1e-10, atol=1e-10)
 
 
+@precisions
+@backends
 @learned
-@pytest.mark.parametrize("precision", sorted({"fp32", default_precision(CPU)}))
-def test_compiled_gradients_are_the_eager_ones_in_what_users_run(name, precision, task, unchecked, monkeypatch):
-    """In float32 and in what this machine multiplies in, where kernels take the place of layers.
-
-    No step is taken, so that rounding cannot add up: what is left is that of one forward and one backward pass.
-    """
-    found: dict[str, list[torch.Tensor]] = {"off": [], "on": []}
-    for compile, gradients in found.items():
-
-        def keep(total, opt, gradients=gradients):
-            gradients.append(torch.cat([p.grad.flatten() for group in opt.param_groups for p in group["params"]]))
-            return total
-
-        monkeypatch.setattr("attar.synthesis.loop.step", keep)
-        small(name, updates=3)(task, 1, run(compile=compile, precision=precision))
-    assert len(found["off"]) == 3
-    for eager, compiled in zip(found["off"], found["on"], strict=True):
-        assert (eager - compiled).norm() < {"fp32": 1e-3, "bf16": 0.3}[precision] * eager.norm()
+def test_compiled_gradients_are_the_eager_ones_in_what_users_run(name, precision, backend):
+    """In what this machine multiplies in and in float32, where kernels take the place of layers."""
+    assert_same_gradients(name, narrow(toy(), depth=1) if backend == "aot_eager" else toy(), precision)
 
 
+def test_what_inductor_makes_of_the_networks_that_methods_share_gives_the_eager_gradients(unchecked):
+    assert_same_gradients("m3d", narrow(toy(), depth=1), "fp32")
+
+
+def assert_same_gradients(name: str, task: Task, precision: Precision) -> None:
+    """No step is taken, so that rounding cannot add up: what is left is that of one forward and one backward pass."""
+    method = small(name, updates=3, lr=0.0)
+    eager, compiled = (
+        watch_updates(method, task, 1, run(compile=compile, precision=precision)) for compile in ("off", "on")
+    )
+    assert len(eager) == 3
+    for (_, a), (_, b) in zip(eager, compiled, strict=True):
+        a, b = (torch.cat([gradient.flatten() for gradient in gradients]) for gradients in (a, b))
+        assert (a - b).norm() < {"fp32": 1e-3, "bf16": 0.3}[precision] * a.norm()
+
+
+@pytest.mark.slow
 @learned
 def test_learning_beats_random_selection(name):
     assert accuracy(name) > accuracy("random") + 3

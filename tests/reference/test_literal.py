@@ -7,11 +7,13 @@ IJCAI 2024), IDM (Zhao et al., CVPR 2023), NCFM (Wang et al., CVPR 2025), CAFE (
 
 import dataclasses
 import itertools
+import math
 from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from attar.augment.dsa import Augment, apply
 from attar.data.task import Examples
@@ -26,6 +28,8 @@ from attar.methods.distribution.m3d import M3D
 from attar.methods.distribution.ncfm import NCFM
 from attar.methods.selection.herding import herd
 from attar.methods.selection.k_center import farthest_first
+from attar.networks.architectures import ConvNet
+from attar.networks.network import Network
 from attar.networks.weights import Weights
 from attar.rng import Rng
 from attar.synthesis.pixels import Pixels
@@ -41,9 +45,9 @@ def literal(monkeypatch):
     monkeypatch.syspath_prepend(Path(__file__).parents[2] / "benchmarks")
 
 
-def losses(method, task, ipc):
+def losses(method, task, ipc, **options):
     found = []
-    method(task, ipc, Run(SEED, progress=lambda done, total, loss: found.append(loss)))
+    method(task, ipc, Run(SEED, progress=lambda done, total, loss: found.append(loss), **options))
     return found
 
 
@@ -132,8 +136,26 @@ def test_dance(exact):
     assert losses(method, task, 2) == pytest.approx(expected, rel=1e-9)
 
 
-def test_idm(exact):
+class Sharpened(nn.Module):
+    """Does not end in its classifier, so that features and scores take a pass each."""
+
+    def __init__(self, shape, classes):
+        super().__init__()
+        self.head = nn.Linear(math.prod(shape), classes)
+
+    def forward(self, x):
+        return 3 * self.head(x.flatten(1))
+
+    def body(self, x):
+        """What it gives without its classifier."""
+        return 3 * x.flatten(1)
+
+
+@pytest.mark.parametrize("chunk", [256, 4])
+@pytest.mark.parametrize("network", [ConvNet, Sharpened])
+def test_idm(network, chunk, exact):
     """Networks join and learn as the images do, and judge by how much they know."""
+    exact = dataclasses.replace(exact, network=Network(lambda: network(exact.shape, 3)))
     settings = {"capacity": 4, "interval": 2, "learners": 2, "steps": 3, "batch_train": 8}
     method, task = IDM(updates=6, lr=0.02, batch_real=6, calibration=0.01, **settings), grey(exact)
     queue, places = [], itertools.cycle(range(4))
@@ -170,7 +192,7 @@ def test_idm(exact):
     for i in range(3):
         join(SEED.fold("start", i))
     expected = steps_once_a_class(method, task, 2, method.lr, guide)
-    assert losses(method, task, 2) == pytest.approx(expected, rel=1e-9)
+    assert losses(method, task, 2, chunk=chunk) == pytest.approx(expected, rel=1e-9)
 
 
 @pytest.mark.parametrize("sampler", [True, False])

@@ -56,5 +56,5 @@ def find(name: str) -> type:
 
 
 def describe(name: str) -> str:
-    """The first line of the file of a method."""
-    return (importlib.import_module(locate_modules()[name]).__doc__ or "").partition("\n")[0]
+    """What the file of a method says of itself: a line, and what it needs and costs."""
+    return importlib.import_module(locate_modules()[name]).__doc__ or ""

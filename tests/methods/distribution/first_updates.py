@@ -1,30 +1,26 @@
-"""What a method asks of its updates: their losses, and the gradients of the images."""
+"""What a method asks of its updates, and what it makes of the images."""
 
-import pytest
+import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
 import torch
+from conftest import watch_updates
+from torch import nn
+from torch.nn.modules.module import register_module_forward_pre_hook
 
+from attar.data.task import Task
 from attar.engine.run import Run
+from attar.networks.architectures import ConvNet
+from attar.networks.network import Layers, Network
 from attar.rng import Rng
 
 
-def watch_updates(method, task, ipc, *, stay=True, **options):
-    """The loss of each update and its gradient in the images, which `stay` where they start."""
-    found = []
-
-    def step(total, opt):
-        found.append((total, opt.param_groups[0]["params"][0].grad.clone()))
-        if not stay:
-            opt.step()
-        return total
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("attar.synthesis.loop.step", step)
-        method(task, ipc, Run(Rng.of(0), **options))
-    return found
-
-
 def first_update(method, task, ipc, **options):
-    return watch_updates(method, task, ipc, **options)[0]
+    """The loss of the first update, and its gradient in the images."""
+    loss, (gradient, *_) = watch_updates(method, task, ipc, Run(Rng.of(0), **options))[0]
+    return loss, gradient
 
 
 def interrupt(update: int):
@@ -39,3 +35,44 @@ def interrupt(update: int):
 
 def images(method, task, ipc, **options) -> torch.Tensor:
     return method(task, ipc, Run(Rng.of(0), **options)).images
+
+
+class Pass(NamedTuple):
+    """Images that went through a network: whether it learns from them, whether they learn, and which it was."""
+
+    trains: bool
+    learned: bool
+    network: float
+
+
+@contextmanager
+def watch_passes() -> Iterator[list[Pass]]:
+    """Every pass through a ConvNet inside the block."""
+    passes: list[Pass] = []
+
+    def note(module: nn.Module, given: tuple) -> None:
+        (x,) = given
+        if type(module) in (ConvNet, Layers) and not x.is_meta:  # on meta tensors shapes and operations are counted
+            first = next(module.parameters())
+            passes.append(Pass(module.training, x.requires_grad, first.detach().flatten()[0].item()))
+
+    hook = register_module_forward_pre_hook(note)
+    try:
+        yield passes
+    finally:
+        hook.remove()
+
+
+class Same(ConvNet):
+    """Starts with the same weights always."""
+
+    def __init__(self, shape: tuple[int, ...], classes: int):
+        super().__init__(shape, classes, width=8)
+        with torch.no_grad():
+            for p in self.parameters():
+                p.copy_(torch.arange(p.numel(), dtype=p.dtype).cos().view(p.shape) / 2)
+
+
+def with_one_network(task: Task) -> Task:
+    """Whatever is drawn of networks that are not trained, it is the same one."""
+    return dataclasses.replace(task, network=Network(lambda: Same(task.shape, len(task.classes))))

@@ -6,10 +6,11 @@ from functools import partial
 import pytest
 import torch
 import torch.nn.functional as F
-from first_updates import first_update, images, interrupt
+from first_updates import first_update, images, interrupt, watch_passes
 
 from attar.augment.dsa import Augment, apply
 from attar.engine.run import Run
+from attar.methods.distribution._views import Views
 from attar.methods.distribution.cafe import CAFE
 from attar.networks.architectures import ConvNet
 from attar.networks.network import Network
@@ -65,79 +66,38 @@ def test_a_network_that_does_not_show_its_layers_is_refused(task, layers):
         CAFE(updates=1)(other, 1, Run(Rng.of(0)))
 
 
-@pytest.fixture
-def networks(monkeypatch):
-    """Where the randomness of each network came from."""
-    pushed, push = [], Pool.push
-
-    def watched(self, rng):
-        pushed.append(rng.path)
-        push(self, rng)
-
-    monkeypatch.setattr(Pool, "push", watched)
-    return pushed
-
-
-@pytest.fixture
-def epochs(monkeypatch):
-    """The randomness of each epoch of training."""
-    seen = []
-
-    def watched(network, w, x, y, *, epochs, rng, state, **options):
-        seen.extend([rng.path] * epochs)
-        return w, state
-
-    monkeypatch.setattr("attar.methods.distribution.cafe.train", watched)
-    return seen
-
-
-def test_it_trains_on_and_begins_anew(task, networks, epochs, monkeypatch):
+def test_it_trains_on_and_begins_anew(task):
     """The network is replaced once its accuracy stands still, and trained until it moves, or for `most` epochs."""
-    monkeypatch.setattr("attar.methods.distribution.cafe.measure_accuracy", lambda *_: 0.5)
-    CAFE(updates=5, batch_real=4, window=2, most=3)(task, 1, Run(Rng.of(0)))
-    assert len(networks) == 3 and len(epochs) == 2 * 3  # a network for two updates each, trained between them
-    assert len(set(networks)) == 3 and len(set(epochs)) == 6
+    still = {"outer": 2.0, "inner": 2.0}  # an accuracy does not move so far
+    with watch_passes() as seen:
+        CAFE(updates=5, batch_real=4, window=2, most=3, **still)(task, 1, Run(Rng.of(0)))
+    learning = [one.network for one in seen if one.trains]
+    asked = list(dict.fromkeys(one.network for one in seen if one.learned))
+    assert len(learning) == 2 * 3  # a network for two updates each, trained between them
+    assert len(set(learning)) == 6 and len(asked) == 5 and learning[::3] == asked[0:4:2]
 
 
 @pytest.mark.parametrize(
     ("seen", "window", "expected"),
     [([0.1, 0.9], 2, 2), ([0.1, 0.9], 5, 5), ([0.5] * 4 + [0.9], 2, 5), ([0.1] + [0.11] * 9, 2, 9)],
 )
-def test_training_ends_not_before_its_window_is_full_and_not_before_it_has_moved(
-    seen, window, expected, task, epochs, monkeypatch
-):
-    looks = iter([0.5, *seen])  # the first look is the one after the first update
-    monkeypatch.setattr("attar.methods.distribution.cafe.measure_accuracy", lambda *_: next(looks))
-    CAFE(updates=2, batch_real=4, window=window, most=9)(task, 1, Run(Rng.of(0)))
-    assert len(epochs) == expected
+def test_training_ends_not_before_its_window_is_full_and_not_before_it_has_moved(seen, window, expected, task):
+    method, looks, run = CAFE(updates=2, batch_real=4, window=window, most=9), iter(seen), Run(Rng.of(0))
+    views, pupil = Views.of(task, Pixels.start(task, 1, run), run, Augment(""), batch=4), Pool(task.network, 1)
+    pupil.push(Rng.of(1))
+    with watch_passes() as passes:
+        method.teach(pupil.at(0), views, lambda *_: next(looks), Rng.of(2))
+    assert len(passes) == expected
 
 
 @both
-def test_it_goes_on_with_its_window(task, tmp_path, networks, augment):
+def test_it_goes_on_with_its_window(task, tmp_path, augment):
     """The network is replaced after four updates; with an interruption after three, by what the window then held."""
     method = CAFE(updates=6, batch_real=4, window=4, most=1, outer=2.0, augment=augment)
-    whole = images(method, task, 1)
-    replaced = networks[1:]
-    assert len(replaced) == 1
+    with watch_passes() as seen:
+        whole = images(method, task, 1)
+    learning = [one.network for one in seen if one.trains]
+    assert len(learning) == 4 and len(seen) > 4  # not before the first and the fifth update
     with pytest.raises(KeyboardInterrupt):
         images(method, task, 1, folder=tmp_path, progress=interrupt(4))
-    networks.clear()
-    parts = images(method, task, 1, folder=tmp_path)
-    assert networks == replaced and torch.equal(whole, parts)
-
-
-def test_networks_learn_on_the_images_as_they_stand(task, monkeypatch):
-    """By plain SGD, in mini-batches that are augmented as the images are."""
-    given, x = [], []
-
-    def watched(network, w, images, labels, **options):
-        x.append(images.clone())
-        given.append(options)
-        return w, options["state"]
-
-    monkeypatch.setattr("attar.methods.distribution.cafe.train", watched)
-    CAFE(updates=3, batch_real=4, window=1, most=1, batch_train=5, outer=0.0, augment="crop")(task, 2, Run(Rng.of(0)))
-    assert len(x) == 2 and not torch.equal(*x)
-    for options in given:
-        assert (options["epochs"], options["batch"], options["augment"].strategy) == (1, 5, "crop")
-        assert (options["optimiser"].momentum, options["optimiser"].weight_decay) == (0.0, 0.0)
+    assert torch.equal(whole, images(method, task, 1, folder=tmp_path))

@@ -4,49 +4,32 @@ import dataclasses
 
 import pytest
 import torch
-from first_updates import first_update, images
+from first_updates import first_update, images, with_one_network
 
 from attar.condensed.store import load, save
-from attar.distances.characteristic import Sampler
 from attar.engine.run import Run
-from attar.methods.distribution import ncfm
 from attar.methods.distribution.discrepancy import DiscrepancyMatching
 from attar.methods.distribution.ncfm import NCFM
 from attar.rng import Rng
 from attar.training.pretrained import pretrain
 
 
-def test_without_a_sampler_it_is_300_times_the_distance_of_characteristic_functions(task, monkeypatch):
-    """Here under unlearned networks, as `discrepancy` has them."""
-
-    def unlearned(networks, rng):
-        return task.network.init(rng), None
-
-    monkeypatch.setattr("attar.methods.distribution.ncfm.draw_between", unlearned)
-    method = NCFM(updates=1, models=1, epochs=1, batch_real=6, factor=1, calibration=0.0, sampler=False)
+def test_without_a_sampler_it_is_300_times_the_distance_of_characteristic_functions(exact):
+    """Here under networks that are not trained, as `discrepancy` has them."""
+    method = NCFM(updates=1, models=1, epochs=0, batch_real=6, factor=1, calibration=0.0, sampler=False)
     fields = {field.name for field in dataclasses.fields(DiscrepancyMatching)} & set(dataclasses.asdict(method))
-    shared = {name: getattr(method, name) for name in fields}
-    value, gradient = first_update(method, task, 2)
-    plain, gradient_plain = first_update(DiscrepancyMatching(**shared, discrepancy="characteristic"), task, 2)
-    torch.testing.assert_close(value, 300 * plain, rtol=1e-5, atol=0)
-    torch.testing.assert_close(gradient, 300 * gradient_plain, rtol=1e-4, atol=1e-5)
+    plain = DiscrepancyMatching(**{name: getattr(method, name) for name in fields}, discrepancy="characteristic")
+    value, gradient = first_update(method, with_one_network(exact), 2)
+    expected, gradient_expected = first_update(plain, with_one_network(exact), 2)
+    torch.testing.assert_close(value, 300 * expected, rtol=1e-9, atol=0)
+    torch.testing.assert_close(gradient, 300 * gradient_expected, rtol=1e-8, atol=1e-9)
 
 
-def test_it_asks_its_sampler_for_frequencies_and_lets_it_climb(task, monkeypatch):
-    climbed, ascend = [], Sampler.ascend
-
-    def watched(self):
-        climbed.append(1)
-        ascend(self)
-
-    monkeypatch.setattr(Sampler, "ascend", watched)
+def test_it_asks_its_sampler_for_frequencies_and_lets_it_climb(task):
     settings = {"updates": 3, "models": 1, "epochs": 1, "batch_real": 4, "frequencies": 32, "factor": 1}
-    with_sampler = images(NCFM(**settings), task, 1)
-    assert len(climbed) == 2  # not after the last update
-    without = images(NCFM(**settings, sampler=False), task, 1)
-    assert len(climbed) == 2 and not torch.equal(with_sampler, without)
-    idle = images(NCFM(**settings, sampler_lr=0.0), task, 1)
-    assert not torch.equal(with_sampler, idle)
+    ways = ({}, {"sampler": False}, {"sampler_lr": 0.0})
+    climbing, gaussian, idle = (images(NCFM(**settings, **way), task, 1) for way in ways)
+    assert not torch.equal(climbing, gaussian) and not torch.equal(climbing, idle)
 
 
 def test_soft_labels_are_the_mean_opinion_of_its_networks(task, tmp_path):
@@ -64,16 +47,12 @@ def test_soft_labels_are_the_mean_opinion_of_its_networks(task, tmp_path):
     assert hard.soft is None and torch.equal(hard.images, made.images)
 
 
-@pytest.mark.parametrize("sampler", [True, False])
-def test_frequencies_repeat_as_in_the_authors_code_and_no_fewer_than_two_are_made(sampler, task, monkeypatch):
-    drawn, draw = [], ncfm.gaussian_frequencies
-
-    def watched(count, *rest):
-        drawn.append(count)
-        return draw(count, *rest)
-
-    monkeypatch.setattr(ncfm, "gaussian_frequencies", watched)
-    for frequencies in (64, 16):
-        settings = {"models": 1, "epochs": 1, "batch_real": 4, "factor": 1, "repeat": 16}
-        NCFM(updates=1, frequencies=frequencies, sampler=sampler, **settings)(task, 1, Run(Rng.of(0)))
-    assert drawn == ([4, 2] if sampler else [64, 16])
+@pytest.mark.parametrize(
+    ("sampler", "frequencies", "made"), [(True, 64, 4), (True, 16, 2), (False, 64, 64), (False, 16, 16)]
+)
+def test_frequencies_repeat_as_in_the_authors_code_and_no_fewer_than_two_are_made(sampler, frequencies, made, exact):
+    settings = {"updates": 1, "models": 1, "epochs": 1, "batch_real": 4, "factor": 1, "sampler": sampler}
+    repeated = first_update(NCFM(frequencies=frequencies, repeat=16, **settings), exact, 1)
+    once, other = (first_update(NCFM(frequencies=n, repeat=1, **settings), exact, 1) for n in (made, made + 1))
+    assert all(torch.equal(a, b) for a, b in zip(repeated, once, strict=True))
+    assert repeated[0] != other[0]

@@ -1,4 +1,7 @@
-"""CAFE: condense by aligning features, layer by layer (Wang et al., CVPR 2022)."""
+"""CAFE: condense by aligning features, layer by layer (Wang et al., CVPR 2022).
+
+Needs nothing trained; its networks learn along the way. CIFAR-10 on two cores (AMX): 6 min at one image a class.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -95,7 +98,7 @@ class CAFE:
         schedule, state = SCHEDULES[self.schedule](self.updates), nn.ModuleDict({"pupil": pupil, "outer": outer})
         return optimise(episode, syn, opt, updates=self.updates, run=run, schedule=schedule, state=state).export()
 
-    def terms(self, means, w: Weights, view: View) -> Iterator[Float[Tensor, ""]]:
+    def terms(self, means: Callable[..., list[Tensor]], w: Weights, view: View) -> Iterator[Float[Tensor, ""]]:
         """A term for each chunk of classes."""
         views, classes = view.source, view.source.syn.classes
         with torch.no_grad():  # the discrimination loss sees all classes at once: its gradient in each mean is known

@@ -1,4 +1,8 @@
-"""DANCE: dual-view distribution alignment for dataset condensation (Zhang et al., IJCAI 2024)."""
+"""DANCE: dual-view distribution alignment for dataset condensation (Zhang et al., IJCAI 2024).
+
+Needs networks trained on the whole set, which runs share. CIFAR-10 on two cores (AMX): 24 min for those, then 3 min at
+one image a class, 15 min at ten.
+"""
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal

@@ -1,4 +1,8 @@
-"""IDM: improved distribution matching for dataset condensation (Zhao et al., CVPR 2023)."""
+"""IDM: improved distribution matching for dataset condensation (Zhao et al., CVPR 2023).
+
+Needs nothing trained; its networks learn along the way. CIFAR-10 on two cores (AMX): 12 min at one image a class,
+25 min at ten.
+"""
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal

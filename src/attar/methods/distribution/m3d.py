@@ -1,4 +1,7 @@
-"""M3D: minimise the maximum mean discrepancy of feature distributions (Zhang et al., AAAI 2024)."""
+"""M3D: minimise the maximum mean discrepancy of feature distributions (Zhang et al., AAAI 2024).
+
+Needs nothing trained. CIFAR-10 on two cores (AMX): 4 min at one image a class, 21 min at ten.
+"""
 
 from dataclasses import dataclass
 from functools import partial

@@ -1,4 +1,7 @@
-"""Herding (Welling, ICML 2009): the mean of the selected features follows the mean of the class."""
+"""Herding (Welling, ICML 2009): the mean of the selected features follows the mean of the class.
+
+Needs a network trained on the whole set, which takes minutes; `features=random` or `pixels` needs none.
+"""
 
 from dataclasses import dataclass
 from typing import ClassVar
