@@ -68,6 +68,6 @@ def test_ctrl_c_in_an_evaluation_says_what_is_kept_and_how_to_go_on(tmp_path, mo
         assert attar_command(patch, *words) == 130
     told = "interrupted, every network that is trained is kept; go on with:\n  attar " + " ".join(words)
     assert told in capsys.readouterr().err
-    assert [row["seed"] for row in json.loads((tmp_path / "a" / "rows.json").read_text())] == [0]
+    assert [row["seed"] for row in json.loads((tmp_path / "a" / "rows.json").read_text())["rows"]] == [0]
     assert attar_command(monkeypatch, *words) == 0
-    assert [row["seed"] for row in json.loads((tmp_path / "a" / "rows.json").read_text())] == [0, 1]
+    assert [row["seed"] for row in json.loads((tmp_path / "a" / "rows.json").read_text())["rows"]] == [0, 1]

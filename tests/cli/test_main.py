@@ -24,7 +24,7 @@ def test_condense_evaluate_report(here, monkeypatch, capsys):
     assert attar_command(monkeypatch, "evaluate", folder, "--protocol", "quick", "--seeds", "1", "--eight-bit") == 0
     table = capsys.readouterr().out
     assert "digits" in table and "quick" in table and "m3d (8 bit)" in table
-    rows = json.loads((folder / "rows.json").read_text())
+    rows = json.loads((folder / "rows.json").read_text())["rows"]
     assert [(row["seed"], row["eight_bit"]) for row in rows] == [(0, False), (1, False), (0, True)]
 
     assert attar_command(monkeypatch, "report", folder) == 0
@@ -34,7 +34,9 @@ def test_condense_evaluate_report(here, monkeypatch, capsys):
 def test_a_dry_run_says_what_it_would_cost_and_writes_nothing(here, monkeypatch, capsys):
     assert attar_command(monkeypatch, "condense", "digits", "--ipc", "1", "--dry-run", "--device", "cpu", *FAST) == 0
     said = capsys.readouterr().out
-    assert [line.split()[0] for line in said.splitlines()] == ["work", "time", "memory", "disk", "mirror"]
+    names = ["data", "method", "work", "time", "memory", "disk", "mirror"]
+    assert [line.split()[0] for line in said.splitlines()] == names
+    assert "digits: 1,437 images of 10 classes" in said and "M3D, 1 per class" in said
     assert not list(here.iterdir())
 
 
@@ -43,7 +45,7 @@ def test_a_network_that_cannot_be_kept_is_used_all_the_same(here, monkeypatch, c
     monkeypatch.setenv("ATTAR_CACHE", str(here / "file"))
     words = ["condense", "digits", "--method", "herding", "--set", "epochs=1", "--ipc", "1", "--out", "a"]
     assert attar_command(monkeypatch, *words) == 0
-    assert "a trained network cannot be kept" in caplog.text
+    assert "cannot be kept for other runs" in caplog.text
 
 
 def test_a_full_disk_is_said_in_one_sentence(here, monkeypatch, capsys):

@@ -42,7 +42,7 @@ here = pytest.fixture(enter)
         (["condense", "digits", "--network", "convnt"], "unknown network 'convnt', did you mean 'convnet'?"),
         (["condense", "digits", "--as", "mnst"], "unknown recipe 'mnst', did you mean 'mnist'?"),
         (["condense", "digits", "--device", "toaster"], "unknown device 'toaster'; known: auto, cpu, cuda"),
-        (["condense", "digits", "--method", "random", "--ipc", "9999"], "fewer than the 9999 that this budget needs"),
+        (["condense", "digits", "--method", "random", "--ipc", "9999"], "fewer than the 9999 per class"),
         (["condense", "digits", "--resume", "--out", "nowhere"], "nothing to resume in nowhere: no run.json"),
         (["condense", "npz:missing.npz"], "no such file: missing.npz"),
         (["condense", "mnist", "--root", "nowhere"], "no MNIST in nowhere: looked for"),

@@ -50,7 +50,7 @@ def test_what_is_no_run_is_named(name, content, here, monkeypatch, capsys):
 def test_a_run_of_another_version_is_refused(here, monkeypatch, capsys):
     words = ["condense", "digits", "--method", "random", "--ipc", "1", "--out", "a"]
     (here / "a").mkdir()
-    (here / "a" / "run.json").write_text('{"format": 0}')
+    (here / "a" / "run.json").write_text('{"format": 0, "method": "random"}')
     assert "has format 0; this attar reads format 1" in refused(monkeypatch, capsys, *words, "--resume")
 
 

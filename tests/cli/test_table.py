@@ -3,10 +3,9 @@
 import dataclasses
 
 import pytest
-from conftest import toy
 
 import attar
-from attar.cli.table import notes, print_rows
+from attar.cli.table import print_gains, print_rows
 from attar.training.protocol import PROTOCOLS
 
 QUICK = dataclasses.replace(PROTOCOLS["quick"], steps=2)
@@ -42,27 +41,18 @@ def test_names_are_printed_as_text(judged, terminal, monkeypatch, capsys):
     assert not any(lost in told for lost in ("\x1b]", "\x07", "\u202e", "\x1b[2J"))
 
 
-def test_other_data_than_it_was_made_from_is_noted(task, judged):
-    made, rows = judged
-    assert list(notes(made, rows, task)) == []
-    assert list(notes(made, rows, toy(seed=1))) == ["this set was not made from the training images of this toy"]
+def test_classes_without_test_images_and_data_of_one_name_are_told(judged, capsys):
+    rows = [dataclasses.replace(row, per_class=(50.0, None, 1.0)) for row in judged[1]]
+    print_rows([*rows, dataclasses.replace(rows[0], fingerprint="f" * 32)], ("a", "b", "c"))
+    told = capsys.readouterr().out
+    assert "–" in told and "toy #ffffff" in told and "other images under the same name" in " ".join(told.split())
 
 
-def test_an_accuracy_that_the_recipe_does_not_expect_is_noted(task, judged):
-    made, rows = judged
+def test_what_was_gained_is_said_for_each_budget(judged, capsys):
+    def rows(method, ipc, *accuracies):
+        own = enumerate(accuracies)
+        return [dataclasses.replace(judged[1][0], method=method, ipc=ipc, seed=i, accuracy=x) for i, x in own]
 
-    def told(accuracy, protocol="quick"):
-        expect = {"protocol": protocol, "accuracy": accuracy, "source": "a table", "published": "99"}
-        return list(notes(dataclasses.replace(made, provenance=made.provenance | {"expect": expect}), rows, task))
-
-    (note,) = told([101, 102])
-    assert note.endswith("is outside the 101 to 102 that its recipe expects (a table: 99)")
-    assert told([0, 100]) == told([101, 102], protocol="idc") == []
-
-
-@pytest.mark.parametrize(
-    "expect", [{"protocol": "quick"}, {"protocol": "quick", "accuracy": "95"}, {"accuracy": [1, 2]}, {}]
-)
-def test_what_a_file_expects_only_in_part_is_not_noted(task, judged, expect):
-    made, rows = judged
-    assert list(notes(dataclasses.replace(made, provenance=made.provenance | {"expect": expect}), rows, task)) == []
+    print_gains([*rows("m3d", 1, 70.0, 71.0), *rows("random", 1, 50.0, 51.0), *rows("whole set", 144, 97.0)])
+    told = "1 image a class: 70.5 % by m3d, 50.5 % by random ones, +20.0 points; all images: 97.0 %\n"
+    assert capsys.readouterr().out == told

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from typed import FAST, attar_command, enter, lines, process, refused, shorten_quick, wait_for
+from typed import attar_command, enter, lines, process, shorten_quick, wait_for
 
 from attar.cli.terminal import say
 
@@ -44,7 +44,7 @@ def test_what_cannot_be_printed_is_kept(words, shell, encoding, code, here, monk
         assert attar_command(monkeypatch, *condense) == 0
     done = typed(words, shell, env=os.environ | {"PYTHONIOENCODING": encoding})
     assert done.returncode == code and "Traceback" not in done.stderr
-    assert len(json.loads((here / "a" / "rows.json").read_text(encoding="utf-8"))) == 1
+    assert len(json.loads((here / "a" / "rows.json").read_text(encoding="utf-8"))["rows"]) == 1
     assert words is EVALUATE or (here / "a" / "report.html").exists()
 
 
@@ -111,17 +111,3 @@ def test_the_callers_handler_is_set_again(here, monkeypatch):
 def test_who_asks_learns_the_version(here, monkeypatch, capsys):
     assert attar_command(monkeypatch, "--version") == 0
     assert capsys.readouterr().out == f"attar {version('attar')}\n"
-
-
-def test_a_question_that_nobody_answers_is_answered_no(here, monkeypatch, capsys):
-    condense = ["condense", "digits", "--ipc", "1", *FAST, "--out", "a"]
-    assert attar_command(monkeypatch, *condense, "--precision", "fp32") == 0
-    (here / "a" / "recipe.json").unlink()  # as if it were unfinished
-
-    def closed(question):
-        raise EOFError
-
-    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
-    monkeypatch.setattr("builtins.input", closed)
-    capsys.readouterr()
-    assert "precision fp32 → bf16" in refused(monkeypatch, capsys, *condense, "--precision", "bf16", "--resume")

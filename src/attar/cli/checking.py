@@ -5,6 +5,8 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
+from attar.arguments import resolve_home
+
 
 @dataclass(frozen=True)
 class Check:
@@ -16,12 +18,13 @@ class Check:
     def __call__(self) -> None:
         from attar.condensed.store import MANIFEST, REQUEST, check_folder
 
-        inside = sorted({path.parent for name in (MANIFEST, REQUEST) for path in self.folder.glob(f"*/{name}")})
-        alone = not inside or any((self.folder / name).exists() for name in (MANIFEST, REQUEST))
+        folder = resolve_home("folder", self.folder)
+        inside = sorted({path.parent for name in (MANIFEST, REQUEST) for path in folder.glob(f"*/{name}")})
+        alone = not inside or any((folder / name).exists() for name in (MANIFEST, REQUEST))
         harmed = 0
-        for run in [self.folder] if alone else inside:
+        for run in [folder] if alone else inside:
             for name, state in check_folder(run).items():
                 harmed += state in ("damaged", "missing")
                 print(f"{state:14} {run / name}")
         if harmed:
-            raise ValueError(f"damaged or missing in {self.folder}: {harmed} {'file' if harmed == 1 else 'files'}")
+            raise ValueError(f"damaged or missing in {folder}: {harmed} {'file' if harmed == 1 else 'files'}")

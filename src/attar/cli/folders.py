@@ -11,9 +11,9 @@ from attar.condensed.condensed_set import CondensedSet
 from attar.condensed.store import MANIFEST, load
 from attar.data.known_sets import DATASETS
 from attar.data.task import Task
-from attar.evaluation.evaluate import check_fits
+from attar.evaluation.judged_on import check_fits
 from attar.evaluation.rows import ROWS, read_rows
-from attar.files import settle
+from attar.replacing import settle
 from attar.report.page import write_report
 from attar.synthesis.journal import read_metrics
 

@@ -6,14 +6,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 from tyro.conf import Positional, UseAppendAction, arg
 
+from attar.arguments import resolve_home
 from attar.cli.checking import Check
 from attar.cli.options import Engine, Source
-from attar.cli.terminal import confirm, one_sentence, open_streams, say, terminable
+from attar.cli.terminal import confirm, one_sentence, open_streams, terminable
+
+if TYPE_CHECKING:
+    from attar.evaluation.rows import Row
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,23 +30,23 @@ class Condense:
     """See `attar list methods`; by default the best that is known for such data and so many images."""
     ipc: int = 10
     """Images per class."""
+    out: Path | None = None
+    """Folder of the result; by default one under runs/, named after what is run."""
+    dry_run: bool = False
+    """Only say what it will cost: work, time, memory, disk."""
+    resume: bool = False
+    """Go on with an interrupted run."""
+    overwrite: bool = False
+    """Replace what the folder holds."""
+    seed: int = 0
     set: UseAppendAction[tuple[str, ...]] = ()
     """A hyper-parameter of the method, as key=value; may be repeated."""
     recipe: Annotated[str | None, arg(name="as")] = None
     """Use the recipe of this known data set."""
     published: bool = False
     """The paper's settings, not the recipe's faster ones; most want a GPU."""
-    seed: int = 0
-    out: Path | None = None
-    """Folder of the result; by default one under runs/, named after what is run."""
-    resume: bool = False
-    """Go on with an interrupted run."""
     anyway: bool = False
     """Resume also on another engine, whose bits differ."""
-    overwrite: bool = False
-    """Replace what the folder holds."""
-    dry_run: bool = False
-    """Only say what it will cost: work, time, memory, disk."""
     source: tyro.conf.OmitArgPrefixes[Source] = field(default_factory=Source)
     engine: tyro.conf.OmitArgPrefixes[Engine] = field(default_factory=Engine)
 
@@ -65,7 +69,7 @@ class Condense:
             method, recipe = choose(task, self.ipc, recipe)
         settings = check_settings(find(method), given)  # again: a method that was chosen is known only now
         name = f"{shorten_data(self.data)}-{method}-ipc{self.ipc}-seed{self.seed}"
-        folder = (self.out or choose_folder(name, self.resume)).expanduser()
+        folder = resolve_home("out", self.out or choose_folder(name, self.resume))
         if self.dry_run:
             named: dict[str, Any] = {"recipe": recipe, "published": self.published}
             print(plan(task, method, self.ipc, seed=self.seed, **named, **self.engine.options(), **settings))
@@ -120,7 +124,7 @@ class Evaluate:
     def __call__(self) -> None:
         from attar.cli.folders import agree_on_data, say_how_to_resume
         from attar.cli.progress import Progress
-        from attar.cli.table import notes, print_rows
+        from attar.cli.table import print_rows
         from attar.condensed.store import load
         from attar.evaluation.evaluate import evaluate
 
@@ -140,10 +144,6 @@ class Evaluate:
                 **self.engine.options(),
             )
         print_rows(rows, task.classes)
-        for i, (run, made) in enumerate(zip(self.runs, sets, strict=True)):
-            own = rows[i * self.seeds : (i + 1) * self.seeds]  # rows come set by set
-            for note in notes(made, own, task):
-                say(f"note: {run}: {note}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,7 +170,7 @@ class Compare:
     source: tyro.conf.OmitArgPrefixes[Source] = field(default_factory=Source)
     engine: tyro.conf.OmitArgPrefixes[Engine] = field(default_factory=Engine)
 
-    def __call__(self) -> None:
+    def __call__(self) -> "list[Row]":
         from attar.cli.folders import choose_folder, report_on, say_how_to_resume, shorten_data
         from attar.cli.progress import in_turn
         from attar.cli.table import print_rows
@@ -178,7 +178,7 @@ class Compare:
         from attar.runs.compare import compare
 
         name = f"{shorten_data(self.data)}-{'-'.join(self.methods)}"
-        folder = (self.out or choose_folder(name, resume=False)).expanduser()
+        folder = resolve_home("out", self.out or choose_folder(name, resume=False))
         task = self.source.task(self.data)
         with say_how_to_resume(folder), in_turn() as watch:
             _, rows = compare(
@@ -197,6 +197,7 @@ class Compare:
         page = report_on([folder], task, folder / REPORT)
         print_rows(rows, task.classes)  # after all is written: printing may fail
         print(f"report: {page}")
+        return rows
 
 
 @dataclass(frozen=True)
@@ -206,10 +207,11 @@ class Demo:
     out: Path = Path("demo")
 
     def __call__(self) -> None:
-        # Data that needs no download, and so few methods, images and networks that it takes about a minute.
-        Compare(
-            data="digits", methods=("m3d", "random"), ipc=(10,), protocol="quick", seeds=2, whole=True, out=self.out
-        )()
+        from attar.cli.table import print_gains
+
+        # Data that needs no download, and so few methods, images and networks that it takes less than a minute.
+        compare = Compare(data="digits", methods=("m3d", "random"), protocol="quick", seeds=2, whole=True, out=self.out)
+        print_gains(compare())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -228,10 +230,13 @@ class Report:
         from attar.cli.folders import agree_on_data, find_sets, report_on
         from attar.condensed.store import load
         from attar.evaluation.rows import REPORT
+        from attar.report.place import check_place
 
-        sets = [load(folder) for folder in find_sets(self.runs)]
-        task = self.source.task(self.data or agree_on_data(sets))
-        print(report_on(self.runs, task, (self.out or self.runs[0] / REPORT).expanduser()))
+        runs = [resolve_home("runs", run) for run in self.runs]
+        sets = [load(folder) for folder in find_sets(runs)]
+        page = resolve_home("out", self.out or runs[0] / REPORT)
+        check_place(page)  # now: reading the data may take long
+        print(report_on(runs, self.source.task(self.data or agree_on_data(sets)), page))
 
 
 @dataclass(frozen=True)
@@ -239,14 +244,19 @@ class List:
     """Say what there is."""
 
     what: Positional[Literal["methods", "datasets", "networks", "protocols", "recipes"]]
+    of: Positional[tuple[str, ...]] = ()
+    """Recipes of a method, such as m3d; all values of one, such as m3d mnist."""
 
     def __call__(self) -> None:
         from attar.cli.listing import LISTS
 
-        for name, about in LISTS[self.what]():
+        if len(self.of) > (most := 2 if self.what == "recipes" else 0):
+            raise ValueError(f"{self.of[most]!r} names nothing: `attar list recipes METHOD DATA` is the longest list")
+        for name, about in LISTS[self.what](*self.of):
             print(f"{name:16} {about}".rstrip())
 
 
+SHORT = (tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone)  # no --no-resume beside --resume, no None typed out
 DESCRIPTION = f"{sys.modules['attar'].__doc__} `attar --version` says which Attar this is."
 COMMANDS: dict[str, Callable[..., Any]] = {
     "condense": Condense,
@@ -271,7 +281,7 @@ def main() -> None:
         if sys.argv[1:] == ["--version"]:
             print(f"attar {version('attar')}")
         else:
-            tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="attar", description=DESCRIPTION)()
+            tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="attar", description=DESCRIPTION, config=SHORT)()
 
 
 if __name__ == "__main__":

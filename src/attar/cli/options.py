@@ -26,6 +26,12 @@ class Source:
     flip: Literal["auto", "on", "off"] = "auto"
     """Whether a mirrored image keeps its class; auto is as the literature has it, and off for own data."""
 
+    split: Literal["auto", "test", "validation", "held-out"] = "auto"
+    """What judges: the test part, the validation part of own data, or a held-out tenth of the training images; auto is
+    the test part where there is one."""
+    name: str | None = None
+    """What own data is called in rows and reports; by default as its file or folder."""
+
     def task(self, data: str) -> "Task":
         from attar.data.load import load_data
 
@@ -36,6 +42,8 @@ class Source:
             network=self.network,
             value_range=self.value_range,
             flip=self.mirrors,
+            split=None if self.split == "auto" else self.split,
+            name=self.name,
         )
 
     @property

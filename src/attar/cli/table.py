@@ -1,14 +1,12 @@
 """What an evaluation looks like on a terminal."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
 
-from attar.condensed.condensed_set import CondensedSet
-from attar.data.task import Task
-from attar.evaluation.rows import COLUMNS, Row, summarise
+from attar.evaluation.rows import COLUMNS, Row, explain_marks, summarise
 from attar.report.page import label_cells
 from attar.wording import make_visible
 
@@ -24,7 +22,7 @@ def print_rows(rows: Sequence[Row], classes: Sequence[str]) -> None:
     by_class = Table("accuracy by class", *map(make_visible, classes), box=None)
     for cell, label in zip(cells, label_cells(cells), strict=True):
         table.add_row(*map(make_visible, cell.cells()))
-        by_class.add_row(make_visible(label), *(f"{accuracy:.1f}" for accuracy in cell.per_class))
+        by_class.add_row(make_visible(label), *("–" if one is None else f"{one:.1f}" for one in cell.per_class))
     width = None if sys.stdout.isatty() else 160  # in a file rich would wrap at 80 columns
     console = Console(width=width, markup=False, emoji=False)  # names are text: brackets and colons mean themselves
     console.print(table)
@@ -37,17 +35,16 @@ def print_rows(rows: Sequence[Row], classes: Sequence[str]) -> None:
     trained = f"seeds {', '.join(seeds)}; trained in {', '.join(precisions)}{images and ', images ' + images}"
     tested = f"{trained}; tested after the last epoch, on: {'; '.join(splits)}"
     console.print(make_visible(tested), highlight=False)
+    if marks := explain_marks(cells):
+        console.print(make_visible(marks), highlight=False)
 
 
-def notes(made: CondensedSet, rows: Sequence[Row], task: Task) -> Iterator[str]:
-    """What a reader of these rows should know: data it was not made from, an accuracy its recipe does not expect."""
-    about = made.provenance
-    if about.get("fingerprint") != task.fingerprint:
-        yield f"this set was not made from the training images of this {make_visible(task.name)}"
-    match about.get("expect"):
-        # A band holds for the protocol that it was measured by. A file's own words may lack a part.
-        case {"protocol": protocol, "accuracy": [int() | float() as low, int() | float() as high], **expect}:
-            for cell in summarise(rows) if protocol == rows[0].protocol else ():
-                if not low <= cell.mean <= high:
-                    source = make_visible(f"{expect.get('source')}: {expect.get('published')}")
-                    yield f"{cell.mean:.1f} is outside the {low} to {high} that its recipe expects ({source})"
+def print_gains(rows: Sequence[Row]) -> None:
+    """What was gained over random images, a line for each budget."""
+    cells = summarise(rows)
+    whole = next((cell.mean for cell in cells if cell.first.method == "whole set"), None)
+    for cell in cells:
+        if cell.random is not None and cell.first.method != "random":
+            images = f"{cell.first.ipc} image{'s' * (cell.first.ipc > 1)} a class"
+            told = f"{images}: {cell.mean:.1f} % by {cell.first.method}, {cell.random:.1f} % by random ones"
+            print(make_visible(f"{told}, {cell.gain:+.1f} points" + (f"; all images: {whole:.1f} %" if whole else "")))

@@ -9,9 +9,9 @@ import tempfile
 import threading
 import traceback
 from collections.abc import Iterator
-from typing import Never
+from typing import NoReturn
 
-from attar.wording import in_a_line
+from attar.wording import cut, in_a_line, make_visible
 
 
 def open_streams() -> None:
@@ -33,10 +33,10 @@ def say(sentence: str) -> None:
 
 
 def confirm(question: str) -> bool:
-    """Whether a person says yes; a script has nobody to ask."""
+    """Whether a person says yes; a script has nobody to ask, and a terminal that is gone answers nothing."""
     try:
         return sys.stdin.isatty() and input(f"{question} [y/N] ").lower().startswith("y")
-    except EOFError:
+    except (EOFError, OSError, ValueError):  # the last where the stream is closed, or gives no text
         return False
 
 
@@ -47,7 +47,7 @@ def terminable() -> Iterator[None]:
         yield
         return
 
-    def interrupt(*_: object) -> Never:
+    def interrupt(*_: object) -> NoReturn:
         raise KeyboardInterrupt
 
     earlier = signal.signal(signal.SIGTERM, interrupt)
@@ -72,7 +72,7 @@ def one_sentence() -> Iterator[None]:
         raise SystemExit(130) from None
     except Exception as error:
         code, sentence = explain(error)
-        say(f"attar: {sentence}")
+        say(f"attar: {make_visible(cut(sentence))}")
         raise SystemExit(code) from None
 
 
