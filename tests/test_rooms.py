@@ -22,7 +22,7 @@ FLOORS = [  # from top to bottom; a module imports from its own floor and from t
     {"augment"},
     {"networks"},
     {"engine"},
-    {"arguments", "rng", "files", "wording"},
+    {"arguments", "rng", "files", "locks", "replacing", "wording"},
 ]
 
 

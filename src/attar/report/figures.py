@@ -1,23 +1,25 @@
-"""What a page shows: charts as SVG that takes its colours and its type from around it, and pictures within the page."""
+"""Charts of a page: SVG that takes its colours and its type from around it."""
 
-import base64
 import html
 import itertools
-import math
 import re
 import statistics
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from io import BytesIO, StringIO
-from typing import TYPE_CHECKING, Any, NamedTuple
+from io import StringIO
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-from attar.condensed.pictures import resize, to_picture
+from attar.condensed.pictures import to_picture
 from attar.evaluation.rows import Summary
+from attar.wording import make_visible
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from matplotlib.offsetbox import OffsetImage
 
 # Colours that no chart would pick: each is replaced by a variable of the page, which has a light and a dark value.
 INK, FAINT, PAPER, GREY = "#010101", "#020202", "#030303", "#040404"
@@ -27,7 +29,8 @@ VARIABLES |= {colour: f"var(--s{i})" for i, colour in enumerate(SERIES)}
 REFERENCES = ("random", "whole set")  # what learned sets are held against
 DASHES = ("-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)))
 WIDTH = 4.6  # inches: drawn at this size the type stays readable on a phone and is not coarse on a desk
-LARGEST = 64  # pixels a side of a picture, which the page shows a little smaller
+THUMBNAIL = 22  # points: the longer side of a picture among points
+NARROWEST = 6.0  # points of accuracy that an axis spans: less would magnify noise, and one row has no width
 STYLE: Any = {
     "svg.fonttype": "none",  # text stays text: in the page's font, and found by a search
     "text.parse_math": False,  # names may hold a $
@@ -61,7 +64,10 @@ def make_figure(height: float) -> tuple["Figure", Any]:
 def to_svg(made: "Figure", name: str, alt: str) -> str:
     """The figure's markup, for a page: no prologue, no foreign address, its own ids, the page's colours and type."""
     out = StringIO()
-    made.savefig(out, format="svg", transparent=True, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+    with warnings.catch_warnings():
+        # It measures letters in a font that may lack them. They stay letters, which a browser shows in another one.
+        warnings.filterwarnings("ignore", "Glyph .* missing")
+        made.savefig(out, format="svg", transparent=True, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     text = out.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", text, flags=re.DOTALL)
@@ -73,7 +79,10 @@ def to_svg(made: "Figure", name: str, alt: str) -> str:
     box = re.search(r'viewBox="([^"]*)"', text)
     assert box is not None
     # Without a width and a height of its own: the page sets them.
-    return f'<svg viewBox="{box[1]}" role="img" aria-label="{html.escape(alt)}">' + text[text.index(">") + 1 :]
+    return (
+        f'<svg viewBox="{box[1]}" role="img" aria-label="{html.escape(make_visible(alt))}">'
+        + text[text.index(">") + 1 :]
+    )
 
 
 def choose_colours(methods: Iterable[str]) -> dict[str, str]:
@@ -85,7 +94,8 @@ def choose_colours(methods: Iterable[str]) -> dict[str, str]:
 def plot_accuracies(summaries: Sequence[Summary], names: Sequence[str], palette: Mapping[str, str]) -> str:
     """A line for each set.
 
-    Every network is a small dot, their mean a large one, with a bar of a standard deviation each way.
+    Every network is a small dot, their mean a large one, with a bar of a standard deviation each way. One network has
+    no bar.
     """
     from matplotlib import rc_context
 
@@ -102,7 +112,8 @@ def plot_accuracies(summaries: Sequence[Summary], names: Sequence[str], palette:
                 alpha=0.4,
                 linewidths=0,
             )
-            axes.errorbar(mean, i, xerr=summary.std, color=colour, capsize=3, linewidth=1.6)
+            if summary.std is not None:
+                axes.errorbar(mean, i, xerr=summary.std, color=colour, capsize=3, linewidth=1.6)
             axes.scatter(
                 [mean],
                 [i],
@@ -115,13 +126,25 @@ def plot_accuracies(summaries: Sequence[Summary], names: Sequence[str], palette:
             axes.annotate(f"{mean:.1f}", (mean, i), (0, 6), textcoords="offset points", ha="center", fontsize=8)
         axes.set_yticks(range(len(names)), [plain(name) for name in names])
         axes.set_ylim(len(names) - 0.5, -0.7)  # downwards, with room for the number above the first dot
-        axes.margins(x=0.08)
+        set_range(axes)
         axes.grid(axis="y", visible=False)
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
         axes.set_xlabel("test accuracy (%)")
-        told = ", ".join(f"{name} {summary.mean:.1f} %" for name, summary in zip(names, summaries, strict=True))
+        told = ", ".join(f"{name} {summary.mean:.1f}\u00a0%" for name, summary in zip(names, summaries, strict=True))
         return to_svg(made, "accuracies", f"Test accuracy of each set: {told}")
+
+
+def set_range(axes: Any) -> None:
+    """Of accuracies: around those that are drawn, with ticks from 0 to 100 only."""
+    from matplotlib.ticker import MaxNLocator
+
+    low, high = axes.dataLim.intervalx
+    wider = max(0.0, NARROWEST - (high - low)) / 2
+    low, high = max(0.0, low - wider), min(100.0, high + wider)
+    axes.set_xticks([tick for tick in MaxNLocator(6).tick_values(low, high) if 0 <= tick <= 100])
+    beyond = 0.08 * (high - low)  # so that dots at the ends are whole
+    axes.set_xlim(low - beyond, high + beyond)
 
 
 def plot_losses(losses: Mapping[str, Sequence[tuple[int, float]]], palette: Mapping[str, str]) -> str:
@@ -168,12 +191,14 @@ def plot_scatter(
     condensed: tuple[Float[Tensor, "m 2"], Int[Tensor, " m"]],
     classes: Sequence[str],
     alt: str,
+    pictures: Iterable[UInt8[Tensor, "c h w"]] = (),
 ) -> str:
     """Points of real images, faintly, and of condensed ones, outlined; each with labels.
 
-    They are coloured by class where there are few.
+    They are coloured by class where there are few. `pictures` stand in the places of the first condensed images.
     """
     from matplotlib import rc_context
+    from matplotlib.offsetbox import AnnotationBbox
 
     few = len(classes) <= len(SERIES)
     with rc_context(STYLE):
@@ -183,39 +208,24 @@ def plot_scatter(
             behind, before = (points[labels == c] for points, labels in (real, condensed))
             axes.scatter(*behind.T, s=8, color=colour if few else GREY, alpha=0.38, linewidths=0)
             axes.scatter(*before.T, s=26, color=colour, edgecolors=INK, linewidths=0.7, zorder=3)
+        for picture, place in zip(pictures, condensed[0].tolist(), strict=False):
+            edge = {"edgecolor": SERIES[0], "facecolor": PAPER, "linewidth": 1.2}
+            axes.add_artist(AnnotationBbox(make_thumbnail(picture), place, pad=0.1, bboxprops=edge))
         axes.set(xticks=[], yticks=[])
         axes.grid(visible=False)
         axes.spines[:].set_visible(False)
         return to_svg(made, name, alt)
 
 
+def make_thumbnail(picture: UInt8[Tensor, "c h w"]) -> "OffsetImage":
+    from matplotlib.offsetbox import OffsetImage
+
+    zoom = THUMBNAIL / max(picture.shape[1:])
+    # Not resampled: the browser shows its own pixels.
+    return OffsetImage(np.asarray(to_picture(picture).convert("RGB")), zoom=zoom, interpolation="none")
+
+
 def plain(text: str, most: int = 34) -> str:
     """Short, and without what makes matplotlib leave an entry out of a legend."""
+    text = make_visible(text)  # control characters are not allowed in SVG
     return (text if len(text) <= most else text[: most - 1] + "…").lstrip("_")
-
-
-class Block(NamedTuple):
-    """A few pictures of one class in one image."""
-
-    label: str
-    columns: float
-    """Its width in pictures, with the gaps."""
-    source: str
-    alt: str
-
-
-def draw_block(label: str, name: str, images: UInt8[Tensor, "n c h w"], lines: int) -> Block:
-    """The images in `lines` lines, a transparent pixel or two apart."""
-    from PIL import Image
-
-    small = [resize(image, LARGEST) if max(image.size) > LARGEST else image for image in map(to_picture, images)]
-    w, h = small[0].size
-    gap, columns = max(1, w // 16), math.ceil(len(small) / lines)
-    # Transparent, since the page is dark for some; WebP, since PNG takes 1.2 to 2.4 times the bytes.
-    canvas = Image.new("RGBA", (columns * (w + gap) - gap, math.ceil(len(small) / columns) * (h + gap) - gap))
-    for i, image in enumerate(small):
-        canvas.paste(image.convert("RGBA"), (i % columns * (w + gap), i // columns * (h + gap)))
-    out = BytesIO()
-    canvas.save(out, format="WEBP", lossless=True, method=4)
-    source = "data:image/webp;base64," + base64.b64encode(out.getvalue()).decode()
-    return Block(label, canvas.width / w, source, f"{len(small)} {label} image{'s' * (len(small) > 1)} of {name}")

@@ -2,67 +2,75 @@
 
 import itertools
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import torch
-from torch import Tensor
-
+from attar.arguments import checked
 from attar.condensed.card import brief
-from attar.data.normalisation import unit
-from attar.evaluation.rows import COLUMNS, Row, Summary, summarise
-from attar.files import write_text
+from attar.condensed.condensed_set import CondensedSet
+from attar.data.task import Task
+from attar.evaluation.rows import COLUMNS, Row, Summary, explain_marks, summarise
 from attar.report import figures
-from attar.rng import Rng
+from attar.report.names import about, key, method, title
+from attar.report.place import MARKER, check_place, write_page
+from attar.report.planes import place_class, project
+from attar.report.sheets import draw_opening, make_sheets
 from attar.training.protocol import PROTOCOLS
-from attar.wording import duration, size
-
-if TYPE_CHECKING:
-    from attar.condensed.condensed_set import CondensedSet
-    from attar.data.task import Task
+from attar.wording import duration, make_visible, size
 
 TEMPLATE = "page.html.j2"
-PIXELS = 1_900_000  # bytes of pixels on the page, before compression; 2.5 MB in base64, as it is to go by mail
-PROJECTED, FLOPS = 700, 2e11  # real images of the projection; fewer where a network would take longer than some seconds
 FEW = 20  # classes whose accuracies are read side by side
-TEXT = ("data", "method", "protocol")  # columns that are not numbers
+# Accuracy beside the method: both stay in sight where a narrow screen scrolls the others.
+ORDER = ("method", "accuracy", "ipc", "gain", "protocol", "networks", "stored", "condensed in", "data")
+TEXTS = ("data", "method", "protocol")  # columns that are not numbers
+SPOKEN = {"random": "random selection", "given": "the given images"}
 
 
+@checked
 def write_report(
-    path: Path,
-    made: Sequence["CondensedSet"],
+    path: str | Path,
+    made: Sequence[CondensedSet],
     rows: Sequence[Row],
-    task: "Task | None" = None,
+    task: Task | None = None,
     losses: Mapping[str, Sequence[tuple[int, float]]] = {},
 ) -> Path:
     """An HTML page that needs no network: words, table, charts, pictures, every setting.
 
     `losses` has the (update, loss) pairs of each run, by the run's name. `task` is the real data, to show and to
-    measure beside. What is not given is left out.
+    measure beside. What is not given is left out. Only another report is replaced: raises `ValueError` where anything
+    else lies at `path`, or the folder cannot be written to.
     """
+    path = Path(path)
+    check_place(path)  # now: drawing takes long
     import jinja2  # late: commands that write no page import this module too
 
     loader = jinja2.PackageLoader("attar.report", ".")
-    pages = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    pages = jinja2.Environment(
+        loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=show_controls
+    )
     page = pages.get_template(TEMPLATE)
-    write_text(Path(path), page.render(collect(made, rows, task, losses)))
-    return Path(path)
+    write_page(path, page.render(collect(made, rows, task, losses)))
+    return path
+
+
+def show_controls(value: Any) -> Any:
+    """What a page says, where it is a text from outside: nothing in it turns the order of writing."""
+    return make_visible(value) if type(value) is str else value  # markup is of a type of its own
 
 
 def collect(
-    made: Sequence["CondensedSet"],
+    made: Sequence[CondensedSet],
     rows: Sequence[Row],
-    task: "Task | None",
+    task: Task | None,
     losses: Mapping[str, Sequence[tuple[int, float]]],
 ) -> dict[str, Any]:
     """All that the template shows."""
-    # The whole set last: it is what the others are to come near to.
+    # The whole set last: the others are to come near to it.
     cells = sorted(summarise(rows), key=lambda cell: (cell.first.method == "whole set", cell.first.ipc))
     sets = first_draws(made)
-    judged = [cell for cell in cells if cell.first.method not in figures.REFERENCES]
-    judged = [cell for cell in judged if not cell.first.soft] or judged  # others were trained on more than images
-    best = max(judged, key=lambda cell: cell.mean, default=None)
+    best = choose_best(cells, sets)
     subject = next(
         (s for s in sets if best and key(s) == (best.first.method, best.first.ipc)), sets[0] if sets else None
     )
@@ -74,42 +82,31 @@ def collect(
         if task
         else next((row.data for row in rows), None) or (about(subject, "data") if subject else None),
         "task": task,
+        "opening": subject and draw_opening(subject),
         "subject": subject and size_of(subject, task),
         "best": best,
-        "whole": best
-        and next((c for c in cells if c.first.method == "whole set" and are_alike(c.first, best.first)), None),
-        "protocols": {row.protocol: PROTOCOLS[row.protocol].about if row.protocol in PROTOCOLS else "" for row in rows},
+        "best_name": best and SPOKEN.get(best.first.method, best.first.method),
+        "best_title": best and name_cell(best.first),
+        "whole": best and find_whole(cells, best),
+        "protocols": {row.protocol: tell_protocol(row.protocol) for row in rows},
         "networks": list(dict.fromkeys(row.network for row in rows)),
-        "splits": list(dict.fromkeys(row.split for row in rows)),
-        "columns": [(name, name not in TEXT) for name in COLUMNS],
+        "splits": list(dict.fromkeys(unbroken(row.split) for row in rows)),
+        "marker": MARKER,
+        "marks": explain_marks(cells),
+        "columns": ORDER,
+        "texts": TEXTS,
         "table": table_rows(cells),
         "accuracies": figures.plot_accuracies(cells, names, palette) if cells else None,
         "losses": figures.plot_losses(curves, colour_curves(curves, palette)) if curves else None,
         "sheets": make_sheets(sets, task),
         "per_class": by_class(cells, names, made[0].classes if made else task.classes if task else (), best),
         "projection": project(sets, task, subject) if task and subject else None,
+        "planes": place_class(task, subject) if task and subject else None,
         "details": [(title(s, seed=True), list_settings(s)) for s in made],
     }
 
 
-def about(made: "CondensedSet", name: str, default: Any = None) -> Any:
-    return made.provenance.get(name, default)
-
-
-def method(made: "CondensedSet") -> str:
-    return about(made, "method", "given")
-
-
-def key(made: "CondensedSet") -> tuple[str, int]:
-    return method(made), made.ipc
-
-
-def title(made: "CondensedSet", *, seed: bool = False) -> str:
-    drawn = f", seed {about(made, 'seed')}" if seed and about(made, "seed") is not None else ""
-    return f"{method(made)}, {made.ipc} per class{drawn}"
-
-
-def first_draws(made: Sequence["CondensedSet"]) -> list["CondensedSet"]:
+def first_draws(made: Sequence[CondensedSet]) -> list[CondensedSet]:
     """The first draw of each method and budget: others look alike."""
     first: dict[tuple[str, int], CondensedSet] = {}
     for one in made:
@@ -118,11 +115,31 @@ def first_draws(made: Sequence["CondensedSet"]) -> list["CondensedSet"]:
     return list(first.values())
 
 
-def are_alike(a: Row, b: Row) -> bool:
-    return (a.data, a.protocol, a.network, a.eight_bit, a.soft) == (b.data, b.protocol, b.network, b.eight_bit, b.soft)
+def choose_best(cells: Sequence[Summary], sets: Sequence[CondensedSet]) -> Summary | None:
+    """The most accurate cell of what the page is about: what was learned, or else random selection."""
+    found = {*map(method, sets), *(cell.first.method for cell in cells)}
+    subjects = found - set(figures.REFERENCES) or found - {"whole set"} or found
+    judged = [cell for cell in cells if cell.first.method in subjects]
+    judged = [cell for cell in judged if not cell.first.soft] or judged  # others were trained on more than images
+    return max(judged, key=lambda cell: cell.mean, default=None)
 
 
-def size_of(made: "CondensedSet", task: "Task | None") -> dict[str, Any]:
+def find_whole(cells: Sequence[Summary], best: Summary | None) -> Summary | None:
+    """The whole set, judged as the best cell was, where that is another one."""
+    others = [cell for cell in cells if cell is not best and cell.first.method == "whole set"]
+    return next((cell for cell in others if best and are_alike(cell, best)), None)
+
+
+def are_alike(a: Summary, b: Summary) -> bool:
+    """Whether they differ in how their networks were trained in nothing but the set."""
+    first, second = (
+        (cell.data, *(getattr(cell.first, name) for name in ("protocol", "network", "eight_bit", "soft")))
+        for cell in (a, b)
+    )
+    return first == second
+
+
+def size_of(made: CondensedSet, task: Task | None) -> dict[str, Any]:
     """What the set takes, and what the data took that it stands for."""
     facts: dict[str, Any] = {
         "ipc": made.ipc,
@@ -130,26 +147,38 @@ def size_of(made: "CondensedSet", task: "Task | None") -> dict[str, Any]:
         "decoded": len(made.decoded_labels()),
         "classes": len(made.classes),
     }
-    facts |= {"tiles": made.factor**2, "bytes": size(made.bytes["stored"]), "small": size(made.bytes["eight_bit"])}
+    facts |= {"tiles": made.factor**2, "bytes": unbroken(size(made.bytes["stored"]))}
+    facts["small"] = unbroken(size(made.bytes["eight_bit"]))
     if task:
         real = len(task.train.y)
         facts |= {
             "real": real,
             "ratio": f"{real / len(made.labels):.3g}",
-            "real_bytes": size(real * math.prod(task.shape)),
+            "real_bytes": unbroken(size(real * math.prod(task.shape))),
         }
     return facts
 
 
+def tell_protocol(name: str) -> str:
+    return unbroken(PROTOCOLS[name].about) if name in PROTOCOLS else ""
+
+
+def unbroken(text: str) -> str:
+    """The text with its numbers in a line with their units and spreads."""
+    return re.sub(r"(?<=[\d±]) ", "\u00a0", text)
+
+
+def name_cell(row: Row) -> str:
+    return row.method if row.method == "whole set" else f"{row.method}, {row.ipc} per class"
+
+
 def label_cells(cells: Sequence[Summary]) -> list[str]:
     """A name for each cell, as short as tells them apart."""
-    varied = [
-        name for name in ("data", "protocol", "network") if len({getattr(cell.first, name) for cell in cells}) > 1
-    ]
+    facts = [(cell.data, cell.first.protocol, cell.first.network) for cell in cells]
+    varied = [i for i, values in enumerate(zip(*facts, strict=True)) if len(set(values)) > 1]
     names = []
-    for row in (cell.first for cell in cells):
-        own = row.method if row.method == "whole set" else f"{row.method}, {row.ipc} per class"
-        names.append(", ".join([own, *(getattr(row, name) for name in varied)]) + row.remark)
+    for row, known in zip((cell.first for cell in cells), facts, strict=True):
+        names.append(", ".join([name_cell(row), *(known[i] for i in varied)]) + row.remark)
     return names
 
 
@@ -157,12 +186,10 @@ def table_rows(cells: Sequence[Summary]) -> list[dict[str, Any]]:
     """A row for each cell, with the best of each data, budget and protocol marked where there is a choice."""
     groups: dict[tuple, list[Summary]] = {}
     for cell in (cell for cell in cells if cell.first.method != "whole set"):  # which would win each time
-        groups.setdefault((cell.first.data, cell.first.ipc, cell.first.protocol, cell.first.remark), []).append(cell)
+        groups.setdefault((cell.data, cell.first.ipc, cell.first.protocol, cell.first.remark), []).append(cell)
     best = [max(group, key=lambda cell: cell.mean) for group in groups.values() if len(group) > 1]
-    return [
-        {"cells": list(zip(cell.cells(), COLUMNS, strict=True)), "best": any(cell is one for one in best)}
-        for cell in cells
-    ]
+    texts = [dict(zip(COLUMNS, map(unbroken, cell.cells()), strict=True)) for cell in cells]
+    return [{"cells": own, "best": any(cell is one for one in best)} for own, cell in zip(texts, cells, strict=True)]
 
 
 def colour_curves(curves: Mapping[str, Any], palette: Mapping[str, str]) -> dict[str, str]:
@@ -184,11 +211,12 @@ def by_class(
         return None
     order = list(range(len(classes)))
     if len(classes) > FEW and best:
-        near = [i for i in chosen if are_alike(cells[i].first, best.first) and cells[i].first.ipc == best.first.ipc]
+        near = [i for i in chosen if are_alike(cells[i], best) and cells[i].first.ipc == best.first.ipc]
         # Thirds of the classes stand side by side, each with room for four columns.
         chosen = [*near, *(i for i in chosen if cells[i].first.method == "whole set" and i not in near)][:4]
         names = [cell.first.method for cell in cells]
-        order.sort(key=lambda c: best.per_class[c])
+        accuracies = [100.0 if accuracy is None else accuracy for accuracy in best.per_class]
+        order.sort(key=accuracies.__getitem__)
     columns = [[cells[i].per_class[c] for c in order] for i in chosen]
     return {
         "few": len(classes) <= FEW,
@@ -198,83 +226,7 @@ def by_class(
     }
 
 
-def make_sheets(sets: Sequence["CondensedSet"], task: "Task | None") -> list[dict[str, Any]]:
-    """For each budget: class by class, real images and those of each method."""
-    budgets = sorted({made.ipc for made in sets})
-    if not budgets:
-        return []
-    c, h, w = sets[0].images.shape[1:]
-    each = min(c, 3) * min(h, figures.LARGEST) * min(w, figures.LARGEST)
-    place = PIXELS / each / (len(sets) + len(budgets) * bool(task))  # real images stand beside each budget
-    # As many classes as leave room for two images of each, but ten in any case.
-    shown = min(len(sets[0].classes), 100, max(10, int(place / 2)))
-    most = max(1, min(10, int(place / shown)))
-    return [make_sheet([made for made in sets if made.ipc == ipc], task, shown, most) for ipc in budgets]
-
-
-def make_sheet(sets: Sequence["CondensedSet"], task: "Task | None", shown: int, most: int) -> dict[str, Any]:
-    """Sets of one budget side by side, behind the real images.
-
-    They show the first `shown` classes, and at most `most` images of each.
-    """
-    decoded = [(made, made.pictures(), made.decoded_labels()) for made in sets]
-    counts = [int(labels.bincount().max()) for _, _, labels in decoded]
-    lines = 2 if min(most, max(counts)) > 5 else 1
-    classes = []
-    for c, name in enumerate(sets[0].classes[:shown]):
-        own = [(method(made), pictures[labels == c][:most]) for made, pictures, labels in decoded]
-        if task:
-            # At least four, since one real image says little of a class; and none twice, as the table repeats some.
-            real = unit(task.raw(task.table[c][: min(int(task.counts[c]), most, max(4, *counts))]))
-            own.insert(0, ("real", (real * 255).round().to(torch.uint8)))
-        blocks = [figures.draw_block(label, name, images, lines) for label, images in own if len(images)]
-        classes.append((name, blocks))
-    return {"ipc": sets[0].ipc, "classes": classes, "of": len(sets[0].classes), "most": most, "counts": counts}
-
-
-def project(sets: Sequence["CondensedSet"], task: "Task", subject: "CondensedSet") -> dict[str, Any]:
-    """Where the images of the subject, and random ones beside it, lie among the real ones."""
-    others = [made for made in sets if made.ipc == subject.ipc and made is not subject]
-    shown = [subject, *sorted(others, key=lambda made: method(made) != "random")[:1]]
-    classes, count = range(len(task.classes)), min(PROJECTED, max(100, int(FLOPS / task.network.flop(task.shape))))
-    # Unique: a small class repeats its images. A seed of its own: pages of other runs show the same images.
-    real = task.indices(classes, max(1, count // len(classes)), Rng.of(0).fold("projection")).flatten().unique()
-    parts = [(task.images(real), task.train.y[real])]
-    for made in shown:
-        labels = made.decoded_labels()
-        chosen = torch.cat([(labels == c).nonzero()[: max(1, 200 // len(classes)), 0] for c in classes])
-        parts.append((made.decoded()[chosen].to(task.device), labels[chosen].to(task.device)))
-    sizes = [len(x) for x, _ in parts]
-    placed = reduce_to_plane(embed(task, torch.cat([x for x, _ in parts]))).split(sizes)
-    real, *condensed = [(points, y.cpu()) for points, (_, y) in zip(placed, parts, strict=True)]
-    panels = []
-    for i, (made, points) in enumerate(zip(shown, condensed, strict=True)):
-        alt = f"Real images and those of {title(made)}, in two dimensions"
-        panels.append((title(made), figures.plot_scatter(f"projection{i}", real, points, task.classes, alt)))
-    return {"panels": panels, "legend": task.classes if len(task.classes) <= len(figures.SERIES) else ()}
-
-
-def embed(task: "Task", x: Tensor) -> Tensor:
-    """Features of an unlearned network, in a mixed order: batch statistics then are those of all kinds of images."""
-    rng = Rng.of(0)
-    order = torch.randperm(len(x), generator=rng.fold("order").generator())
-    with torch.no_grad(), rng.fold("features").scope(task.device):  # dropout takes no generator
-        w = task.network.init(rng)
-        parts = [task.network.features(w, x[part], train=True).float().cpu() for part in order.split(200)]
-    return torch.cat(parts)[order.argsort()]
-
-
-def reduce_to_plane(features: Tensor) -> Tensor:
-    from sklearn.decomposition import PCA
-    from sklearn.manifold import TSNE
-
-    # Fifty components first, as scikit-learn advises: t-SNE is then faster, and noise is gone.
-    reduced = PCA(min(50, *features.shape), random_state=0).fit_transform(features.numpy())
-    perplexity = min(30, (len(features) - 1) / 3)  # it looks at three times as many neighbours
-    return torch.from_numpy(TSNE(init="pca", perplexity=perplexity, random_state=0, n_jobs=1).fit_transform(reduced))
-
-
-def list_settings(made: "CondensedSet") -> list[tuple[str, str]]:
+def list_settings(made: CondensedSet) -> list[tuple[str, str]]:
     """Every entry of the provenance, those of its parts by their path."""
     took = f"{size(made.bytes['stored'])} stored, {size(made.bytes['eight_bit'])} at 8 bit"
     facts = {
