@@ -2,7 +2,7 @@
 
 import pytest
 
-from attar.wording import duration, make_visible, size, unknown
+from attar.wording import cut, duration, make_visible, size, unknown
 
 
 @pytest.mark.parametrize(
@@ -18,6 +18,11 @@ def test_sizes_are_rounded_before_their_unit_is_chosen(count, shown):
 )
 def test_durations_are_rounded_before_their_unit_is_chosen(seconds, shown):
     assert duration(seconds) == shown
+
+
+def test_of_what_is_long_the_beginning_and_the_end_are_shown():
+    assert cut("a name") == "a name"
+    assert cut("a" + 5000 * "-" + "z", 10) == "a---- … ----z"
 
 
 def test_an_unknown_name_is_told_the_nearest():

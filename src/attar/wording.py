@@ -1,4 +1,4 @@
-"""Words for a reader: sizes, durations, errors in a line, names made visible, "did you mean"."""
+"""Words for a reader: sizes, durations, errors in a line, names made visible or cut, "did you mean"."""
 
 import difflib
 import unicodedata
@@ -16,6 +16,11 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
 def in_a_line(error: BaseException) -> str:
     """What another's code raised, in a line."""
     return f"{type(error).__name__}: {error}".partition("\n")[0]  # the name, as some errors say nothing else
+
+
+def cut(text: str, most: int = 1000) -> str:
+    """The beginning and the end of what is longer: a name in it may have thousands of letters."""
+    return text if len(text) <= most else f"{text[: most // 2]} … {text[-most // 2 :]}"
 
 
 def make_visible(text: str) -> str:

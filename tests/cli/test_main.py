@@ -36,7 +36,7 @@ def test_a_dry_run_says_what_it_would_cost_and_writes_nothing(here, monkeypatch,
     said = capsys.readouterr().out
     names = ["data", "method", "work", "time", "memory", "disk", "mirror"]
     assert [line.split()[0] for line in said.splitlines()] == names
-    assert "digits: 1,437 images of 10 classes" in said and "M3D, 1 per class" in said
+    assert "digits: 1,438 images of 10 classes" in said and "M3D, 1 per class" in said
     assert not list(here.iterdir())
 
 

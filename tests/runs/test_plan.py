@@ -6,7 +6,7 @@ import pytest
 
 import attar
 from attar.engine.run import Run
-from attar.methods.distribution._views import View
+from attar.methods._views import View
 from attar.methods.distribution.dance import DANCE
 from attar.methods.distribution.dm import DM
 from attar.methods.distribution.idm import IDM

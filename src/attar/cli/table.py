@@ -1,5 +1,6 @@
 """What an evaluation looks like on a terminal."""
 
+import io
 import sys
 from collections.abc import Sequence
 
@@ -23,20 +24,31 @@ def print_rows(rows: Sequence[Row], classes: Sequence[str]) -> None:
     for cell, label in zip(cells, label_cells(cells), strict=True):
         table.add_row(*map(make_visible, cell.cells()))
         by_class.add_row(make_visible(label), *("–" if one is None else f"{one:.1f}" for one in cell.per_class))
-    width = None if sys.stdout.isatty() else 160  # in a file rich would wrap at 80 columns
-    console = Console(width=width, markup=False, emoji=False)  # names are text: brackets and colons mean themselves
-    console.print(table)
+    print(render(table), end="")
     if len(classes) <= MOST_CLASSES:
-        console.print(by_class)
+        print(render(by_class), end="")
+    print_grounds(rows)
+    if marks := explain_marks(cells):
+        print(make_visible(marks))
+
+
+def render(table: Table) -> str:
+    """The table's lines for the standard output. Rich itself would end the process where that is a closed pipe."""
+    terminal, lines = sys.stdout.isatty(), io.StringIO()
+    width = None if terminal else 160  # in a file rich would wrap at 80 columns
+    # Names are text: brackets and colons mean themselves.
+    Console(file=lines, force_terminal=terminal or None, width=width, markup=False, emoji=False).print(table)
+    return lines.getvalue()
+
+
+def print_grounds(rows: Sequence[Row]) -> None:
+    """What the accuracies rest on: seeds, precisions, and the images that were tested on."""
     kinds = (sorted({getattr(row, name) for row in rows}) for name in ("seed", "precision", "split"))
     seeds, precisions, splits = (list(map(str, kind)) for kind in kinds)
     mirrored = ["not mirrored", "mirrored"]
     images = " and ".join(mirrored[flip] for flip in sorted({row.flip for row in rows if row.flip is not None}))
     trained = f"seeds {', '.join(seeds)}; trained in {', '.join(precisions)}{images and ', images ' + images}"
-    tested = f"{trained}; tested after the last epoch, on: {'; '.join(splits)}"
-    console.print(make_visible(tested), highlight=False)
-    if marks := explain_marks(cells):
-        console.print(make_visible(marks), highlight=False)
+    print(make_visible(f"{trained}; tested after the last epoch, on: {'; '.join(splits)}"))
 
 
 def print_gains(rows: Sequence[Row]) -> None:
