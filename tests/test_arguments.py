@@ -50,7 +50,7 @@ def test_condense_and_plan_refuse_before_any_work(options, sentence, nothing_run
         ({"seeds": "3"}, "seeds must be a whole number or a list of whole numbers, not '3'"),
         ({"seeds": [0, 1.5]}, "seeds must be a whole number, not 1.5"),
         ({"seeds": 0}, "evaluation needs at least one seed"),
-        ({"seeds": 10**30}, "evaluation needs at most 100,000 seeds"),
+        ({"seeds": 10**30}, "evaluation takes at most 100,000 seeds"),
         ({"protocol": 5}, "protocol must be a name or a Protocol, not 5"),
         ({"soft": 1}, "soft must be True or False, not 1"),
         ({"sets": 5}, "sets must be a CondensedSet or a path or a list of these, not 5"),

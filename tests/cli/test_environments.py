@@ -106,7 +106,7 @@ def test_a_name_that_no_file_may_have_is_refused(words, name, here, monkeypatch,
     ("words", "told"),
     [
         *[([*CONDENSE[:3], size, "--method", method], "") for size in VAST for method in ("random", "m3d", "cafe")],
-        *[([*COMPARE[:-1], size], "evaluation needs at most 100,000 seeds") for size in VAST],
+        *[([*COMPARE[:-1], size], "evaluation takes at most 100,000 seeds") for size in VAST],
         ([*M3D, "--set", "updates=1e30"], "updates must be of type int, not 1e+30"),
         *[
             ([*M3D, "--set", f"{key}={value}"], f"{key} is a whole number of more than 63 bits")

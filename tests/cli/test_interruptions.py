@@ -13,7 +13,6 @@ from attar.synthesis.checkpoint import CHECKPOINT
 from attar.synthesis.journal import read_metrics
 
 
-@pytest.mark.slow
 def test_killed_at_any_moment_it_goes_on_to_the_same_bits(tmp_path):
     """A real `kill -9`, twice, against a run that nobody disturbed."""
     words = ["--set", "updates=90", "--set", "batch_real=16", "--device", "cpu", "--precision", "fp32"]
@@ -41,12 +40,12 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_bits(tmp_path):
     assert seconds == sorted(seconds) and b.provenance["seconds"] >= seconds[-1]
 
 
-@pytest.mark.slow
-def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
-    eagerly = ["--compile", "off"]  # so many updates would be compiled first
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM], ids=lambda sent: sent.name)
+def test_ctrl_c_and_sigterm_save_and_say_how_to_go_on(sent, tmp_path):
+    eagerly = ["--network", "mlp", "--compile", "off"]  # so many updates would be compiled first
     running = process(tmp_path / "run", "--set", "updates=100000", "--set", "batch_real=16", *eagerly)
     wait_for(lambda: lines(tmp_path / "run" / "metrics.jsonl") >= 20)
-    running.send_signal(signal.SIGINT)
+    running.send_signal(sent)
     _, err = running.communicate(timeout=60)
     assert running.returncode == 130 and "go on with:\n  attar condense digits" in err and "Traceback" not in err
     assert (tmp_path / "run" / "checkpoint.safetensors").exists()

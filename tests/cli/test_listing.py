@@ -31,8 +31,8 @@ def test_recipes_are_listed_in_a_line_each_or_of_one_method_only(monkeypatch, ca
     [
         (("recipes", "m3e"), "unknown method 'm3e', did you mean"),
         (("recipes", "m3d", "mni"), "unknown data set with a recipe of m3d, 'mni', did you mean 'mnist'?"),
-        (("recipes", "m3d", "mnist", "more"), "'more' names nothing"),
-        (("methods", "m3d"), "'m3d' names nothing"),
+        (("recipes", "m3d", "mnist", "more"), "'more' is one word too many"),
+        (("methods", "m3d"), "'m3d' is one word too many"),
     ],
 )
 def test_what_is_not_there_is_not_listed(words, told, monkeypatch, capsys):

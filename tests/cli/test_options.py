@@ -48,7 +48,7 @@ def test_what_judges_and_what_the_data_is_called(here, monkeypatch, split, told)
     [
         (["--split", "validation"], "split is validation, but only NumPy files have a part of that name"),
         (["--split", "test"], "split is test, but digits has no test part"),
-        (["--name", "mine"], "name is for data of your own: this is called digits"),
+        (["--name", "mine"], "name is for data of your own: this data is called digits"),
     ],
 )
 def test_splits_and_names_that_are_refused(here, monkeypatch, capsys, words, sentence):

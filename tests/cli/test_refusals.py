@@ -84,7 +84,7 @@ def test_data_of_ones_own_must_be_named_to_evaluate(here, monkeypatch, capsys):
     np.savez("mine.npz", x=rng.random((40, 8, 8)), y=np.arange(40) % 2)
     assert attar_command(monkeypatch, "condense", "npz:mine.npz", "--method", "random", "--ipc", "1", "--out", "a") == 0
     capsys.readouterr()
-    told = "what was condensed is mine, no known data set: say where it lies"
+    told = "the set was condensed from mine, which is no known data set: say where it lies"
     assert told in refused(monkeypatch, capsys, "evaluate", "a")
     words = ["evaluate", "a", "--data", "npz:mine.npz", "--protocol", "quick", "--seeds", "1"]
     assert attar_command(monkeypatch, *words) == 0

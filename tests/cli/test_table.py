@@ -54,5 +54,5 @@ def test_what_was_gained_is_said_for_each_budget(judged, capsys):
         return [dataclasses.replace(judged[1][0], method=method, ipc=ipc, seed=i, accuracy=x) for i, x in own]
 
     print_gains([*rows("m3d", 1, 70.0, 71.0), *rows("random", 1, 50.0, 51.0), *rows("whole set", 144, 97.0)])
-    told = "1 image a class: 70.5 % by m3d, 50.5 % by random ones, +20.0 points; all images: 97.0 %\n"
+    told = "1 image a class: 70.5 % by m3d, 50.5 % by random selection, +20.0 points; the whole set: 97.0 %\n"
     assert capsys.readouterr().out == told

@@ -42,7 +42,6 @@ def test_bytes_become_floats_on_the_unit_interval_and_floats_stay():
     assert unit(x.transpose(2, 3)).is_contiguous()
 
 
-@pytest.mark.slow
 def test_compiled_and_eager_agree(unchecked):
     """Its numbers are constants of compiled code: those of each normalisation, type and direction are its own."""
     x = torch.rand(2, 3, 8, 6, generator=torch.Generator().manual_seed(0))

@@ -48,9 +48,9 @@ def test_what_is_no_name(name):
 
 
 def test_what_has_a_name_keeps_it(task):
-    with pytest.raises(ValueError, match="name is for data of your own: this is called digits"):
+    with pytest.raises(ValueError, match="name is for data of your own: this data is called digits"):
         load_data("digits", name="ships")
-    with pytest.raises(ValueError, match="name is for data of your own: this is called toy"):
+    with pytest.raises(ValueError, match="name is for data of your own: this data is called toy"):
         attar.condense(task, "random", 1, name="ships")
     with pytest.raises(ValueError, match="name must be a name, not 5"):
         load_data(ARRAYS, name=5)

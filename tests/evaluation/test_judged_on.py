@@ -44,7 +44,7 @@ def test_all_of_what_is_given_is_tested_on(made, judge):
     same = ("accuracy", "per_class", "fingerprint", "tested", "data", "flip")
     assert [getattr(row, name) for name in same] == [getattr(usual, name) for name in same]
     both, told = judge(made, (X, Y), test=(X_TEST, Y_TEST))
-    assert both.accuracy == row.accuracy and "not made from the training images of this arrays" in told[0]
+    assert both.accuracy == row.accuracy and "made from other training images than those of this arrays" in told[0]
 
 
 def test_a_dataset_is_tested_on_and_classes_without_an_image_have_no_accuracy(made, judge):
@@ -58,11 +58,11 @@ def test_a_dataset_is_tested_on_and_classes_without_an_image_have_no_accuracy(ma
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({}, "needs the data that was condensed, or test"),
+        ({}, "needs the data that was condensed, or images"),
         ({"test": (X_TEST,)}, "test must be"),
         ({"test": "digits"}, "test must be"),
         ({"test": (X, Y, X_TEST, Y_TEST)}, "test must be"),
-        ({"test": (X_TEST, Y_TEST), "split": "test"}, "both say what judges"),
+        ({"test": (X_TEST, Y_TEST), "split": "test"}, "both name the test images"),
         ({"test": (X_TEST, Y_TEST + 1)}, r"the test labels hold '3', but the set's classes are '0', '1', '2'"),
         ({"test": (X_TEST[:9], Y_TEST)}, "9 images, but 30 labels"),
         ({"test": (X_TEST[:, :6], Y_TEST)}, "the test images are 6x8 grey, but those of the set are 8x8 grey"),
@@ -87,15 +87,15 @@ def test_training_images_that_may_be_tested_on_are_warned_of(made, judge):
     assert not judge(own, (X, Y))[1]
     for one, data in ((own, (X[order], Y[order])), (made, (X_TEST, Y_TEST)), (made, (X, Y))):
         row, (told,) = judge(one, data)
-        assert "the set of random, 1 per class: this set was not made from the training images of this arrays" in told
+        assert "the set of random, 1 per class: this set was made from other training images than those of this" in told
         assert f"its own may be among the test images ({row.split}): test=(x, y) tests on" in told
     (told,) = judge(made, test=(X, Y))[1]
-    assert "tested on the very images that it was made from" in told
+    assert "tested on the same images that it was made from" in told
 
 
 def test_other_data_and_another_test_part_are_said(made, judge):
     (told,) = judge(made, (X[::-1], Y, X_TEST, Y_TEST))[1]
-    assert told.endswith("this set was not made from the training images of this arrays")
+    assert told.endswith("this set was made from other training images than those of this arrays")
     task = attar.load_data((X, Y, X_TEST, Y_TEST))
     (told,) = judge(made, dataclasses.replace(task, split="validation part"))[1]
     assert told.endswith("it is tested on another part (validation part) than its data had (test set)")

@@ -7,7 +7,7 @@ import torch
 
 from attar.augment.dsa import Augment, apply
 from attar.engine.run import Run
-from attar.methods.distribution._views import Views
+from attar.methods._views import Views
 from attar.networks.architectures import ConvNet
 from attar.networks.network import Network
 from attar.rng import Rng

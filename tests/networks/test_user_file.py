@@ -38,7 +38,7 @@ def test_what_is_not_there_is_named(tmp_path):
             "cannot be called with \\(shape, classes\\): RuntimeError: no$",
         ),
         (ONE.format(20, "classes"), "Net does not take images of shape \\(1, 8, 8\\): RuntimeError: "),
-        (ONE.format(64, "3"), "Net makes of an image scores of shape \\(1, 3\\), not \\(1, 2\\), one for each class"),
+        (ONE.format(64, "3"), "Net gives scores of shape \\(1, 3\\) for an image, not \\(1, 2\\), one for each class"),
     ],
 )
 def test_a_file_that_does_not_do_is_told_in_a_sentence(code, told, tmp_path):

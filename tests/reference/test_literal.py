@@ -19,7 +19,7 @@ from attar.augment.dsa import Augment, apply
 from attar.data.task import Examples
 from attar.distances.characteristic import Sampler
 from attar.engine.run import Run
-from attar.methods.distribution._views import Views
+from attar.methods._views import Views
 from attar.methods.distribution.cafe import CAFE, layer_means
 from attar.methods.distribution.dance import DANCE
 from attar.methods.distribution.dm import DM

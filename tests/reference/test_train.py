@@ -157,7 +157,7 @@ def test_epochs_are_so_many_steps_and_one_of_them_is_asked_for(given):
     options = {"batch": 4, "rng": RNG, "run": Run(Rng.of(0))}
     same(train(network, w, x, y, epochs=2, **options), train(network, w, x, y, steps=6, **options))
     for wrong in ({}, {"steps": 1, "epochs": 1}):
-        with pytest.raises(ValueError, match="train for a number of steps or of epochs: one of them"):
+        with pytest.raises(ValueError, match="give a number of steps or of epochs: one of the two"):
             train(network, w, x, y, **wrong, **options)
 
 

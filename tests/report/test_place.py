@@ -21,7 +21,7 @@ def refuse(path, told):
 @pytest.mark.parametrize("content", [b"my words", b"", b"<html><title>Attar report</title>", bytes(range(256)) * 999])
 def test_a_file_of_the_users_is_left_as_it_is(content, tmp_path):
     (tmp_path / "mine.html").write_bytes(content)
-    refuse(tmp_path / "mine.html", "is no report of Attar's, and is not replaced: name a new file")
+    refuse(tmp_path / "mine.html", "was not written by attar, and is not replaced: name a new file")
     assert (tmp_path / "mine.html").read_bytes() == content
     assert [path.name for path in tmp_path.iterdir()] == ["mine.html"]
 
@@ -37,9 +37,9 @@ def test_folders_links_devices_and_pipes_are_refused(tmp_path):
         attar.write_report(report / "report.html", [], [])
     if hasattr(os, "mkfifo"):
         os.mkfifo(tmp_path / "pipe")
-        refuse(tmp_path / "pipe", "is no report of Attar's")  # at once: nobody waits for a writer
+        refuse(tmp_path / "pipe", "was not written by attar")  # at once: nobody waits for a writer
     if Path("/dev/null").exists():
-        refuse(Path("/dev/null"), "is no report of Attar's")
+        refuse(Path("/dev/null"), "was not written by attar")
 
 
 def test_a_report_is_replaced_whoever_wrote_it(tmp_path):

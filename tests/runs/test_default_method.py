@@ -59,7 +59,7 @@ def test_small_classes_get_fewer_tiles_or_one_sentence(method, settings, count, 
     fewer = method in TILED and count < 4 * ipc
     assert made.labels.bincount().tolist() == [ipc] * 3
     assert made.factor == (2 if method in TILED and not fewer else 1)
-    told = f"factor 1, not 2, as for {ipc} per class the smallest has too few images ({count})"
+    told = f"factor 1, not 2: the smallest class has too few images ({count}) for {ipc} per class"
     assert (told in caplog.text) == fewer
 
 

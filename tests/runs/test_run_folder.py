@@ -22,7 +22,6 @@ def quick(monkeypatch):
     monkeypatch.setattr("os.fsync", lambda descriptor: None)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_run_that_fails_anywhere_leaves_the_old_result_or_the_new(fault, tmp_path):
     task = toy()

@@ -13,7 +13,7 @@ from attar.training.train import train
 def test_a_pools_networks_learn_as_torch_does(exact):
     pool, run = Pool(exact.network, 2), Run(Rng.of(0))
     for i in range(2):
-        pool.push(Rng.of(i))
+        pool.push(exact.network.init(Rng.of(i)))
     module = exact.network.build()
     module.load_state_dict({name: p.clone() for name, p in pool.at(1)[0].params.items()})
     opt = torch.optim.SGD(module.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4)
@@ -35,7 +35,7 @@ def test_a_pools_networks_learn_as_torch_does(exact):
 def test_a_network_is_its_own_row(exact):
     pool = Pool(exact.network, 3)
     for i in range(3):
-        pool.push(Rng.of(i))
+        pool.push(exact.network.init(Rng.of(i)))
     before = pool.weights.clone()
     w, state = pool.at(2)
     changed = w._replace(params={name: p + 1 for name, p in w.params.items()})
@@ -50,12 +50,13 @@ def test_the_newest_network_takes_the_oldests_place(task):
 
     pool = Pool(task.network, 3)
     for i in range(5):
-        pool.renew(2, Rng.of(i))
+        if pool.due(2):
+            pool.push(task.network.init(Rng.of(i)))
         assert len(pool) == min(3, i // 2 + 1)
     kept = {bias(pool.at(i)[0]) for i in range(3)}
     assert kept == {bias(task.network.init(Rng.of(i))) for i in (0, 2, 4)}
     w, state = pool.at(0)
     pool.put(0, w, state._replace(tally=torch.tensor([1, 2])))
-    pool.renew(1, Rng.of(7))
+    pool.push(task.network.init(Rng.of(7)))
     assert bias(pool.at(0)[0]) == bias(task.network.init(Rng.of(7)))
     assert pool.accuracy(0) == 0

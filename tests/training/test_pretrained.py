@@ -132,7 +132,7 @@ def test_pretrained_networks_are_shared_and_announced_once(caplog):
     first = pretrain(task, Run(Rng.of(0)), 2, 1)
     flop = TRAINING * len(task.train.y) * task.network.flop(task.shape)
     assert left == Stage(2, flop)
-    assert f"networks to train first: 2, epochs of each: 1 ({2 * flop / 1e12:.3g} TFLOP)" in caplog.text
+    assert f"networks to train first: 2, epochs each: 1 ({2 * flop / 1e12:.3g} TFLOP)" in caplog.text
     caplog.clear()
     assert pretraining_left(task, Run(Rng.of(9)), 3, 1) == Stage(1, flop)
     again = pretrain(task, Run(Rng.of(9)), 3, 1)
