@@ -126,22 +126,21 @@ def winners() -> str:
 
 
 def explain(first: Entry, runs: list[Entry]) -> str:
-    """Why it was chosen: what came next, what was quicker, what was better but in another go, what did not race."""
-    ranked, comparable, absent = rank(runs), take_go(runs, first), list_missing(runs)
+    """Why it was chosen: what came next, what was quicker, and what was better but in another go."""
+    ranked, comparable = rank(runs), take_go(runs, first)
     others = [run for run in ranked if run["method"] != first["method"]]
     apart = [run for run in others if mean(run) > mean(first) and run not in comparable]
     behind = [run for run in others if run not in apart]
     soon = min(first["seconds"] / 2, behind[0]["seconds"]) if behind else 0.0
-    beside = [f"next {describe(run)}" for run in behind[:1]]
-    beside += [f"quicker {describe(run)}" for run in behind[1:] if run["budget"] and run["seconds"] < soon][:1]
-    beside += [f"better in another go {describe(run)}" for run in apart]
-    notes = "; ".join([", ".join(beside)] * bool(beside) + [f"not entered: {', '.join(absent)}"] * bool(absent))
-    right, after = f"{mean(first):.1f} % accuracy on held-out images", duration(first["seconds"])
-    return f"{right} after {after} in a race of {len(ranked)} methods ({notes})"
+    told = [f"{mean(first):.1f} % of held-out images after {duration(first['seconds'])}, of {len(ranked)} methods"]
+    told += [f"next {describe(run)}" for run in behind[:1]]
+    told += [f"quicker {describe(run)}" for run in behind[1:] if run["budget"] and run["seconds"] < soon][:1]
+    told += [f"better in another go {describe(run)}" for run in apart]
+    return "; ".join(told)
 
 
 def describe(run: Entry) -> str:
-    return f"{run['method']} {mean(run):.1f} after {duration(run['seconds'])}"
+    return f"{run['method']}, {mean(run):.1f} % after {duration(run['seconds'])}"
 
 
 def picture(record: dict[str, Any], out: Path) -> None:

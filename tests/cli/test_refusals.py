@@ -14,7 +14,7 @@ here = pytest.fixture(enter)
         (["condense", "digit"], "unknown data set 'digit', did you mean 'digits'? known: digits, mnist"),
         (
             ["condense", "digits", "--method", "m3"],
-            "unknown method 'm3', did you mean 'm3d'? known: cafe, dance, discrepancy, ",
+            "unknown method 'm3', did you mean 'm3d'? known: cafe, dance, dc, discrepancy, ",
         ),
         (
             ["condense", "digits", "--ipc", "0"],
@@ -116,7 +116,7 @@ def test_rows_that_cannot_be_joined_are_refused_before_anything_is_trained(conte
 
 def test_a_path_without_its_prefix_is_told_the_prefixes(here, monkeypatch, capsys):
     (here / "mine.npz").touch()
-    assert "is said by a prefix: npz:mine.npz" in refused(monkeypatch, capsys, "condense", "mine.npz")
+    assert "a prefix says how to read it: npz:mine.npz" in refused(monkeypatch, capsys, "condense", "mine.npz")
     for folder in (".", str(here)):
         assert f"npy:{folder}" in refused(monkeypatch, capsys, "condense", folder)
 

@@ -15,7 +15,7 @@ NOT_COMPARED = "methods were not compared on such data"
 @pytest.mark.parametrize(
     "name, channels, side, ipc, recipe, expected, told",
     [
-        ("mnist", 1, 28, 1, None, ("dm", "mnist"), "with its recipe for mnist: on mnist at 1 per class 90 % after 5 s"),
+        ("mnist", 1, 28, 1, None, ("dm", "mnist"), "with its recipe for mnist: on mnist at 1 per class it had 90 % after 5 s"),
         ("mnist", 1, 28, 60, None, ("idm", "mnist"), "on mnist at 10 per class"),
         ("mine", 1, 16, 7, None, ("dm", "mnist"), "on mnist at 1 per class"),
         ("mine", 1, 8, 7, None, ("m3d", "digits"), f"with its recipe for digits: {NOT_COMPARED}"),
@@ -36,7 +36,7 @@ def test_condensing_without_a_method(monkeypatch, caplog):
     monkeypatch.setattr("attar.runs.default_method.read_winners", lambda: winners)
     made = attar.condense(toy(name="mine"), ipc=2)
     assert made.provenance["method"] == "random"
-    assert "method random, with its recipe for digits: on digits at 1 per class quick" in caplog.text
+    assert "method random, with its recipe for digits: on digits at 1 per class it had quick" in caplog.text
     with pytest.raises(ValueError, match="unknown recipe 'mnits'"):
         attar.condense(toy(), ipc=2, recipe="mnits")
 

@@ -60,3 +60,9 @@ def test_the_newest_network_takes_the_oldests_place(task):
     pool.push(task.network.init(Rng.of(7)))
     assert bias(pool.at(0)[0]) == bias(task.network.init(Rng.of(7)))
     assert pool.accuracy(0) == 0
+
+
+def test_the_order_in_which_parameters_come_does_not_matter(task):
+    pool, w = Pool(task.network, 1), task.network.init(Rng.of(0))
+    pool.push(w._replace(params=dict(sorted(w.params.items(), reverse=True))))
+    assert all(torch.equal(pool.at(0)[0].params[name], value) for name, value in w.params.items())

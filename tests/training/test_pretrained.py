@@ -14,9 +14,11 @@ from attar.files import cache_folder
 from attar.networks.weights import TRAINING
 from attar.rng import Rng
 from attar.training.pretrained import (
+    EARLY,
     Stage,
     draw_between,
     pretrain,
+    pretrain_early,
     pretraining_left,
     pretraining_protocol,
     soft_labels,
@@ -165,3 +167,22 @@ def test_soft_labels_are_the_mean_of_probabilities(task):
     expected = sum(task.network.scores(w, x).softmax(1) for w in networks) / 3
     torch.testing.assert_close(found, expected)
     assert not found.requires_grad
+
+
+def test_early_weights_are_those_on_the_way_and_are_kept_with_the_end(task, monkeypatch):
+    run = Run(Rng.of(0))
+    ends = pretrain(task, run, 2, 6)
+    early = pretrain_early(task, Run(Rng.of(1)), 2, 6)  # found: the run's seed does not matter
+    assert pretraining_left(task, run, 2, 6, EARLY).missing == pretraining_left(task, run, 2, 6).missing == 0
+    # No step size drops before two thirds: a training of one epoch ends where a longer one passes by.
+    assert all(same(young, end) for young, (_, end) in zip(early[::2], pretrain(task, run, 2, 1), strict=True))
+    assert not any(same(one, other) for i, one in enumerate(early) for other in [*early[:i], *(w for w, _ in ends)])
+    monkeypatch.setenv("ATTAR_CACHE", f"{cache_folder()}-other")
+    anew, seconds = pretrain_early(task, other := Run(Rng.of(0)), 2, 6), other.ledger.cached_seconds
+    assert all(map(same, early, anew)) and not seconds
+    pretrain_early(task, other, 2, 6)
+    assert len(seconds) == 2  # once for each network, however many of its ages are read
+
+
+def test_a_short_training_has_the_early_weights_that_it_passes(task):
+    assert len(pretrain_early(task, Run(Rng.of(0)), 1, 3)) == 1

@@ -1,5 +1,8 @@
 """Protocols: their lengths and drops are the literature's."""
 
+import dataclasses
+
+import numpy as np
 import pytest
 
 from attar.training.protocol import PROTOCOLS
@@ -15,3 +18,26 @@ def test_lengths_and_drops_are_the_literatures():
     assert all((p.lr, p.momentum, p.weight_decay) == (0.01, 0.9, 5e-4) for p in (dc, dm, idc))
     assert quick.length(100) == 300 and quick.length(1437) == 50 and quick.updates(1437) == 300
     assert not dc.augment.names and dm.augment.style == "dsa" and idc.augment.style == "idc"
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"epochs": 0}, "epochs must be at least 1, not 0"),
+        ({"epochs": "9"}, "epochs must be a whole number, not '9'"),
+        ({"batch": 0}, "batch must be at least 1, not 0"),
+        ({"batch": 1.5}, "batch must be a whole number, not 1.5"),
+        ({"steps": -1}, "steps must be at least 1, not -1"),
+        ({"decay": "cosine"}, "unknown decay 'cosine'; known: half, thirds"),
+        ({"lr": float("nan")}, "lr must be a number of at least 0, not nan"),
+        ({"cutmix": "0.5"}, "cutmix must be a number of at least 0, not '0.5'"),
+    ],
+)
+def test_a_protocol_by_which_nothing_can_be_trained_is_refused(change, told):
+    with pytest.raises(ValueError) as refusal:
+        dataclasses.replace(PROTOCOLS["dm"], **change)
+    assert str(refusal.value) == told
+
+
+def test_numbers_of_any_type_are_the_same_protocol():
+    assert repr(dataclasses.replace(PROTOCOLS["dm"], epochs=np.int64(1001))) == repr(PROTOCOLS["dm"])

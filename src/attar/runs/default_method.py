@@ -25,7 +25,7 @@ def choose(task: Task, ipc: int, recipe: str | None = None) -> tuple[str, str]:
     method, why = DEFAULT, "methods were not compared on such data"
     if like in races:
         budget, best = lower_budget(races[like], ipc)
-        method, why = best["method"], f"on {like} at {budget} per class {best['why']}"
+        method, why = best["method"], f"on {like} at {budget} per class it had {best['why']}"
     source = data if read_recipe(method, data) else nearest
     # A warning, as Python shows nothing less unasked; and a choice made for the user should be seen.
     LOG.warning(f"method {method}, with its recipe for {source}: {why}")

@@ -1,4 +1,4 @@
-"""Networks of mixed age, trained a little at a time (IDM)."""
+"""Networks that outlive an episode, trained a little at a time."""
 
 import torch
 from jaxtyping import Float
@@ -25,7 +25,7 @@ class Pool(nn.Module):
 
     def __init__(self, network: Network, capacity: int):
         super().__init__()
-        self.network, self.shapes = network, {name: p.shape for name, p in network.init(Rng.of(0)).params.items()}
+        self.shapes = {name: p.shape for name, p in network.init(Rng.of(0)).params.items()}
         # Rows of one tensor, so that a checkpoint holds a pool of any size as a few tensors.
         size = sum(shape.numel() for shape in self.shapes.values())
         for name in ("weights", "velocity"):
@@ -37,18 +37,17 @@ class Pool(nn.Module):
     def __len__(self) -> int:
         return min(int(self.pushed), len(self.weights))
 
-    def push(self, rng: Rng) -> None:
-        """A fresh network."""
+    def push(self, w: Weights) -> None:
+        """Another network, whose training begins anew."""
         i = int(self.pushed) % len(self.weights)
-        self.weights[i] = flatten(self.network.init(rng).params)
+        self.weights[i] = self._row(w.params)
         self.velocity[i] = self.tally[i] = 0
         self.pushed += 1
 
-    def renew(self, interval: int, rng: Rng) -> None:
-        """A fresh network at the first call and at every `interval`-th after it."""
-        if int(self.renewed) % interval == 0:
-            self.push(rng)
+    def due(self, interval: int) -> bool:
+        """Whether another network is: at the first call, and at every `interval`-th after it."""
         self.renewed += 1
+        return (int(self.renewed) - 1) % interval == 0
 
     def at(self, i: int) -> tuple[Weights, TrainState]:
         """The i-th, as views of its row."""
@@ -58,9 +57,13 @@ class Pool(nn.Module):
 
     def put(self, i: int, w: Weights, state: TrainState) -> None:
         """The i-th, trained further."""
-        self.weights[i], self.velocity[i] = flatten(w.params), flatten(state.velocity)
+        self.weights[i], self.velocity[i] = self._row(w.params), self._row(state.velocity)
         self.tally[i] = state.tally
 
     def accuracy(self, i: int) -> Float[Tensor, ""]:
         """Per cent of the training images that the i-th has seen, as it was when it saw them."""
         return self.at(i)[1].accuracy
+
+    def _row(self, params: dict[str, Tensor]) -> Float[Tensor, " p"]:
+        """In the order of the rows: a file has its own."""
+        return flatten({name: params[name] for name in self.shapes})

@@ -16,12 +16,14 @@ from torch import Tensor
 from attar.data.task import Task
 from attar.engine.run import Run
 from attar.engine.slices import map_slices
+from attar.engine.structures import map_tensors
 from attar.files import cache_folder, check_cache, keep, read_tensors
 from attar.networks.weights import TRAINING, Weights
 from attar.rng import Rng
 from attar.training.fit import fit
 from attar.training.protocol import DSA, IDC, Protocol
 
+EARLY = 1, 5  # epochs after which the weights of networks that methods share are kept too
 VERSION = 2  # of how networks are trained: with another, those in the cache are not taken
 
 
@@ -37,7 +39,7 @@ class Stage(NamedTuple):
 def train_whole(task: Task, run: Run, epochs: int) -> Weights:
     """Weights of `task.network` trained on the whole training set with DSA: another network for another seed."""
     protocol = Protocol("whole", "training on the whole set", epochs, 256, "half", DSA)
-    return load_or_train(task, run, protocol, run.rng.fold("trained"))
+    return load_or_train(task, run, protocol, run.rng.fold("trained"), [epochs])[0]
 
 
 def pretrain(task: Task, run: Run, count: int, epochs: int) -> list[tuple[Weights, Weights]]:
@@ -46,22 +48,42 @@ def pretrain(task: Task, run: Run, count: int, epochs: int) -> list[tuple[Weight
     They learn in batches of 256, with IDC's augmentation and CutMix. They do not depend on the run's seed: runs,
     methods and budgets share them. What is not in the cache is announced with its cost.
     """
-    missing, flop = pretraining_left(task, run, count, epochs)
-    if missing and not run.rehearsal:
-        kept = f"; runs to come find them in {cache_folder()}" if task.network.key else ""
+    protocol, rngs = pretraining_protocol(epochs), list(map(network_rng, range(count)))
+    announce(task, run, pretraining_left(task, run, count, epochs), epochs)
+    ends = [load_or_train(task, run, protocol, rng, [epochs], early_ages(epochs))[0] for rng in rngs]
+    return [(task.network.init(rng.fold("network")), end) for rng, end in zip(rngs, ends, strict=True)]
+
+
+def pretrain_early(task: Task, run: Run, count: int, epochs: int) -> list[Weights]:
+    """The weights of such networks after their first epochs (`EARLY`), those of each one after another."""
+    protocol, ages = pretraining_protocol(epochs), early_ages(epochs)
+    announce(task, run, pretraining_left(task, run, count, epochs, ages), epochs)
+    return [w for i in range(count) for w in load_or_train(task, run, protocol, network_rng(i), ages)]
+
+
+def early_ages(epochs: int) -> list[int]:
+    """Those of `EARLY` that so long a training has."""
+    return [age for age in EARLY if age <= epochs]
+
+
+def announce(task: Task, run: Run, stage: "Stage", epochs: int) -> None:
+    if stage.missing and not run.rehearsal:
+        kept = f"; later runs find them in {cache_folder()}" if task.network.key else ""
+        cost = f"{stage.missing * stage.flop / 1e12:.3g} TFLOP"
         logging.getLogger("attar").warning(
-            f"networks to train first: {missing}, epochs of each: {epochs} ({missing * flop / 1e12:.3g} TFLOP){kept}"
+            f"networks to train first: {stage.missing}, epochs each: {epochs} ({cost}){kept}"
         )
-    protocol, rngs = pretraining_protocol(epochs), map(network_rng, range(count))
-    return [(task.network.init(rng.fold("network")), load_or_train(task, run, protocol, rng)) for rng in rngs]
 
 
-def pretraining_left(task: Task, run: Run, count: int, epochs: int) -> Stage:
-    """What of `pretrain` is still to be done."""
+def pretraining_left(task: Task, run: Run, count: int, epochs: int, ages: Sequence[int] = ()) -> Stage:
+    """What is still to be trained for the weights after so many epochs each, by default the last."""
     protocol = pretraining_protocol(epochs)
+    paths = [
+        [cache_path(identify(task, run, protocol, network_rng(i), age)) for age in ages or [epochs]]
+        for i in range(count)
+    ]
     # A user's network without a key could be another one under the same name: it is never taken from the cache.
-    paths = [cache_path(identify(task, run, protocol, network_rng(i))) for i in range(count)]
-    missing = sum(not (task.network.key and path.exists()) for path in paths)
+    missing = sum(not (task.network.key and all(path.exists() for path in own)) for own in paths)
     return Stage(missing, training_flop(task, protocol))
 
 
@@ -87,13 +109,14 @@ def network_rng(i: int) -> Rng:
     return Rng(("pretrained", i))
 
 
-def identify(task: Task, run: Run, protocol: Protocol, rng: Rng) -> str:
-    """All that the bits of a network depend on."""
+def identify(task: Task, run: Run, protocol: Protocol, rng: Rng, age: int) -> str:
+    """All that the bits of a network depend on that is `age` epochs old."""
     # Compiled and eager networks, and those of other numbers of threads, differ in their last bits.
     compiled = run.compiles(training_flop(task, protocol))
     engine = run.device.type, run.precision, compiled, torch.get_num_threads(), torch.__version__
     data = task.fingerprint, *task.normalisation.identity, task.flip
-    return repr((VERSION, data, engine, task.network.key, protocol, rng.path))
+    young = () if age == protocol.epochs else (age,)
+    return repr((VERSION, data, engine, task.network.key, protocol, rng.path, *young))
 
 
 def training_flop(task: Task, protocol: Protocol) -> int:
@@ -107,13 +130,16 @@ def cache_path(what: str) -> Path:
     return cache_folder() / "stages" / f"{digest}.safetensors"
 
 
-def load_or_train(task: Task, run: Run, protocol: Protocol, rng: Rng) -> Weights:
-    """A network trained on the whole training set, from the cache where it lies there already."""
-    what = identify(task, run, protocol, rng)
-    path = cache_path(what)
+def load_or_train(
+    task: Task, run: Run, protocol: Protocol, rng: Rng, ages: Sequence[int], also: Sequence[int] = ()
+) -> list[Weights]:
+    """A network's weights after so many epochs each, from the cache where all lie there already.
+
+    Where they do not, the network is trained to its end. The cache then has that too, and those `also` to be kept.
+    """
     try:
-        if task.network.key and path.exists():
-            return load_network(path, what, task, run)
+        if task.network.key and all(cache_path(identify(task, run, protocol, rng, age)).exists() for age in ages):
+            return load_network(task, run, [identify(task, run, protocol, rng, age) for age in ages])
     except (ValueError, OSError) as error:
         logging.getLogger("attar").warning(f"{error}: this network is trained anew")
     kept = bool(task.network.key) and not run.rehearsal
@@ -121,29 +147,38 @@ def load_or_train(task: Task, run: Run, protocol: Protocol, rng: Rng) -> Weights
         check_cache()
     start = time.perf_counter()
     done, total = 0, protocol.updates(len(task.train.y))
+    found: dict[int, Weights] = {}
 
-    def tick(_: list[Weights]) -> None:
+    def tick(networks: list[Weights]) -> None:
         nonlocal done
         done += 1
+        age, rest = divmod(done * protocol.epochs, total)
+        if rest == 0 and age in (*ages, *also):
+            found[age] = map_tensors(networks[0], lambda tensor: tensor.detach().clone())
         run.progress(done, total, math.nan)
 
     x = task.normalise(task.train.x.to(task.device))
-    w = fit(task.network, x, task.train.y, protocol, rng, run, flip=task.flip, tick=tick)
-    if kept:
+    found[protocol.epochs] = fit(task.network, x, task.train.y, protocol, rng, run, flip=task.flip, tick=tick)
+    for age, w in found.items() if kept else ():
+        what = identify(task, run, protocol, rng, age)
         tensors = {f"{part}.{name}": t for part, group in w._asdict().items() for name, t in group.items()}
-        keep(path, tensors, {"what": what, "seconds": time.perf_counter() - start})
-    return w
+        keep(cache_path(what), tensors, {"what": what, "seconds": time.perf_counter() - start})
+    return [found[age] for age in ages]
 
 
-def load_network(path: Path, what: str, task: Task, run: Run) -> Weights:
-    """Raises `ValueError` where the file is damaged, or holds another network."""
-    tensors, meta = read_tensors(path)
-    if meta.get("what") != what:
-        raise ValueError(f"{path} holds another network")
-    parts: dict[str, dict] = {"params": {}, "buffers": {}}
-    for name, tensor in tensors.items():
-        part, _, rest = name.partition(".")
-        parts[part][rest] = tensor.to(task.device)
+def load_network(task: Task, run: Run, whats: Sequence[str]) -> list[Weights]:
+    """The weights of one network, of some ages. Raises `ValueError` where a file is damaged, or of another network."""
+    found = []
+    for what in whats:
+        path = cache_path(what)
+        tensors, meta = read_tensors(path)
+        if meta.get("what") != what:
+            raise ValueError(f"{path} holds another network")
+        parts: dict[str, dict] = {"params": {}, "buffers": {}}
+        for name, tensor in tensors.items():
+            part, _, rest = name.partition(".")
+            parts[part][rest] = tensor.to(task.device)
+        found.append(Weights(**parts))
     # As if it had been trained here: a method's seconds do not depend on who ran before.
     run.ledger.cached_seconds.append(meta["seconds"])
-    return Weights(**parts)
+    return found

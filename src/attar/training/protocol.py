@@ -1,9 +1,14 @@
 """How a network is trained to judge a set: every accuracy is tied to one of these."""
 
+import math
+import reprlib
 from dataclasses import dataclass
 from typing import Literal
 
+from attar.arguments import read
 from attar.augment.dsa import Augment
+
+Decay = Literal["half", "thirds"]
 
 NONE = Augment("")
 TURNS = Augment("crop_scale_turn", "dc")
@@ -24,7 +29,7 @@ class Protocol:
     about: str
     epochs: int
     batch: int
-    decay: Literal["half", "thirds"]
+    decay: Decay
     augment: Augment = NONE
     cutmix: float = 0.0
     """Probability, a mini-batch."""
@@ -32,6 +37,21 @@ class Protocol:
     lr: float = 0.01
     momentum: float = 0.9
     weight_decay: float = 5e-4
+
+    # Run-time checks of types, where one has switched them on, would come before these sentences.
+    __no_type_check__ = True
+
+    def __post_init__(self) -> None:
+        """Raises `ValueError` for values by which no network can be trained."""
+        for name, hint in (("epochs", int), ("batch", int), ("steps", int | None), ("decay", Decay)):
+            value = read(name, getattr(self, name), hint)
+            if isinstance(value, int) and value < 1:
+                raise ValueError(f"{name} must be at least 1, not {value}")
+            object.__setattr__(self, name, value)  # NumPy's whole numbers are Python's, in the keys of rows too
+        for name in ("cutmix", "lr", "momentum", "weight_decay"):
+            value = getattr(self, name)
+            if not isinstance(value, int | float) or not 0 <= value < math.inf:
+                raise ValueError(f"{name} must be a number of at least 0, not {reprlib.repr(value)}")
 
     def length(self, n: int) -> int:
         """Epochs for a set of `n` images."""
@@ -59,7 +79,7 @@ PROTOCOLS = {
         Protocol("cafe", "601 epochs, no augmentation (CAFE)", 601, 256, "half"),
         Protocol("dm", "1001 epochs, DSA (DSA, DM)", 1001, 256, "half", DSA),
         Protocol("idc", "1000 epochs, DSA in IDC's style and CutMix (IDC, M3D)", 1000, 64, "thirds", IDC, cutmix=0.5),
-        Protocol("whole20", "20 epochs of idc's steps: for whole training sets", 20, 64, "thirds", IDC, cutmix=0.5),
+        Protocol("whole20", "20 epochs as in idc, for whole training sets", 20, 64, "thirds", IDC, cutmix=0.5),
         Protocol("quick", "300 steps, DSA: for a first look, never for claims", 300, 256, "half", DSA, steps=300),
     )
 }

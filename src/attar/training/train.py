@@ -87,7 +87,7 @@ def train(
     if epochs is not None and steps is None:
         steps = epochs * per_epoch
     elif steps is None or epochs is not None:
-        raise ValueError("train for a number of steps or of epochs: one of them")
+        raise ValueError("give a number of steps or of epochs: one of the two")
     seen = steps * min(len(x), batch or len(x))
     step = run.once(("step", network.train_logits, optimiser), lambda: make_step(network, optimiser, run, seen, x))
     w = Weights({name: p.detach() for name, p in w.params.items()}, w.buffers)  # they may come with a graph

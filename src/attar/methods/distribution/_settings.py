@@ -1,18 +1,11 @@
-"""Hyper-parameters that the methods which match feature distributions share, and how they begin and end."""
+"""Hyper-parameters that the methods which match feature distributions share."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NamedTuple
 
-from torch import nn
-
-from attar.augment.dsa import Augment
-from attar.condensed.condensed_set import CondensedSet
 from attar.data.task import Task
-from attar.engine.run import Run
-from attar.methods.distribution._views import Views
-from attar.synthesis.average import Average
-from attar.synthesis.loop import Episode, optimise
-from attar.synthesis.optimisers import OPTIMISERS, SCHEDULES, Optimiser, Schedule, once_per_class
+from attar.methods._matching import Matching
+from attar.synthesis.optimisers import Optimiser, Schedule
 from attar.synthesis.pixels import Init, Pixels, Space
 
 
@@ -28,7 +21,7 @@ ELSEWHERE = "use --method discrepancy"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class Settings(Matching):
     """`ipm` updates share a network. `batch_real` is the number of real images a class, no more than there are.
 
     They are drawn afresh, or are always its first ones. `keep_real` keeps the batch and its augmentation as long as the
@@ -51,6 +44,7 @@ class Settings:
     space: Space
     augment: str
     style: Literal["dsa", "idc"]
+    costs: ClassVar[tuple[int, int]] = 1, 2  # without a graph; forward and backward to the pixels
     retired: ClassVar[dict[str, Retired]] = {
         "networks": Retired(1, "an update sees one network"),
         "warm": Retired(0, "networks are unlearned"),
@@ -63,54 +57,6 @@ class Settings:
         """Updates after which their cost repeats, for a plan."""
         return self.ipm
 
-    def begin(self, task: Task, ipc: int, run: Run) -> tuple[Pixels, Views]:
-        """Pixels to start with, and the views that updates have of them.
-
-        Raises `ValueError` where a class has too few images for the budget.
-        """
-        syn = Pixels.start(task, ipc, run, init=self.init, factor=self.factor, space=self.space)
-        augment, flop = Augment(self.augment, self.style), self.flop_real(task, syn) + self.flop_synthetic(task, syn)
-        first = self.real == "first"
-        return syn, Views.of(task, syn, run, augment, batch=self.batch(task), first=first, flop=flop)
-
-    def batch(self, task: Task) -> int:
-        return min(self.batch_real, int(task.counts.max()))
-
     def flop_real(self, task: Task, syn: Pixels) -> int:
-        """Operations of all updates' looks at real images, which are without a graph."""
         looks = self.batch(task) / (self.ipm if self.keep_real else 1)
         return int(self.updates * len(syn.classes) * looks * task.network.flop(task.shape))
-
-    def flop_synthetic(self, task: Task, syn: Pixels) -> int:
-        """Operations of all updates' looks at synthetic images, forward and backward to the pixels."""
-        return self.updates * 2 * len(syn.classes) * syn.each * task.network.flop(task.shape)
-
-    def step_per_class(self, classes: int, scale: int = 1) -> tuple[float, float]:
-        """Step size and momentum of one update, for a paper that steps once a class on a tensor of all classes.
-
-        `scale` multiplies the step of sgd. Those of the other optimisers do not depend on how large a gradient is.
-        In a paper theirs is zero for all classes but one, so that an image moves at one step in `classes`. Here it
-        moves at every step.
-        """
-        if self.optimiser != "sgd":
-            return self.lr, self.momentum
-        return once_per_class(self.lr * scale, self.momentum, classes)
-
-    def learn(
-        self,
-        episode: Episode,
-        syn: Pixels,
-        run: Run,
-        lr: float,
-        momentum: float,
-        state: nn.Module | None = None,
-    ) -> CondensedSet:
-        """The images after all updates. `lr` and `momentum` are those of one step that moves all classes."""
-        opt = OPTIMISERS[self.optimiser](syn.parameters(), lr, momentum)
-        schedule = SCHEDULES[self.schedule](self.updates)
-        if not self.average:
-            return optimise(episode, syn, opt, updates=self.updates, run=run, schedule=schedule, state=state).export()
-        average = Average(syn.clamped, self.average)
-        kept = nn.ModuleDict({"average": average, "method": state or nn.Module()})
-        optimise(average.along(episode), syn, opt, updates=self.updates, run=run, schedule=schedule, state=kept)
-        return syn.put_(average.value()).export()

@@ -20,7 +20,7 @@ from attar.engine.by_hand import with_gradient
 from attar.engine.precision import at_least_single
 from attar.engine.run import Run
 from attar.engine.slices import at_rows, map_slices
-from attar.methods.distribution._views import View, Views, by_class
+from attar.methods._views import View, Views, by_class
 from attar.networks.network import Network
 from attar.networks.weights import TRAINING, Weights
 from attar.rng import Rng
@@ -85,7 +85,7 @@ class CAFE:
         def episode(syn, rng):
             """A fresh network, or more training of the one there is; then one update of the images."""
             if not pupil or (outer.full and outer.spread < self.outer):
-                pupil.push(rng.fold("network"))
+                pupil.push(task.network.init(rng.fold("network")))
                 outer.clear()
             else:
                 pupil.put(0, *self.teach(pupil.at(0), views, accuracy, rng.fold("train")))

@@ -16,8 +16,8 @@ from attar.data.task import Task
 from attar.distances.mmd import mean_distance
 from attar.engine.device import send
 from attar.engine.run import Run
+from attar.methods._views import by_class
 from attar.methods.distribution._settings import Settings
-from attar.methods.distribution._views import by_class
 from attar.networks.weights import TRAINING, Weights
 from attar.rng import Rng
 from attar.synthesis.pixels import Init, Space
@@ -67,7 +67,7 @@ class IDM(Settings):
         distance = run.fuse(mean_distance, views.flop)
         pool = Pool(network, self.capacity)
         for i in range(START):
-            pool.push(run.rng.fold("start", i))
+            pool.push(network.init(run.rng.fold("start", i)))
 
         def terms(w, weight, view):
             for chunk in views.chunks:
@@ -79,7 +79,8 @@ class IDM(Settings):
                     yield distance(by_class(f, chunk), real).sum() + weight * view.cross_entropy(scores, chunk)
 
         def episode(syn, rng):
-            pool.renew(self.interval, rng.fold("push"))
+            if pool.due(self.interval):
+                pool.push(network.init(rng.fold("push")))
             i = int(choose(1, len(pool), rng.fold("network", 0)))
             (w, _), weight = pool.at(i), self.calibration * pool.accuracy(i)
             kept = views.draw(rng.fold(0)).keep(features, w) if self.keep_real else None
