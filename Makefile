@@ -57,7 +57,7 @@ export PIP_ROOT_USER_ACTION = ignore
 .venv/ready: pyproject.toml
 	@echo "Installing Attar and its libraries in .venv: some minutes and about 5 GB, most of it torch."
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/pip install --editable '.[test]' | grep --line-buffered -v "already satisfied"
+	@$(BIN)/pip install --editable '.[test]'
 	@touch $@
 
 clean:

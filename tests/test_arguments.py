@@ -1,5 +1,7 @@
 """Arguments of public functions: what means the same is the same, and all else one sentence before any work."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -28,6 +30,7 @@ def nothing_runs(monkeypatch):
         ({"method": "m3"}, "unknown method 'm3', did you mean 'm3d'?"),
         ({"method": "dm", "lrr": 1}, "unknown hyper-parameter of DM 'lrr', did you mean 'lr'?"),
         ({"progress": 5}, "progress must be a function, not 5"),
+        ({"progress": lambda: None}, "progress must be a function of 3 values, not <function"),
         ({"compile": "maybe"}, "unknown compile 'maybe'; known: auto, on, off"),
         ({"precision": 32}, "unknown precision '32', did you mean 'tf32'? known: fp32, tf32, bf16"),
         ({"device": 5}, "device must be a name or a device, not 5"),
@@ -48,6 +51,8 @@ def test_condense_and_plan_refuse_before_any_work(options, sentence, nothing_run
     [
         ({"seeds": 1.5}, "seeds must be a whole number or a list of whole numbers, not 1.5"),
         ({"seeds": "3"}, "seeds must be a whole number or a list of whole numbers, not '3'"),
+        ({"seeds": range(10**12)}, "seeds lists more than 100,000 values"),
+        ({"seeds": itertools.count()}, "seeds lists more than 100,000 values"),
         ({"seeds": [0, 1.5]}, "seeds must be a whole number, not 1.5"),
         ({"seeds": 0}, "evaluation needs at least one seed"),
         ({"seeds": 10**30}, "evaluation takes at most 100,000 seeds"),

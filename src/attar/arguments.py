@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import inspect
+import itertools
 import operator
 import reprlib
 from collections.abc import Callable, Iterable, Sequence
@@ -14,6 +15,7 @@ from attar.wording import unknown
 
 P, R = ParamSpec("P"), TypeVar("R")
 WORDS = {int: "a whole number", bool: "True or False", str: "a name", Path: "a path"}
+MOST = 100_000  # values of a list
 PLURALS = {int: "whole numbers", str: "names"}
 
 
@@ -61,10 +63,27 @@ def convert(name: str, value: Any, kind: Any) -> Any:
     if kind is Path and isinstance(value, str | Path):
         return resolve_home(name, Path(value))
     if origin in (Sequence, Iterable) and not isinstance(value, str | bytes):  # a name is no list of letters
-        return [read(name, each, get_args(kind)[0]) for each in value]
+        listed = list(itertools.islice(value, MOST + 1))
+        if len(listed) > MOST:  # it may be endless
+            raise ValueError(f"{name} lists more than {MOST:,} values")
+        return [read(name, each, get_args(kind)[0]) for each in listed]
     if origin in (Literal, Sequence, Iterable) or not isinstance(value, origin):
         raise TypeError
+    if origin is Callable:
+        check_signature(name, value, len(get_args(kind)[0]))
     return value
+
+
+def check_signature(name: str, function: Callable[..., Any], count: int) -> None:
+    """Raises `ValueError` where the function cannot be called with `count` values, as far as Python can tell."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # of some that are written in C
+        return
+    try:
+        signature.bind(*range(count))
+    except TypeError:
+        raise ValueError(f"{name} must be a function of {count} values, not {reprlib.repr(function)}") from None
 
 
 def resolve_home(name: str, path: Path) -> Path:

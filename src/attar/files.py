@@ -48,7 +48,7 @@ def make_passing_cache() -> Path:
     """A cache that goes with the process; those that it starts find it as `$ATTAR_CACHE`."""
     folder = make_passing_folder("attar-cache-")
     os.environ["ATTAR_CACHE"] = str(folder)
-    told = "there is no home folder: what takes long to make cannot be kept for other runs (ATTAR_CACHE names a folder)"
+    told = "there is no home folder: trained networks and decoded images are not kept (ATTAR_CACHE names a folder)"
     logging.getLogger("attar").warning(told)
     return folder
 
@@ -164,7 +164,8 @@ def say_unkept(error: Exception) -> None:
     """Once for a cache, as every network and every set of images would say it again."""
     if (folder := cache_folder()) not in UNKEPT:
         UNKEPT.add(folder)
-        told = f"what takes long to make cannot be kept for other runs in {folder} (ATTAR_CACHE names another folder)"
+        where = f"{folder} (ATTAR_CACHE names another folder)"
+        told = f"trained networks and decoded images cannot be kept for other runs in {where}"
         logging.getLogger("attar").warning(f"{told}: {error}")
 
 
@@ -263,7 +264,7 @@ def check_hash(path: Path, tensors: dict[str, Tensor], header: dict[str, str]) -
     """Raises `ValueError` where the header's hash is another. Files written before there were hashes have none."""
     unknown = header.keys() - {"attar", "sha256"}  # a hash under a damaged name would be none
     if unknown or ("sha256" in header and header["sha256"] != hash_tensors(tensors, header["attar"])):
-        raise DamagedFile(f"{path} is damaged: its content is not what its checksum says")
+        raise DamagedFile(f"{path} is damaged: its content does not match its checksum")
 
 
 def has_hash(path: Path) -> bool:

@@ -50,12 +50,26 @@ def settle(folder: Path) -> None:
                     finish_commit(begun.parent)
 
 
+def read_replaced(path: Path) -> list[str]:
+    """The entries that a commit replaces. Raises `ValueError` where one is none of the folder's own.
+
+    A folder from elsewhere may say anything, and what it names is removed.
+    """
+    names = read_json(path)
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"{path} was not written by attar")
+    for name in names:
+        if name in ("", ".", "..") or Path(name).name != name or "\0" in name:
+            raise ValueError(f"{path} was not written by attar: it names {name!r}, which is no entry of its folder")
+    return names
+
+
 def finish_commit(folder: Path) -> None:
     """Each step may be killed, and done again."""
     ready, moving = folder / READY, folder / MOVING
     if is_own_folder(ready):
-        for name in read_json(ready / REPLACED):
-            remove(folder / Path(name).name)  # never elsewhere, whatever a folder from elsewhere says
+        for name in read_replaced(ready / REPLACED):
+            remove(folder / name)
         ready.rename(moving)
     if is_own_folder(moving):
         for path in moving.iterdir():

@@ -224,12 +224,24 @@ def test_what_a_folder_from_elsewhere_says_is_under_way_harms_nothing_beside_it(
     (theirs / "photo.png").write_text("my photo")
     (folder / ".ready.part").mkdir()
     (folder / ".ready.part" / ".replaced.part").write_text('["../theirs", "../theirs/photo.png"]')
+    with pytest.raises(ValueError, match="no entry of its folder"):
+        load(folder)
     (tmp_path / "links").mkdir()
     (tmp_path / "links" / ".moving.part").symlink_to(theirs)
-    load(folder)
     with pytest.raises(ValueError, match="holds no condensed set"):
         load(tmp_path / "links")
     assert [path.read_text() for path in theirs.iterdir()] == ["my photo"]
+
+
+@pytest.mark.parametrize("name", ["..", ".", "", "/", "../theirs", 5, None, "a\0b"])
+def test_what_is_no_entry_of_a_folder_is_never_removed(name, made, tmp_path):
+    folder, theirs = save(made, tmp_path / "downloaded"), tmp_path / "theirs"
+    theirs.write_text("my photo")
+    (folder / ".ready.part").mkdir()
+    (folder / ".ready.part" / ".replaced.part").write_text(json.dumps([name]))
+    with pytest.raises(ValueError, match=r"\.replaced\.part was not written by attar"):
+        load(folder)
+    assert theirs.read_text() == "my photo" and (folder / "recipe.json").exists()
 
 
 @pytest.mark.parametrize("folder", ["file", "file/run", "file/a/b", "read-only", "read-only/run", "read-only/a/b"])

@@ -135,12 +135,37 @@ def test_no_hostile_text_is_loaded(parts, tmp_path, raw, where):
     refused(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["images", "labels", "soft"])
+@pytest.mark.parametrize("change", [lambda x: x.to("meta"), lambda x: x.to_sparse()])
+def test_tensors_that_hold_no_value_for_an_index_are_refused(name, change, made):
+    values = torch.rand(len(made.decoded_labels()), len(made.classes)) if name == "soft" else getattr(made, name)
+    with pytest.raises(ValueError, match=f"^the {name}.* expected a dense tensor that holds its values"):
+        dataclasses.replace(made, **{name: change(values)})
+
+
+def test_what_comes_as_float64_trains_as_float32(made):
+    soft = torch.rand(len(made.decoded_labels()), len(made.classes))
+    exact = dataclasses.replace(made, images=made.images.double(), soft=soft.double())
+    assert torch.equal(exact.as_dataset().tensors[0], made.as_dataset().tensors[0])
+    assert torch.equal(exact.as_dataset(soft=True).tensors[1], soft)
+
+
 def test_nothing_wrong_is_built(made):
     for key in ("classes", "factor", "space"):
         for value in BAD_ENTRIES[key]:
             with pytest.raises(ValueError):
                 dataclasses.replace(made, **{key: value})
-    for about in ([], "text", {1: 2}, {"a": {2: 3}}, {"a": [torch.ones(1)]}, {"sha256": "x"}, {"indices": {1}}):
+    for about in (
+        [],
+        "text",
+        {1: 2},
+        {"a": {2: 3}},
+        {"a": [torch.ones(1)]},
+        {"sha256": "x"},
+        {"indices": {1}},
+        {"a": 10**5000},
+        {"shards": [{"fingerprint": [1]}]},
+    ):
         with pytest.raises(ValueError, match=r"^the provenance"):
             dataclasses.replace(made, provenance=about)
     with pytest.raises(ValueError, match=r"^the normalisation is \(1, 2\); expected attar.Normalisation"):

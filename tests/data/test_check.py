@@ -139,6 +139,47 @@ def test_examples_without_a_label_are_refused(mark):
         load_data((x, turns(6), x, [mark] * 6))
 
 
+def test_two_marks_of_no_label_are_two_of_none():
+    with pytest.raises(ValueError, match=r"hold 3 examples without a label \(-100 and -1\), the first at index 2"):
+        load_data((noise(6, 8, 8), [0, 1, -1, 2, -100, -1]))
+
+
+@pytest.mark.parametrize("kind", [list, tuple, lambda labels: np.array(labels, object)])
+def test_a_missing_label_among_names_is_no_name(kind):
+    with pytest.raises(ValueError, match="the training labels hold nan, at index 2; a class is a whole number or a"):
+        load_data((noise(4, 8, 8), kind(["cat", "dog", float("nan"), "cat"])))
+
+
+@pytest.mark.parametrize("what", ["images", "labels"])
+def test_what_is_masked_is_no_value(what):
+    x, y = noise(4, 8, 8), turns(4)
+    assert load_data((np.ma.masked_array(x), np.ma.masked_array(y))).classes == ("0", "1")  # nothing is hidden
+    masked = {"images": (np.ma.masked_less(x, 99), y), "labels": (x, np.ma.masked_equal(y, 1))}
+    with pytest.raises(ValueError, match=f"the training {what} are a masked array; leave out the examples"):
+        load_data(masked[what])
+
+
+@pytest.mark.filterwarnings("ignore")  # torch says that some of these are new, and others old
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda x: x.to("meta"), "are a tensor on the device meta, which holds no values"),
+        (lambda x: torch.nested.nested_tensor(list(x)), "are a nested tensor, and may differ in size"),
+        (lambda x: torch.quantize_per_tensor(x, 1 / 255, 0, torch.quint8), "are of type torch.quint8; expected whole"),
+    ],
+)
+def test_tensors_without_values_of_their_own_are_refused(make, told):
+    with pytest.raises(ValueError, match=f"the training images {told}"):
+        load_data((make(torch.rand(4, 8, 8)), turns(4)))
+
+
+def test_lazy_and_short_tensors_are_taken():
+    x = torch.rand(4, 8, 8)
+    lazy = torch.complex(x, -x).conj().imag
+    assert lazy.is_neg() and torch.equal(check_images(lazy, "x"), x[:, None])
+    assert check_images(x.to(torch.float8_e4m3fn), "x").dtype == torch.float32
+
+
 @pytest.mark.parametrize("labels", [[-1, 1], [-2, -1, 0, 1], [-7, 0, 1]])
 def test_negative_numbers_may_be_classes(labels):
     x, y = noise(4 * len(labels), 8, 8), labels * 4

@@ -36,6 +36,8 @@ def test_the_network_is_the_one_asked_for():
         ({"x": 1}, "dict is no data"),
         (noise(4, 8, 8), "ndarray is no data"),
         (iter([]), "is no data"),
+        ("", "unknown data set ''; known: digits"),
+        ("npz:", "unknown data set 'npz:'.* npz:PATH"),
     ],
 )
 def test_what_is_no_data(data, message):

@@ -2,6 +2,8 @@
 
 import itertools
 import pickle
+import warnings
+import zipfile
 
 import numpy as np
 import pytest
@@ -101,6 +103,34 @@ def test_a_validation_part_is_named_in_one_sentence(tmp_path, caplog, names):
         np.save(tmp_path / "folder" / f"{name}.npy", turns(3))
     assert load_data(data).fingerprint == expected
     assert f"folder has {' and '.join(names)}: a validation part" in caplog.text and len(caplog.records) == 2
+
+
+@pytest.mark.parametrize("key", ["x", "y", "x_test"])
+def test_an_array_that_an_archive_holds_twice_is_refused(tmp_path, key):
+    path = tmp_path / "mine.npz"
+    np.savez(path, x=noise(4, 8, 8), y=turns(4), x_test=noise(4, 8, 8), y_test=turns(4))
+    np.save(tmp_path / f"{key}.npy", noise(4, 8, 8))
+    with warnings.catch_warnings(action="ignore"), zipfile.ZipFile(path, "a") as archive:
+        archive.write(tmp_path / f"{key}.npy", f"{key}.npy")
+    with pytest.raises(ValueError, match=f"mine.npz holds {key} 2 times: write the file anew"):
+        load_data(f"npz:{path}")
+
+
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [("npz", ("test_x", "test_y")), ("npy", ("test_images", "test_labels")), ("npz", ("images_test", "labels_test"))],
+)
+def test_a_test_part_of_another_name_is_said_to_be_unused(tmp_path, caplog, kind, names):
+    arrays = {"x_train": noise(4, 8, 8), "y_train": turns(4), names[0]: noise(4, 8, 8), names[1]: turns(4)}
+    if kind == "npz":
+        np.savez(tmp_path / "mine.npz", **arrays)
+    else:
+        (tmp_path / "mine").mkdir()
+        for name, array in arrays.items():
+            np.save(tmp_path / "mine" / f"{name}.npy", array)
+    load_data(f"{kind}:{tmp_path / 'mine'}{'.npz' * (kind == 'npz')}")
+    told = f" has {' and '.join(sorted(names))}: not used, as a test part is called x_test and y_test"
+    assert [record.getMessage().endswith(told) for record in caplog.records] == [True]
 
 
 def test_npz_that_is_none(tmp_path):

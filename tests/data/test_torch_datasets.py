@@ -15,6 +15,20 @@ from attar.data.load import load_data
 alone = pytest.fixture(autouse=True)(stay_alone)
 
 
+def with_own(**own):
+    """A dataset with attributes of its own."""
+    data = pictures()
+    vars(data).update(own)
+    return data
+
+
+def transparent(mode):
+    """A picture one of whose colours is transparent, as in GIF and small PNG files."""
+    image = Image.new(mode, (8, 8))
+    image.info["transparency"] = 0
+    return image
+
+
 @pytest.mark.parametrize(("mode", "channels"), [("L", 1), ("RGB", 3), ("1", 1), ("P", 3)])
 def test_datasets_of_pil_images(mode, channels):
     task = load_data(pictures(mode, classes=["no", "yes"]))
@@ -50,6 +64,38 @@ def test_datasets_of_hugging_face():
 def test_names_that_do_not_fit_the_labels_are_left_alone():
     assert load_data(pictures(classes=["only"])).classes == ("0", "1")
     assert load_data(pictures(classes=["a", "b", "never seen"])).classes == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        {"classes": np.array(["no", "yes"])},
+        {"classes": {1: "yes", 0: "no"}},
+        {"class_to_idx": {"yes": 1, "no": 0}},
+        {"classes": lambda: None, "class_to_idx": {"no": 0, "yes": 1}},
+    ],
+)
+def test_names_may_be_listed_or_in_a_table(own):
+    assert load_data(with_own(**own)).classes == ("no", "yes")
+
+
+@pytest.mark.parametrize("own", [{"classes": {1: "yes", 2: "no"}}, {"class_to_idx": {}}, {"classes": 2}])
+def test_what_names_no_numbers_from_0_is_left_alone(own):
+    assert load_data(with_own(**own)).classes == ("0", "1")
+
+
+@pytest.mark.parametrize(("member", "told"), [("__len__", "the length of Broken"), ("classes", "the classes of the")])
+def test_a_dataset_that_cannot_tell_what_it_is_gets_a_sentence(member, told):
+    class Broken(Pictures):
+        pass
+
+    def broken(self):
+        raise RuntimeError("not downloaded")
+
+    data = Broken(pictures().items)
+    setattr(Broken, member, broken if member == "__len__" else property(broken))
+    with pytest.raises(ValueError, match=f"^{told}.* cannot be read: RuntimeError: not downloaded"):
+        load_data(data)
 
 
 def test_names_are_found_within_what_datasets_are_made_of():
@@ -213,6 +259,10 @@ def test_random_transforms_are_said_once(caplog):
         ([(Image.new("RGBA", (8, 8)), 0)], "the training image 0 has the mode RGBA; convert it to L or RGB"),
         ([(Image.new("LA", (8, 8)), 0)], "the mode LA; .* on a background of your choice where it is transparent"),
         ([(Image.new("CMYK", (8, 8)), 0)], "has the mode CMYK; convert it to L or RGB$"),
+        ([(transparent("P"), 0)], "mode P and a transparent colour; convert .* on a background of your choice"),
+        ([(transparent("L"), 0)], "mode L and a transparent colour; convert .* on a background of your choice"),
+        ([("cat.png", 0)], "the training image 0 is of type str; expected a PIL image, a tensor or an array"),
+        ([(3, np.zeros((8, 8)))], "the training image 0 is of type int; expected a PIL image"),
         ([np.zeros((8, 8))], "the training item 0 is no pair"),
         ([{"picture": 1, "label": 0}], "the training item 0 is no pair"),
         ([(torch.randn(3, 8, 8), i % 2) for i in range(4)], "undo any normalisation"),

@@ -144,7 +144,7 @@ def test_of_usual_images_nothing_is_said(x, caplog):
 
 
 @pytest.mark.parametrize(
-    "value_range", [5, (1,), (0, 1, 2), (16, 0), (3, 3), (0, np.nan), (0, np.inf), "ab", ("a", "b")]
+    "value_range", [5, (1,), (0, 1, 2), (16, 0), (3, 3), (0, np.nan), (0, np.inf), "ab", ("a", "b"), (0, 10**400)]
 )
 def test_what_is_no_range(value_range):
     with pytest.raises(ValueError, match=r"value_range is .*; expected two numbers, that of black and a greater one"):

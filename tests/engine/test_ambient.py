@@ -33,6 +33,16 @@ def default_device(name):
         torch.set_default_device(None)
 
 
+@contextlib.contextmanager
+def rounded_products():
+    torch.set_float32_matmul_precision("medium")
+    try:
+        yield
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision("highest")
+
+
 STATES = {
     "no_grad": torch.no_grad,
     "inference_mode": torch.inference_mode,
@@ -52,6 +62,18 @@ def now() -> tuple:
         torch.get_default_dtype(),
         torch.get_default_device(),
     )
+
+
+@pytest.mark.parametrize("state", [*STATES, "matmul"])
+def test_a_set_is_decoded_and_loaded_alike_in_every_state(state, task, tmp_path):
+    made = attar.condense(task, "dm", 1, factor=2, updates=1, batch_real=4, **FP32)
+    attar.save(made, tmp_path / "made")
+    usual = made.as_dataset().tensors[0], made.pictures()
+    with STATES[state]() if state in STATES else rounded_products():
+        loaded = attar.load(tmp_path / "made")
+        found = loaded.as_dataset().tensors[0], attar.CondensedSet.concat([loaded]).pictures()
+    assert all(map(torch.equal, found, usual)) and not loaded.images.is_inference()
+    assert torch.get_float32_matmul_precision() == "highest"
 
 
 IMAGES, LABELS = (tensor.numpy() for tensor in toy(3).train.tensors.values())

@@ -15,7 +15,7 @@ NOT_COMPARED = "methods were not compared on such data"
 @pytest.mark.parametrize(
     "name, channels, side, ipc, recipe, expected, told",
     [
-        ("mnist", 1, 28, 1, None, ("dm", "mnist"), "with its recipe for mnist: on mnist at 1 per class it had 90 % after 5 s"),
+        ("mnist", 1, 28, 1, None, ("dm", "mnist"), "for mnist: on mnist at 1 per class it had 90 % after 5 s"),
         ("mnist", 1, 28, 60, None, ("idm", "mnist"), "on mnist at 10 per class"),
         ("mine", 1, 16, 7, None, ("dm", "mnist"), "on mnist at 1 per class"),
         ("mine", 1, 8, 7, None, ("m3d", "digits"), f"with its recipe for digits: {NOT_COMPARED}"),

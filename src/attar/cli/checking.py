@@ -10,7 +10,7 @@ from attar.arguments import resolve_home
 
 @dataclass(frozen=True)
 class Check:
-    """Say file by file whether a folder's sets and runs are as they were written; exit code 2 where not."""
+    """Compare each file of a folder with the hash that was written with it; exit code 2 where one differs."""
 
     folder: Positional[Path]
     """Folder of a run, or of a comparison."""

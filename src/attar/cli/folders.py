@@ -78,7 +78,9 @@ def agree_on_data(sets: Sequence[CondensedSet]) -> str:
     if len(names) > 1:
         raise ValueError(f"the sets come from different data ({', '.join(names)}): say which with --data")
     if names[0] not in DATASETS:
-        raise ValueError(f"what was condensed is {names[0]}, no known data set: say where it lies with --data")
+        raise ValueError(
+            f"the set was condensed from {names[0]}, which is no known data set: say where it lies with --data"
+        )
     return names[0]
 
 

@@ -27,26 +27,27 @@ class Condense:
     data: Positional[str]
     """A known data set, or files of your own: see `attar list datasets`."""
     method: str | None = None
-    """See `attar list methods`; by default the best that is known for such data and so many images."""
+    """See `attar list methods`; by default the one that did best on the most similar known data."""
     ipc: int = 10
     """Images per class."""
     out: Path | None = None
-    """Folder of the result; by default one under runs/, named after what is run."""
+    """Folder of the result; by default a new one under runs/."""
     dry_run: bool = False
-    """Only say what it will cost: work, time, memory, disk."""
+    """Only say what the run would cost: work, time, memory, disk."""
     resume: bool = False
     """Go on with an interrupted run."""
     overwrite: bool = False
     """Replace what the folder holds."""
     seed: int = 0
+    """Number that everything random depends on."""
     set: UseAppendAction[tuple[str, ...]] = ()
     """A hyper-parameter of the method, as key=value; may be repeated."""
     recipe: Annotated[str | None, arg(name="as")] = None
     """Use the recipe of this known data set."""
     published: bool = False
-    """The paper's settings, not the recipe's faster ones; most want a GPU."""
+    """Take the paper's settings instead of the recipe's faster ones; most call for a GPU."""
     anyway: bool = False
-    """Resume also on another engine, whose bits differ."""
+    """Resume also where device, precision or compiler changed, which changes the bits."""
     source: tyro.conf.OmitArgPrefixes[Source] = field(default_factory=Source)
     engine: tyro.conf.OmitArgPrefixes[Engine] = field(default_factory=Engine)
 
@@ -117,7 +118,7 @@ class Evaluate:
     soft: bool = False
     """Train on the soft labels that a method gave its images, instead of the hard ones."""
     out: Path | None = None
-    """Folder that keeps the rows, by default those of the sets. Networks whose rows lie there are not trained again."""
+    """Folder for the rows; by default the folders of the sets. Networks with a row there are not trained again."""
     source: tyro.conf.OmitArgPrefixes[Source] = field(default_factory=Source)
     engine: tyro.conf.OmitArgPrefixes[Engine] = field(default_factory=Engine)
 
@@ -164,9 +165,9 @@ class Compare:
     whole: bool = False
     """Also train on the whole set."""
     out: Path | None = None
-    """Folder of all results. Sets that lie there already are taken as they are."""
+    """Folder of all results. Sets that are there already are not made again."""
     anyway: bool = False
-    """Go on with unfinished sets also on another engine, whose bits differ."""
+    """Resume unfinished sets also where device, precision or compiler changed, which changes the bits."""
     source: tyro.conf.OmitArgPrefixes[Source] = field(default_factory=Source)
     engine: tyro.conf.OmitArgPrefixes[Engine] = field(default_factory=Engine)
 
@@ -221,7 +222,7 @@ class Report:
     runs: Positional[tuple[Path, ...]]
     """Folders of condensed sets, or of comparisons."""
     data: str | None = None
-    """Data set to show beside; by default the one that was condensed."""
+    """Data set to compare with; by default the one that was condensed."""
     out: Path | None = None
     """The page; by default report.html in the first folder."""
     source: tyro.conf.OmitArgPrefixes[Source] = field(default_factory=Source)
@@ -241,17 +242,17 @@ class Report:
 
 @dataclass(frozen=True)
 class List:
-    """Say what there is."""
+    """List methods, data sets, networks, protocols or recipes."""
 
     what: Positional[Literal["methods", "datasets", "networks", "protocols", "recipes"]]
     of: Positional[tuple[str, ...]] = ()
-    """Recipes of a method, such as m3d; all values of one, such as m3d mnist."""
+    """After recipes: a method such as m3d, or also its data such as m3d mnist, which shows all values."""
 
     def __call__(self) -> None:
         from attar.cli.listing import LISTS
 
         if len(self.of) > (most := 2 if self.what == "recipes" else 0):
-            raise ValueError(f"{self.of[most]!r} names nothing: `attar list recipes METHOD DATA` is the longest list")
+            raise ValueError(f"{self.of[most]!r} is one word too many: the longest is `attar list recipes METHOD DATA`")
         for name, about in LISTS[self.what](*self.of):
             print(f"{name:16} {about}".rstrip())
 

@@ -12,25 +12,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """Where the data comes from, and what trains on it."""
+    """The data, and the network that trains on it."""
 
     root: Path | None = None
-    """Folder of the data set's files; nothing is written there, but for what --download fetches."""
+    """Folder of the data set's files. Only --download writes there."""
     download: bool = False
-    """Fetch a known data set that is not there."""
+    """Fetch a known data set that is missing."""
     network: str = "convnet"
-    """A known network, or file.py:Name for one's own."""
+    """A known network, or file.py:Name for one of your own."""
     value_range: Annotated[tuple[float, float] | None, arg(name="range", metavar="LOW HIGH")] = None
-    """What black and white are in own data of another scale, such as 0 16; by default 0 255, and 0 1 for floats."""
+    """Black and white in your own data, such as 0 16; by default 0 255, and 0 1 for floats."""
 
     flip: Literal["auto", "on", "off"] = "auto"
-    """Whether a mirrored image keeps its class; auto is as the literature has it, and off for own data."""
+    """Whether a mirrored image keeps its class; auto is as in the literature, and off for your own data."""
 
     split: Literal["auto", "test", "validation", "held-out"] = "auto"
-    """What judges: the test part, the validation part of own data, or a held-out tenth of the training images; auto is
-    the test part where there is one."""
+    """What is tested on: the test part, the validation part of your own data, or a held-out tenth of the training
+    images; auto is the test part where there is one."""
     name: str | None = None
-    """What own data is called in rows and reports; by default as its file or folder."""
+    """The name of your own data in rows and reports; by default that of its file or folder."""
 
     def task(self, data: str) -> "Task":
         from attar.data.load import load_data
@@ -54,14 +54,14 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True)
 class Engine:
-    """On what it runs."""
+    """The hardware, and how it is used."""
 
     device: str = "auto"
     """auto, cpu or cuda."""
     precision: Literal["auto", "fp32", "tf32", "bf16"] = "auto"
-    """Of the networks; auto is bf16 where the hardware multiplies in it."""
+    """Number format of the networks; auto is bf16 where the hardware multiplies in it."""
     compile: Literal["auto", "on", "off"] = "auto"
-    """auto compiles when the work would take over a minute without."""
+    """auto compiles where the run would take over a minute without."""
 
     def options(self) -> dict[str, Any]:
         """What `attar.condense` and `attar.evaluate` take.

@@ -58,5 +58,7 @@ def print_gains(rows: Sequence[Row]) -> None:
     for cell in cells:
         if cell.random is not None and cell.first.method != "random":
             images = f"{cell.first.ipc} image{'s' * (cell.first.ipc > 1)} a class"
-            told = f"{images}: {cell.mean:.1f} % by {cell.first.method}, {cell.random:.1f} % by random ones"
-            print(make_visible(f"{told}, {cell.gain:+.1f} points" + (f"; all images: {whole:.1f} %" if whole else "")))
+            told = f"{images}: {cell.mean:.1f} % by {cell.first.method}, {cell.random:.1f} % by random selection"
+            print(
+                make_visible(f"{told}, {cell.gain:+.1f} points" + (f"; the whole set: {whole:.1f} %" if whole else ""))
+            )

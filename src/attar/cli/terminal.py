@@ -86,7 +86,7 @@ def explain(error: Exception) -> tuple[int, str]:
         return 1, f"the memory of the GPU is not enough ({in_a_line(error)}): {told}"
     if isinstance(error, ValueError | OSError):
         return 2, str(error) or in_a_line(error)
-    return 1, f"ended by an error that is Attar's own, {in_a_line(error)}; all about it is in {write_log(error)}"
+    return 1, f"stopped by an error inside Attar, {in_a_line(error)}; the traceback is in {write_log(error)}"
 
 
 def write_log(error: Exception) -> str:

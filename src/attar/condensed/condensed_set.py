@@ -25,6 +25,7 @@ from attar.condensed.validate import (
 )
 from attar.data.normalisation import Normalisation, unit
 from attar.data.task import Task
+from attar.engine.ambient import plain_torch
 from attar.wording import make_visible
 
 
@@ -101,11 +102,13 @@ class CondensedSet:
         return cls.of(task, images, labels, provenance={"indices": chosen.tolist()})
 
     @classmethod
+    @plain_torch()
     def whole(cls, task: Task) -> "CondensedSet":
         """All training images, to compare with."""
         return cls.of(task, unit(task.train.x).cpu(), task.train.y.cpu(), provenance={"method": "whole set"})
 
     @classmethod
+    @plain_torch()
     def concat(cls, sets: Sequence["CondensedSet"]) -> "CondensedSet":
         """Shards of one run (by classes) as one set, in the order of labels.
 
@@ -143,9 +146,10 @@ class CondensedSet:
         soft = 0 if self.soft is None else self.soft.nbytes
         return {"stored": self.images.nbytes + self.labels.nbytes, "eight_bit": decoded, "soft": soft}
 
+    @plain_torch()
     def decoded(self) -> Float[Tensor, "m c h w"]:
         """Full-size images in normalised units."""
-        images = self.images
+        images = self.images.float()  # those of a user may be float64, which no network takes
         if self.space == "unit":
             images = self.normalisation.to_network(images)  # before unpacking, whose padding is normalised too
         return unpack_tiles(images, self.factor, self.normalisation.grey)
@@ -154,6 +158,7 @@ class CondensedSet:
         """Of the images as `decoded` gives them."""
         return self.labels.repeat(self.factor**2)  # all first tiles, then all second ones, as images are unpacked
 
+    @plain_torch()
     def pictures(self) -> UInt8[Tensor, "m c h w"]:
         """Decoded images at 8 bit, for eyes and for files."""
         return (self.normalisation.to_pixels(self.decoded()).clamp(0, 1) * 255).round().to(torch.uint8)
@@ -176,13 +181,15 @@ class CondensedSet:
         sheet = base64.b64encode(encode_preview(self)).decode()
         return f'<p>{line}</p><img alt="{line}" src="data:image/png;base64,{sheet}">'
 
+    @plain_torch()
     def as_dataset(self, *, eight_bit: bool = False, soft: bool = False) -> TensorDataset:
         """Network-ready images and labels: train on them with no further transform.
 
         `eight_bit` gives what the 8-bit images give, after the same normalisation. `soft` gives probabilities as
         labels, which `torch.nn.functional.cross_entropy` takes as well. Raises `ValueError` where there are none.
         """
-        labels = self.soft if soft else self.decoded_labels()
+        learned = None if self.soft is None else self.soft.float()
+        labels = learned if soft else self.decoded_labels()
         if labels is None:
             raise ValueError("the set has no soft labels")
         images = self.decoded()

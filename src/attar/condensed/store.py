@@ -11,6 +11,7 @@ from attar.condensed.card import CARD, write_card
 from attar.condensed.condensed_set import CondensedSet
 from attar.condensed.pictures import CONTACT, IMAGES, write_pictures
 from attar.condensed.validate import ADDED, quote
+from attar.engine.ambient import plain_torch
 from attar.files import (
     check_writable,
     has_hash,
@@ -34,6 +35,7 @@ MARKS = {MANIFEST: {"format", "sha256"}, REQUEST: {"format", "method"}}
 
 
 @checked
+@plain_torch()
 def save(made: CondensedSet, folder: str | Path, *, overwrite: bool = False) -> Path:
     """Write the artefact: tensors, 8-bit images by class, contact sheet, card and manifest.
 
@@ -67,6 +69,7 @@ def make_manifest(made: CondensedSet, folder: Path) -> dict[str, Any]:
 
 
 @checked
+@plain_torch()
 def load(folder: str | Path) -> CondensedSet:
     """The artefact of a run's folder.
 

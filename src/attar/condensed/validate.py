@@ -17,6 +17,7 @@ SPACES = ("unit", "normalised")
 FLOATS = (torch.float32, torch.float64)
 FAR = 10.0  # what lies beyond was not meant for pixels on [0, 1]
 LEAST = 1e-4  # a tenth of the least deviation that is measured
+LONGEST = 10_000  # bits of a whole number: Python prints no more than 4300 digits
 DEEPEST = 50  # levels of a provenance: what writes and prints it calls itself once or twice a level
 # What a provenance may say, and of what type: as it is printed, compared and counted with. It may say more.
 TEXT, WHOLE, NUMBER, TABLE, LIST, TRUTH = (str,), (int,), (int, float), (dict,), (list, tuple), (bool,)
@@ -80,6 +81,14 @@ def check_images(images: Any, space: Any) -> None:
 def check_floats(values: Any, what: str) -> None:
     if not isinstance(values, Tensor) or values.dtype not in FLOATS:
         raise ValueError(f"the {what} are {describe_type(values)}; expected a tensor of float32 or float64")
+    check_dense(values, what)
+
+
+def check_dense(values: Tensor, what: str) -> None:
+    """Raises `ValueError` for a tensor that is not stored as a value for each index."""
+    if values.is_meta or values.is_nested or values.layout != torch.strided:
+        kind = "on the device meta" if values.is_meta else "sparse or nested"
+        raise ValueError(f"the {what} are {kind}; expected a dense tensor that holds its values")
 
 
 def find_largest(values: Tensor, what: str) -> float:
@@ -94,6 +103,7 @@ def check_labels(labels: Any, count: int, classes: Sequence[str]) -> None:
     """A class for each of `count` images."""
     if not isinstance(labels, Tensor) or labels.dtype != torch.int64:
         raise ValueError(f"the labels are {describe_type(labels)}; expected a tensor of int64")
+    check_dense(labels, "labels")
     if labels.shape != (count,):
         raise ValueError(f"the labels have the shape {tuple(labels.shape)}; expected ({count},), one for each image")
     low, high = int(labels.min()), int(labels.max())
@@ -140,6 +150,14 @@ def check_provenance(provenance: Any) -> None:
     for name in ADDED:
         if name in provenance:
             raise ValueError(f"the provenance has the key {name!r}, which the manifest uses itself")
+    check_entries(provenance)
+    for shard in provenance.get("shards", ()):
+        if isinstance(shard, dict):
+            check_entries(shard)
+
+
+def check_entries(provenance: dict[str, Any]) -> None:
+    """What Attar itself says by a name is of its type."""
     for name, types in KNOWN.items():
         if name in provenance and not is_a(provenance[name], types):
             raise ValueError(f"the provenance's {name} is {quote(provenance[name])}; expected {CALLED[types]}")
@@ -160,6 +178,8 @@ def check_json(value: Any, where: str, depth: int = 0) -> None:
     elif isinstance(value, list | tuple):
         for inner in value:
             check_json(inner, where, depth + 1)
+    elif isinstance(value, int) and value.bit_length() > LONGEST:
+        raise ValueError(f"{where} holds a whole number of more than {LONGEST:,} bits")
     elif not (value is None or isinstance(value, str | int | float)):
         raise ValueError(f"{where} holds {quote(value)}; expected what JSON can hold")
 

@@ -1,5 +1,6 @@
 """Images and labels as they come, turned into what a task holds; what cannot be meant is refused in one sentence."""
 
+import math
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple, TypeVar
@@ -132,6 +133,7 @@ def check_images(values: Any, what: str, value_range: Range | None = None) -> Sh
 
 def check_labels(values: Any, what: str) -> np.ndarray:
     """One label an image, of integers, text or booleans; whole floats become integers, bytes become text."""
+    check_present(values, what)
     values = to_array(values, what)
     if values.ndim == 2 and values.shape[1] == 1:  # as MATLAB and Keras have them
         values = values[:, 0]
@@ -152,32 +154,57 @@ def check_labels(values: Any, what: str) -> np.ndarray:
     return values
 
 
+def check_present(labels: Any, what: str) -> None:
+    """Raises `ValueError` where a label is NaN, as tables have it for a missing one: among names it would be a name."""
+    if isinstance(labels, list | tuple) or str(getattr(labels, "dtype", "")) == "object":
+        for i, label in enumerate(labels):
+            if isinstance(label, float) and math.isnan(label):
+                raise ValueError(f"{what} hold nan, at index {i}; a class is a whole number or a name")
+
+
 def check_labelled(labels: np.ndarray, what: str) -> None:
     """Raises `ValueError` where a number that stands for "no label" is among the labels.
 
-    As the only negative number it is no class, unless the labels are -1 and 1, as two classes often are.
+    Where no other number is negative it is no class, unless the labels are -1 and 1, as two classes often are.
     """
     negative = np.unique(labels[labels < 0]).tolist() if labels.dtype.kind == "i" else []
-    if len(negative) != 1 or negative[0] not in UNLABELLED or np.unique(labels).tolist() == [-1, 1]:
+    if not negative or not set(negative) <= set(UNLABELLED) or np.unique(labels).tolist() == [-1, 1]:
         return
-    missing = labels == negative[0]
-    told = f"{missing.sum()} examples without a label ({negative[0]}), the first at index {missing.argmax()}"
+    missing = labels < 0
+    marks = " and ".join(map(str, negative))
+    told = f"{missing.sum()} examples without a label ({marks}), the first at index {missing.argmax()}"
     raise ValueError(f"{what} hold {told}: leave these out")
 
 
 def to_array(values: Any, what: str) -> np.ndarray:
     """A NumPy array, on the CPU, of numbers or text; Python objects are looked into where they are that."""
     if isinstance(values, Tensor):
-        if values.layout != torch.strided:
-            raise ValueError(f"{what} are a sparse tensor; expected a dense one, such as .to_dense() gives")
-        values = values.detach().cpu()
-        return (values.float() if values.dtype == torch.bfloat16 else values).numpy()  # which has no bfloat16
+        return to_numpy(values, what)
+    if np.ma.is_masked(values):  # what lies under a mask is no value
+        raise ValueError(f"{what} are a masked array; leave out the examples whose values are masked, or fill these in")
     try:
         values = np.asarray(values)
         # Objects that are numbers or text after all, as columns of pandas are.
         return np.asarray(values.tolist()) if values.dtype.kind == "O" else values
     except ValueError:
         raise ValueError(f"{what} differ in shape, and so make no array") from None
+
+
+def to_numpy(values: Tensor, what: str) -> np.ndarray:
+    """Raises `ValueError` for a tensor that holds no values, or none that NumPy knows."""
+    if values.is_nested:
+        raise ValueError(f"{what} are a nested tensor, and may differ in size; expected a dense one of one size")
+    if values.layout != torch.strided:
+        raise ValueError(f"{what} are a sparse tensor; expected a dense one, such as .to_dense() gives")
+    if values.is_meta:
+        raise ValueError(f"{what} are a tensor on the device meta, which holds no values")
+    values = values.detach().cpu().resolve_conj().resolve_neg()  # of which NumPy has only the values
+    if values.dtype == torch.bfloat16 or (values.is_floating_point() and values.itemsize == 1):
+        values = values.float()  # NumPy has neither
+    try:
+        return values.numpy()
+    except TypeError:  # such as quantised ones
+        raise ValueError(f"{what} are of type {values.dtype}; expected whole numbers or floats") from None
 
 
 def decode_image(value: Any, what: str) -> np.ndarray:
@@ -188,11 +215,18 @@ def decode_image(value: Any, what: str) -> np.ndarray:
     """
     mode = getattr(value, "mode", None)
     if not isinstance(mode, str):
-        return to_array(value, what)
+        array = to_array(value, what)
+        if not array.ndim:
+            raise ValueError(f"{what} is of type {type(value).__name__}; expected a PIL image, a tensor or an array")
+        return array
+    # To drop a transparency would change the image: the user decides. A palette or a colour may be transparent too.
+    clear = mode.lower() in TRANSPARENT or "transparency" in value.info
+    advice = ", on a background of your choice where it is transparent" if clear else ""
+    if "transparency" in value.info:
+        raise ValueError(f"{what} has the mode {mode} and a transparent colour; convert it to L or RGB{advice}")
     if mode in ("I", "F") or mode.startswith("I;16"):
         return np.asarray(value)
-    if mode not in ("1", "L", "P", "RGB"):  # to drop a transparency, say, would change the image: the user decides
-        advice = ", on a background of your choice where it is transparent" if mode.lower() in TRANSPARENT else ""
+    if mode not in ("1", "L", "P", "RGB"):
         raise ValueError(f"{what} has the mode {mode}; convert it to L or RGB{advice}")
     return np.asarray(value.convert({"1": "L", "P": "RGB"}.get(mode, mode)))
 

@@ -88,11 +88,11 @@ def refuse_options(data: Any, value_range: Any, split: Split | None, name: str |
     known = isinstance(data, str) and data in DATASETS
     if known or isinstance(data, Task):
         if value_range is not None:
-            raise ValueError("value_range is for data of your own: what black and white are is known of this")
+            raise ValueError("value_range is for data of your own: black and white of this data are known")
         if name is not None:
-            raise ValueError(f"name is for data of your own: this is called {data if known else data.name}")
+            raise ValueError(f"name is for data of your own: this data is called {data if known else data.name}")
     if isinstance(data, Task) and split is not None:
-        raise ValueError("split is for data that is still to be read: a Task has its test part already")
+        raise ValueError("split is for data that is still to be read, and a Task has its test part already")
     if split == "validation" and (known or not isinstance(data, str)):
         told = f"{data} has none" if known else "give what judges as (x, y, x_test, y_test), or as the second dataset"
         raise ValueError(f"split is validation, but only NumPy files have a part of that name: {told}")
@@ -117,9 +117,9 @@ def read(
     if not isinstance(data, str):
         name, found = read_objects(data, quiet)
         return name, check(found, value_range, split)
-    prefix, colon, rest = data.partition(":")
+    prefix, _, rest = data.partition(":")
     try:
-        if colon and prefix in READERS:
+        if rest and prefix in READERS:
             path = resolve_home("data", Path(rest))
             whole = path.resolve()  # `npy:.` has a name too
             # A folder's name may hold a dot; a file's suffix says nothing of its data.
@@ -127,8 +127,8 @@ def read(
             found = READERS[prefix].read(path, "validation" if split == "validation" else "test")
             return name, check(found, value_range, split)
         if data not in DATASETS:
-            if resolve_home("data", Path(data)).exists():
-                raise ValueError(f"{data} is a path; how it is read is said by a prefix: {propose_prefixes(data)}")
+            if data and resolve_home("data", Path(data)).exists():
+                raise ValueError(f"{data} is a path; a prefix says how to read it: {propose_prefixes(data)}")
             places = [f"{prefix}:{reader.place}" for prefix, reader in READERS.items()]
             raise ValueError(unknown("data set", data, [*DATASETS, *places]))
         return data, read_known(data, root, download, quiet)

@@ -41,7 +41,7 @@ def read_measured(path: Path) -> Normalisation:
     facts = read_json(path)
     told = facts.pop("checksum", None) if isinstance(facts, dict) else None
     if told != hash_json(facts):
-        raise DamagedFile(f"{path} is damaged: its content is not what its checksum says")
+        raise DamagedFile(f"{path} is damaged: its content does not match its checksum")
     return Normalisation(tuple(facts["mean"]), tuple(facts["std"]))
 
 

@@ -43,7 +43,10 @@ def read_npz(path: Path, judge: Judge = "test") -> Found:
         if missing(list(found.values()), judge):
             told = f"x and y, and {'both or none of ' if judge == 'test' else ''}{' and '.join(JUDGES[judge])}"
             raise ValueError(f"{path} has the keys {', '.join(keys)}; expected {told}")
-        say_unused(path, keys, judge)
+        for key in filter(None, found.values()):
+            if keys.count(key) > 1:  # as appended to an archive; which of them is meant, nobody can tell
+                raise ValueError(f"{path} holds {key} {keys.count(key)} times: write the file anew")
+        say_unused(path, keys, judge, found[JUDGES[judge][0]])
         arrays = [read_member(archive, key, path) for key in found.values() if key]
     return give(path, arrays, judge)
 
@@ -65,7 +68,7 @@ def read_npy(folder: Path, judge: Judge = "test") -> Found:
         told = f"x_train.npy and y_train.npy, and {'both or none of ' if judge == 'test' else ''}"
         raise ValueError(f"{folder} holds {listed}; expected {told}{' and '.join(f'{r}.npy' for r in JUDGES[judge])}")
     arrays = [map_file(folder / f"{stem}.npy") for stem in found]
-    say_unused(folder, stems, judge)
+    say_unused(folder, stems, judge, own[2])
     return give(folder, arrays, judge)
 
 
@@ -89,13 +92,17 @@ def find_key(role: str, names: Iterable[str], place: Path) -> str | None:
     return found[0] if found else None
 
 
-def say_unused(place: Path, names: Iterable[str], judge: Judge) -> None:
-    """One logged sentence about a validation part, so that nobody believes it was looked at."""
+def say_unused(place: Path, names: Iterable[str], judge: Judge, used: str | None) -> None:
+    """One logged sentence about a validation part, or a test part of another name: nobody shall believe it was used."""
     known = {name for role in JUDGES["validation"] for name in (role, *STAND_INS[role])}
     if judge != "validation" and (unused := sorted(known & set(names))):
         how = 'give load_data split="validation", or --split validation'
         told = f"a validation part is not used; to test on it, {how}"
         logging.getLogger("attar").warning(f"{place} has {' and '.join(unused)}: {told}")
+    tests = {name for kind in ("x", "y", "images", "labels") for name in (f"{kind}_test", f"test_{kind}")}
+    if not used and (others := sorted(tests & set(names))):
+        told = f"not used, as a test part is called {' and '.join(JUDGES['test'])}"
+        logging.getLogger("attar").warning(f"{place} has {' and '.join(others)}: {told}")
 
 
 def map_file(file: Path) -> np.ndarray:
@@ -125,7 +132,7 @@ def read_member(archive: ZipFile, key: str, path: Path) -> np.ndarray:
     refuse_objects(header, f"{path}: {key}", key)
     if member.file_size > (free := free_memory()):
         larger = f"{size(member.file_size)}, more than the {size(int(free))} of memory that are free"
-        raise ValueError(f"{path}: {key} unpacks to {larger}: as npy:FOLDER it may be larger than the memory")
+        raise ValueError(f"{path}: {key} unpacks to {larger}: as npy:FOLDER it may be larger than memory")
     with naming(damaged), archive.open(member) as opened:
         return np.lib.format.read_array(opened, allow_pickle=False)  # a pickle may run any code
 

@@ -146,7 +146,7 @@ class Task:
         if count < ipc:
             raise ValueError(f"{has}, fewer than the {ipc} per class that are asked for")
         if count < ipc * factor**2:
-            told = f"{has}, too few for {ipc} per class at factor {factor}, which makes each of {factor**2}"
+            told = f"{has}, too few for {ipc} per class at factor {factor}, as each takes {factor**2}"
             raise ValueError(f"{told}: factor={math.isqrt(count // ipc)} suits them")
 
     def most_tiles(self, ipc: int) -> int:

@@ -3,7 +3,7 @@
 import logging
 import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -22,14 +22,16 @@ LOG = logging.getLogger("attar")
 
 def read_datasets(train: Any, test: Any | None, quiet: bool) -> Found:
     given = decode_items(train, "the training", quiet)
-    return Found(given, None if test is None else decode_items(test, "the test", quiet), find_names(train))
+    tested = None if test is None else decode_items(test, "the test", quiet)
+    with named_errors("the classes of the training part"):
+        return Found(given, tested, find_names(train))
 
 
 def find_names(source: Any) -> list[str] | None:
     """The names of its classes: its own, those of its features, or those of the datasets that it is made of."""
-    names = getattr(source, "classes", None)
-    if isinstance(names, (list, tuple)):
-        return list(names)
+    for name in ("classes", "class_to_idx"):
+        if names := list_names(getattr(source, name, None)):
+            return names
     if isinstance(source, Subset):
         return find_names(source.dataset)
     if isinstance(source, ConcatDataset):
@@ -39,6 +41,17 @@ def find_names(source: Any) -> list[str] | None:
         labels = next((features[name] for name in LABELS if name in features), None)
         return getattr(labels, "names", None)
     return None
+
+
+def list_names(given: Any) -> list[str] | None:
+    """Names in the order of their numbers: from a list of names, or a table of names or of numbers."""
+    if isinstance(given, np.ndarray) and given.ndim == 1:
+        given = given.tolist()
+    if isinstance(given, Mapping):
+        by_number = {v: k for k, v in given.items()} if all(isinstance(k, str) for k in given) else given
+        given = [by_number.get(number) for number in range(len(by_number))]
+        given = None if None in given else given  # not the numbers from 0
+    return list(given) if isinstance(given, (list, tuple)) else None
 
 
 def agree_on_names(found: list[list[str] | None]) -> list[str] | None:
@@ -77,10 +90,8 @@ def count_items(source: Any) -> int:
     """How many items a map-style dataset has. Raises `ValueError` for anything else."""
     table = hasattr(source, "columns") and hasattr(source, "shape")  # of pandas, Polars or Arrow
     if hasattr(source, "__getitem__") and not isinstance(source, OTHERS) and not table:
-        try:
-            return len(source)
-        except (NotImplementedError, TypeError):  # of a class, or of an object that has none
-            pass
+        with named_errors(f"the length of {type(source).__name__}"), suppress(NotImplementedError, TypeError):
+            return len(source)  # a class, or an object that has none, raises one of these
     expected = "a known name, npz:PATH, npy:FOLDER, arrays (x, y), or a dataset of pairs with a length and [i]"
     raise ValueError(f"{type(source).__name__} is no data; expected {expected}")
 
@@ -118,8 +129,8 @@ def find_file(error: Exception) -> str:
 
 
 def say_random(i: int, what: str) -> None:
-    told = "its images are taken as they came once, and an interrupted run on them cannot be resumed"
-    advice = "leave random transforms out, as methods and evaluation make their own"
+    told = "its images are kept as first read, and an interrupted run on them cannot be resumed"
+    advice = "leave out random transforms, as Attar augments by itself"
     LOG.warning(f"{what} item {i} is another image each time it is read: {told}; {advice}")
 
 

@@ -24,7 +24,7 @@ def check_range(value_range: Any) -> Range:
     """Two finite numbers, black and a greater one, white. Raises `ValueError` for anything else."""
     try:
         black, white = map(float, value_range)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         black = white = math.nan
     if not (black < white and math.isfinite(white - black)):
         expected = "expected two numbers, that of black and a greater one of white, such as (0, 16)"
@@ -121,7 +121,7 @@ def say_if_dark(parts: Mapping[str, Shaped[Tensor, "n c h w"]]) -> None:
             high = max(float(x[some].max()) for some in pieces(x))
             guess = say(0.0, guess_white(high, False) or 1.0)
             told = f"{what} images never exceed {high:g}, and white is taken to be {white:g}"
-            LOG.warning(f"{told}; if it is not, {guess}; if they are that dark, {say(0.0, white)}")
+            LOG.warning(f"{told}; if white is another value, {guess}; if the images are just dark, {say(0.0, white)}")
             return
 
 

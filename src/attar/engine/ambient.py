@@ -10,8 +10,8 @@ import torch
 def plain_torch() -> Iterator[None]:
     """Inside the block, or the decorated function, torch is as it comes, and afterwards as the caller had it.
 
-    Torch keeps globally whether there are gradients, which dtype and device new tensors have, and whether autocast is
-    on. The same call gives the same bits whatever a caller has set.
+    Torch keeps globally whether there are gradients, which dtype and device new tensors have, whether autocast is on,
+    and how exact products are. The same call gives the same bits whatever a caller has set.
     """
     dtype = torch.get_default_dtype()
     with contextlib.ExitStack() as stack:
@@ -24,4 +24,6 @@ def plain_torch() -> Iterator[None]:
             stack.enter_context(torch.device("cpu"))
         stack.callback(torch.set_default_dtype, dtype)
         torch.set_default_dtype(torch.float32)
+        stack.callback(torch.set_float32_matmul_precision, torch.get_float32_matmul_precision())
+        torch.set_float32_matmul_precision("highest")
         yield

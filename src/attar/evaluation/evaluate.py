@@ -113,7 +113,7 @@ def evaluate(
             jobs += divide(job, [seed for seed in job.seeds if seed not in found])
         ticks = sum(protocol.updates(len(loaded[job.of].decoded_labels())) for job in jobs)
         if rows:
-            told = f"networks that were trained before: {len(rows)}, whose rows are taken; to be trained: "
+            told = f"networks with rows from an earlier run: {len(rows)}; networks to train now: "
             logging.getLogger("attar").warning(told + str(sum(len(job.seeds) for job in jobs)))
         if jobs:
             execute(jobs, flop, Ticker(folder / "ticks", ticks, progress), keep)
@@ -167,7 +167,7 @@ def divide(job: Job, seeds: Sequence[int]) -> list[Job]:
 def list_seeds(seeds: int | Iterable[int]) -> list[int]:
     """Given as a number or one by one."""
     if isinstance(seeds, int) and seeds > MOST_SEEDS:  # a list of them would fill the memory
-        raise ValueError(f"evaluation needs at most {MOST_SEEDS:,} seeds")
+        raise ValueError(f"evaluation takes at most {MOST_SEEDS:,} seeds")
     if not (listed := list(range(seeds) if isinstance(seeds, int) else seeds)):
         raise ValueError("evaluation needs at least one seed")
     return listed
@@ -185,7 +185,7 @@ def check_soft(sets: Sequence[CondensedSet], soft: bool) -> None:
     """Raises `ValueError` where one lacks the soft labels that are wanted."""
     for made in sets:
         if soft and made.soft is None:
-            told = "has no soft labels: condense with ncfm and soft=true, or learn labels"
+            told = "has no soft labels: condense with ncfm and soft=true, or with a method that learns labels"
             raise ValueError(f"{describe(made)}, {told}")
 
 

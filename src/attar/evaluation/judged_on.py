@@ -36,9 +36,9 @@ def find_task(
     if not sets:
         raise ValueError("evaluation needs at least one set")
     if data is None and test is None:
-        raise ValueError("evaluation needs the data that was condensed, or test=(x, y), images to test on")
+        raise ValueError("evaluation needs the data that was condensed, or images to test on as test=(x, y)")
     if test is not None and split is not None:
-        raise ValueError("test and split both say what judges: leave out one of them")
+        raise ValueError("test and split both name the test images: leave out one of them")
     if data is None:
         task = describe_data(sets, network, flip, name)
     else:
@@ -113,11 +113,11 @@ def warn_of_other_data(sets: Sequence[CondensedSet], task: Task, given: bool) ->
 def find_doubt(made: CondensedSet, task: Task, tested: str, given: bool) -> str | None:
     known, name, own = fingerprints(made), make_visible(task.name), made.provenance.get("split")
     if tested in known:
-        return "it is tested on the very images that it was made from"
+        return "it is tested on the same images that it was made from"
     if not known or not len(task.train.y):
         return None
     if known != {task.fingerprint}:
-        told = f"this set was not made from the training images of this {name}"
+        told = f"this set was made from other training images than those of this {name}"
         if given or not task.split.startswith("hold-out"):
             return told
         return f"{told}, and its own may be among the test images ({task.split}): test=(x, y) tests on other images"
@@ -134,5 +134,5 @@ def warn_of_unexpected(made: CondensedSet, rows: Sequence[Row]) -> None:
             for cell in summarise(rows) if protocol == rows[0].protocol else ():
                 if not low <= cell.mean <= high:
                     source = make_visible(f"{expect.get('source')}: {expect.get('published')}")
-                    told = f"{cell.mean:.1f} is outside the {low} to {high} that its recipe expects ({source})"
+                    told = f"accuracy {cell.mean:.1f} is outside the {low} to {high} that its recipe expects ({source})"
                     LOG.warning(f"{describe(made)}: {told}")

@@ -220,7 +220,7 @@ def read_rows(path: Path) -> list[Row]:
     if not isinstance(rows, list):
         raise ValueError(f"{path} does not hold rows of an evaluation")
     if isinstance(content, dict) and not has_own_checksum(content):
-        raise DamagedFile(f"{path} is damaged: its rows are not those that its checksum is of; {ADVICE}")
+        raise DamagedFile(f"{path} is damaged: its rows do not match its checksum; {ADVICE}")
     try:
         return [read_row(row) for row in rows]
     except (TypeError, KeyError, AttributeError):

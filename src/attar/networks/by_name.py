@@ -56,5 +56,5 @@ def check_scores(family: Network, name: str, shape: tuple[int, ...], classes: in
     except Exception as error:
         raise ValueError(f"{name} does not take images of shape {shape}: {in_a_line(error)}") from None
     if scores != (1, classes):
-        raise ValueError(f"{name} makes of an image scores of shape {scores}, not {(1, classes)}, one for each class")
+        raise ValueError(f"{name} gives scores of shape {scores} for an image, not {(1, classes)}, one for each class")
     return family

@@ -210,7 +210,7 @@ class Network:
             with torch.device("meta"):
                 return [tuple(layer.shape[1:]) for layer in self._templates["layers"](torch.empty(1, *shape))]
         except Exception as error:
-            raise ValueError(f"the layers that {self.name} shows are none: {in_a_line(error)}") from None
+            raise ValueError(f"layers(x) of {self.name} gives no layers: {in_a_line(error)}") from None
 
     def flop(self, shape: tuple[int, ...]) -> int:
         """Floating-point operations of one forward pass of one image.

@@ -16,7 +16,7 @@ def check_place(path: Path) -> None:
         if path.is_dir():
             raise ValueError(f"{path} is a folder: name a file for the report")
         if path.exists() and not is_report(path):
-            raise ValueError(f"{path} is no report of Attar's, and is not replaced: name a new file")
+            raise ValueError(f"{path} was not written by attar, and is not replaced: name a new file")
     except OSError as error:
         raise ValueError(f"the report cannot be written to {path}: {error.strerror}") from None
     check_writable(path.parent)

@@ -73,7 +73,9 @@ def fit_tiles(resolved: Resolved, task: Task, ipc: int) -> Resolved:
     most = task.most_tiles(ipc)
     if getattr(method, "init", "noise") == "noise" or not 0 < most < method.factor:
         return resolved
-    told = f"factor {most}, not {method.factor}, as for {ipc} per class the smallest has too few images ({task.fewest})"
+    told = (
+        f"factor {most}, not {method.factor}: the smallest class has too few images ({task.fewest}) for {ipc} per class"
+    )
     logging.getLogger("attar").warning(told)
     # What a recipe expects was measured with its own tiles.
     return Resolved(dataclasses.replace(method, factor=most), (*resolved.sources, told), {})
