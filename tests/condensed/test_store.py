@@ -265,3 +265,13 @@ def test_what_cannot_be_written_is_noticed_before_the_work(folder, made, tmp_pat
     ):
         with pytest.raises(ValueError, match=told):
             work()
+
+
+def test_a_manifest_from_elsewhere_names_no_file_outside_its_folder(made, tmp_path):
+    (tmp_path / "theirs").write_text("their words")
+    folder = save(made, tmp_path / "run")
+    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    manifest["files"] |= {"../theirs": "0", str(tmp_path / "theirs"): "0", "a/../../theirs": "0", "gone": "0"}
+    (folder / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
+    assert [name for name, state in check_folder(folder).items() if state == "missing"] == ["gone"]
+    assert not any("theirs" in name for name in check_folder(folder))

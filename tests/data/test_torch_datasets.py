@@ -301,3 +301,11 @@ def test_a_run_on_other_images_is_not_gone_on_with_and_shows_no_hash(tmp_path):
         attar.condense(Shifted(pictures(n=24).items), **options, progress=stop)
     with pytest.raises(ValueError, match=r"run holds a run on other images: the data has changed since it began$"):
         attar.condense(Shifted(pictures(n=24).items), **options, resume=True)
+
+
+@pytest.mark.parametrize("extra", ["img", "labels"])
+def test_an_item_with_two_candidates_for_one_role_is_refused(extra):
+    item = {"image": np.zeros((4, 4), np.uint8), "label": 0}
+    items = [item | {extra: item["image"] if extra == "img" else 1}] * 12
+    with pytest.raises(ValueError, match="either of which may be meant"):
+        load_data(items)

@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from attar.arguments import checked
@@ -137,14 +137,21 @@ def check_folder(folder: str | Path) -> dict[str, State]:
 
 
 def list_hashes(folder: Path) -> dict[str, str]:
-    """Those that the manifest gives; none where it cannot be read."""
+    """Those that the manifest gives for the folder's own files; none where it cannot be read."""
     try:
         manifest = read_manifest(folder)
     except ValueError:
         return {}
     files = manifest.get("files")
     named = files if isinstance(files, dict) else {}
-    return {str(name): str(digest) for name, digest in named.items()} | {TENSORS: str(manifest["sha256"])}
+    own = {str(name): str(digest) for name, digest in named.items() if is_within(str(name))}
+    return own | {TENSORS: str(manifest["sha256"])}
+
+
+def is_within(name: str) -> bool:
+    """Whether a manifest's path stays in its folder: one from elsewhere may name any file."""
+    path = PurePosixPath(name)
+    return not path.is_absolute() and ".." not in path.parts and "\0" not in name
 
 
 def check_file(path: Path, expected: str | None) -> State:

@@ -2,7 +2,7 @@
 
 import logging
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -136,10 +136,18 @@ def say_random(i: int, what: str) -> None:
 
 def pair(item: Any, what: str) -> tuple[Any, Any]:
     if isinstance(item, dict):
-        item = [next((item[key] for key in keys if key in item), None) for keys in (IMAGES, LABELS)]
+        item = [item.get(choose_key(item, keys, what)) for keys in (IMAGES, LABELS)]
     if not isinstance(item, (tuple, list)) or len(item) != 2 or item[0] is None or item[1] is None:
         raise ValueError(f"{what} is no pair of an image and a label")
     return item[0], item[1]
+
+
+def choose_key(item: Mapping[str, Any], keys: Sequence[str], what: str) -> str | None:
+    """The one of `keys` that the item has. Raises `ValueError` where it has several."""
+    found = [key for key in keys if key in item]
+    if len(found) > 1:
+        raise ValueError(f"{what} has {found[0]!r} and {found[1]!r}, either of which may be meant: leave one out")
+    return found[0] if found else None
 
 
 def is_array(value: Any) -> bool:
