@@ -186,3 +186,10 @@ def test_early_weights_are_those_on_the_way_and_are_kept_with_the_end(task, monk
 
 def test_a_short_training_has_the_early_weights_that_it_passes(task):
     assert len(pretrain_early(task, Run(Rng.of(0)), 1, 3)) == 1
+
+
+def test_without_epochs_a_network_ends_where_it_begins(task):
+    run = Run(Rng.of(0))
+    (start, end), *_ = pretrain(task, run, 2, 0)
+    assert same(start, end) and same(start, pretrain_early(task, run, 2, 0)[0])
+    assert pretraining_left(task, run, 2, 0) == Stage(0, 0)

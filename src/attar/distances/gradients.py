@@ -1,13 +1,11 @@
 """How far apart two gradients of a network are: sums over the weights of its layers."""
 
 from collections.abc import Callable, Iterator
-from typing import Literal
 
 from jaxtyping import Float
 from torch import Tensor
 
 Gradient = dict[str, Tensor]  # one entry for each parameter, in its shape
-GradientDistance = Literal["cosine", "squared", "absolute"]
 SMALL = 1e-6
 
 

@@ -48,14 +48,20 @@ def pretrain(task: Task, run: Run, count: int, epochs: int) -> list[tuple[Weight
     They learn in batches of 256, with IDC's augmentation and CutMix. They do not depend on the run's seed: runs,
     methods and budgets share them. What is not in the cache is announced with its cost.
     """
-    protocol, rngs = pretraining_protocol(epochs), list(map(network_rng, range(count)))
+    rngs = list(map(network_rng, range(count)))
+    starts = [task.network.init(rng.fold("network")) for rng in rngs]
+    if not epochs:
+        return list(zip(starts, starts, strict=True))
     announce(task, run, pretraining_left(task, run, count, epochs), epochs)
-    ends = [load_or_train(task, run, protocol, rng, [epochs], early_ages(epochs))[0] for rng in rngs]
-    return [(task.network.init(rng.fold("network")), end) for rng, end in zip(rngs, ends, strict=True)]
+    protocol, early = pretraining_protocol(epochs), early_ages(epochs)
+    ends = [load_or_train(task, run, protocol, rng, [epochs], early)[0] for rng in rngs]
+    return list(zip(starts, ends, strict=True))
 
 
 def pretrain_early(task: Task, run: Run, count: int, epochs: int) -> list[Weights]:
     """The weights of such networks after their first epochs (`EARLY`), those of each one after another."""
+    if not epochs:
+        return [start for start, _ in pretrain(task, run, count, epochs)]
     protocol, ages = pretraining_protocol(epochs), early_ages(epochs)
     announce(task, run, pretraining_left(task, run, count, epochs, ages), epochs)
     return [w for i in range(count) for w in load_or_train(task, run, protocol, network_rng(i), ages)]
@@ -77,6 +83,8 @@ def announce(task: Task, run: Run, stage: "Stage", epochs: int) -> None:
 
 def pretraining_left(task: Task, run: Run, count: int, epochs: int, ages: Sequence[int] = ()) -> Stage:
     """What is still to be trained for the weights after so many epochs each, by default the last."""
+    if not epochs:
+        return Stage(0, 0)
     protocol = pretraining_protocol(epochs)
     paths = [
         [cache_path(identify(task, run, protocol, network_rng(i), age)) for age in ages or [epochs]]
