@@ -213,13 +213,13 @@ def test_a_lock_that_cannot_be_deleted_does_no_harm(tmp_path, monkeypatch):
             pass
 
 
-@pytest.mark.parametrize("lacking", ["resource", "fcntl", "pwd", "triton"])
-def test_no_module_that_a_system_lacks_is_needed(lacking, tmp_path):
-    code = f"import sys; sys.modules[{lacking!r}] = None\n" + (
+def test_no_module_that_a_system_lacks_is_needed(tmp_path):
+    code = (
+        "import sys; sys.modules |= dict.fromkeys(['resource', 'fcntl', 'pwd', 'triton'])\n"
         "import attar, attar.cli.main\n"
         "made = attar.condense('digits', method='random', ipc=1, out='run')\n"
         "print(attar.plan('digits', 'random', 1))"
     )
     ended = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
-    assert ("memory  not known on this system" in ended.stdout) == (lacking == "resource")
+    assert "memory  not known on this system" in ended.stdout
