@@ -37,9 +37,9 @@ def test_images_follow_the_gradients_of_a_network_that_learns_from_them(method, 
 
     method, expected = method(updates=5, ipm=3, inner=2, batch_real=6, batch_train=4, lr=0.05), []
     images = dc(method, exact, 2, SEED, lambda done, total, loss: expected.append(loss))
-    assert losses(method, exact, 2) == pytest.approx(expected, rel=1e-9)
+    assert losses(method, exact, 2) == pytest.approx(expected, rel=1e-10)
     found = method(exact, 2, Run(SEED)).images.unflatten(0, (3, 2))
-    torch.testing.assert_close(found, images, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(found, images, rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.parametrize("distance", ["squared", "absolute"])
@@ -51,7 +51,7 @@ def test_idc_steps_once_for_all_classes(distance, exact):
     settings = {"ipm": 3, "examples": 20, "batch_train": 8, "lr": 0.01 if distance == "squared" else 1e-4}
     method, expected = IDC(updates=5, batch_real=6, distance=distance, **settings), []
     idc(method, task, 2, SEED, lambda done, total, loss: expected.append(loss))
-    assert losses(method, task, 2) == pytest.approx(expected, rel=1e-9)
+    assert losses(method, task, 2) == pytest.approx(expected, rel=1e-10)
 
 
 def test_the_authors_table_of_epochs_holds_at_its_budgets_and_between_them():
