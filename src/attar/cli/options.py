@@ -33,6 +33,7 @@ class Source:
     """The name of your own data in rows and reports; by default that of its file or folder."""
 
     def task(self, data: str) -> "Task":
+        """The data as these options say. Raises `ValueError` where it is missing, damaged or no labelled image set."""
         from attar.data.load import load_data
 
         return load_data(

@@ -155,6 +155,7 @@ def is_within(name: str) -> bool:
 
 
 def check_file(path: Path, expected: str | None) -> State:
+    """What a file is by the hash that the manifest expects, or else by the one that it carries itself."""
     if not path.is_file():
         return "missing"
     if expected is not None:

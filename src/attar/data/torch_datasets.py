@@ -74,6 +74,7 @@ def decode_items(source: Any, what: str, quiet: bool) -> Given:
     labels: list[Any] = []
 
     def pictures() -> Iterator[tuple[str, np.ndarray]]:
+        """Each image with its name for errors; on the way its label is kept."""
         stays = True
         for i in watch(range(total), total, f"decoding {what} part", quiet):
             picture, label = read_item(source, i, what)

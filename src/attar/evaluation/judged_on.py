@@ -111,6 +111,7 @@ def warn_of_other_data(sets: Sequence[CondensedSet], task: Task, given: bool) ->
 
 
 def find_doubt(made: CondensedSet, task: Task, tested: str, given: bool) -> str | None:
+    """What a reader should know of the images that the set is tested on, whose hash is `tested`; `None` for nothing."""
     known, name, own = fingerprints(made), make_visible(task.name), made.provenance.get("split")
     if tested in known:
         return "it is tested on the same images that it was made from"
