@@ -1,15 +1,19 @@
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
-from attar.engine.compiling import compiles, ensure_compiler_folder, find_fault, worth_compiling
+from attar.engine.compiling import compile_whole, compiles, ensure_compiler_folder, find_fault, worth_compiling
 from attar.engine.device import eager_flops, say_once
 from attar.engine.fast_layers import has_gpu_kernels
 from attar.engine.run import Run
+from attar.networks.by_name import ARCHITECTURES, make_network
+from attar.networks.network import Network
 from attar.rng import Rng
 
 CPU = torch.device("cpu")
@@ -72,6 +76,50 @@ def test_a_triton_that_cannot_be_imported_is_done_without(tmp_path):
     environment = os.environ | {"PYTHONPATH": str(tmp_path)}
     command = [sys.executable, "-c", code]
     assert subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout == "False\n"
+
+
+class Choosing(nn.Module):
+    """Chooses by what a number is: no graph can hold that."""
+
+    def __init__(self, shape, classes):
+        super().__init__()
+        self.head = nn.Linear(4, classes)
+
+    def forward(self, x):
+        x = x.flatten(1)
+        return self.head(x if x.device.type == "meta" or x.sum() > 0 else -x)
+
+
+def test_what_cannot_be_compiled_runs_eagerly_and_that_is_said_once(fresh, unchecked, monkeypatch, caplog):
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    family, run = Network(partial(Choosing, (1, 2, 2), 3)), Run(Rng.of(0), compile="on")
+    scores, plain = run.engine(family.scores, 7), run.engine(same, 5)
+    assert run.ledger.flop == {"compiled": 12}
+    w = family.init(Rng.of(0))
+    for x in (torch.ones(2, 1, 2, 2), -torch.ones(3, 1, 2, 2)):
+        assert torch.equal(scores(w, x), family.scores(w, x)) and torch.equal(plain(w, x), x)
+    (record,) = (record for record in caplog.records if record.name == "attar")
+    assert record.message.startswith("this network cannot be compiled, and runs eagerly (")
+    assert run.ledger.flop == {"compiled": 5, "eager": 7}
+
+
+def test_a_limit_that_is_hit_is_an_error(fresh, unchecked, monkeypatch):
+    """From there on torch would run eagerly, unseen."""
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    doubled = compile_whole(lambda x: 2 * x)
+    with pytest.raises(torch._dynamo.exc.FailOnRecompileLimitHit):
+        for n in range(1, 20):
+            doubled(torch.ones(n))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_known_networks_are_one_graph(name, unchecked):
+    """None of them falls to eager."""
+    family = make_network(name, (3, 32, 32), 4)
+    w, x, y = family.init(Rng.of(0)), torch.randn(2, 3, 32, 32), torch.arange(2)
+    for function, given in ((family.train_logits, (w, x)), (family.statistics, (w, x)), (family.gradient, (w, x, y))):
+        torch.compile(function, fullgraph=True, backend="eager")(*given)
 
 
 @pytest.mark.parametrize("user", ["known", "unknown"])

@@ -40,7 +40,12 @@ def test_graphs_and_slices_suit_the_device():
 
 def test_a_function_is_prepared_once_for_each_way_to_run_it(monkeypatch):
     made = []
-    monkeypatch.setattr("attar.engine.run.compile_whole", lambda function: made.append(function) or (lambda: function))
+
+    def compile_whole(function, fall):
+        made.append(function)
+        return lambda: function
+
+    monkeypatch.setattr("attar.engine.run.compile_whole", compile_whole)
     run, function = Run(Rng.of(0)), lambda: 1
     prepared = [run.engine(function, flop) for flop in (7, 10**18, 10**18, 0)]
     assert prepared[0] is prepared[3] is function and prepared[1] is prepared[2] is not function
@@ -48,7 +53,7 @@ def test_a_function_is_prepared_once_for_each_way_to_run_it(monkeypatch):
 
 
 def test_what_was_announced_decides_for_who_knows_less(monkeypatch):
-    monkeypatch.setattr("attar.engine.run.compile_whole", lambda function: lambda: function)
+    monkeypatch.setattr("attar.engine.run.compile_whole", lambda function, fall: lambda: function)
     run, function = Run(Rng.of(0)), lambda: 1
     assert run.announced(function, 7) is function
     run.announce(function, 10**18)

@@ -92,7 +92,38 @@ def test_the_cross_entropy_is_the_mean_of_each_class_summed(exact):
     torch.testing.assert_close(view.cross_entropy(scores, (2, 0)), sum(own) / 2)
 
 
-def test_batch_statistics_are_refused(exact):
-    mixed = dataclasses.replace(exact, network=Network(lambda: ConvNet(exact.shape, 3, norm="batch")))
-    with pytest.raises(ValueError, match="ConvNet normalises by batch statistics, which mix the classes"):
-        views(mixed)
+@pytest.fixture
+def mixed(exact):
+    """With batch normalisation, and a class of fewer images than statistics are taken from."""
+    return dataclasses.replace(exact, network=Network(lambda: ConvNet(exact.shape, 3, width=8, norm="batch")))
+
+
+def test_frozen_statistics_are_those_of_sixteen_real_images_of_every_class(mixed):
+    w, rng = mixed.network.init(Rng.of(1)), Rng.of(2)
+    frozen = views(mixed, classes=(1,)).freeze(w, rng)
+    x = mixed.sample(range(3), 16, rng.fold("statistics")).flatten(0, 1)
+    module = mixed.network.build()
+    module.load_state_dict(w.params, strict=False)
+    for i in range(2):  # block by block, by the textbook: torch keeps the unbiased variance
+        maps = module.body[i][0](x)
+        torch.testing.assert_close(frozen.buffers[f"body.{i}.1.running_mean"], maps.mean((0, 2, 3)))
+        torch.testing.assert_close(frozen.buffers[f"body.{i}.1.running_var"], maps.var((0, 2, 3)))
+        x = module.body[i](x)
+    # In such a network an image's features depend on no other image.
+    images = mixed.images(torch.arange(6))
+    together = mixed.network.features(frozen, images)
+    apart = torch.cat([mixed.network.features(frozen, part) for part in images.split(1)])
+    torch.testing.assert_close(together, apart, rtol=1e-10, atol=1e-10)
+    assert frozen.params is w.params and all(torch.isfinite(part).all() for part in frozen.buffers.values())
+
+
+@pytest.mark.parametrize("classes", [(0,), (2, 1), (0, 1, 2)], ids=str)
+def test_a_shard_freezes_the_statistics_of_the_whole(mixed, classes):
+    w = mixed.network.init(Rng.of(1))
+    whole, part = (views(mixed, **own).freeze(w, Rng.of(2)).buffers for own in ({}, {"classes": classes}))
+    assert all(torch.equal(whole[name], part[name]) for name in whole)
+
+
+def test_without_batch_normalisation_nothing_is_frozen_and_nothing_counted(exact):
+    some, w = views(exact), exact.network.init(Rng.of(1))
+    assert some.freeze(w, Rng.of(2)) is w and some.run.ledger.flop == {}

@@ -1,10 +1,11 @@
 import pytest
 import torch
+import torchvision
 from torch import nn
 
-from attar.networks.architectures import MLP, ConvNet
+from attar.networks.architectures import MLP, VGG11, ConvNet, ResNet18, ResNetAP10
 from attar.networks.architectures.convnet import default_depth
-from attar.networks.by_name import make_network
+from attar.networks.by_name import ARCHITECTURES, make_network
 from attar.rng import Rng
 
 
@@ -66,3 +67,91 @@ def test_the_last_layer_shown_is_what_enters_the_head(module):
 def test_perceptron():
     sizes = [784 * 128 + 128, 128 * 128 + 128, 128 * 10 + 10]
     assert [sum(p.numel() for p in MLP((1, 28, 28), 10).parameters())] == [sum(sizes)]
+
+
+COUNTS = {  # by hand: kernels, biases and scales of each layer
+    "lenet": {(1, 28, 28): 61_706, (3, 32, 32): 62_006},
+    "alexnet": {(1, 28, 28): 1_865_802, (3, 32, 32): 1_872_202, (3, 64, 64): 1_872_202 + 10 * 192 * (64 - 16)},
+    "vgg11": {(1, 28, 28): 9_229_962, (3, 32, 32): 9_231_114, (3, 64, 64): 9_231_114 + 10 * 512 * 3},
+    "resnet18": {(1, 28, 28): 11_172_810, (3, 32, 32): 11_173_962, (3, 64, 64): 11_173_962},
+    "resnetap10": {(1, 28, 28): 4_902_090, (3, 32, 32): 4_903_242, (3, 64, 64): 4_903_242},
+}
+FEATURES = {"lenet": 84, "alexnet": 192 * 16, "vgg11": 512, "resnet18": 512, "resnetap10": 512}
+
+
+@pytest.mark.parametrize("name, shape", [(name, shape) for name, own in COUNTS.items() for shape in own])
+def test_an_architecture_has_the_literatures_size(name, shape):
+    family = make_network(name, shape, 10)
+    assert sum(p.numel() for p in family.init(Rng.of(0)).params.values()) == COUNTS[name][shape]
+    assert family.width(shape) == FEATURES[name] or shape[1] == 64
+    if name in ("vgg11", "resnet18", "resnetap10"):  # as many scales and shifts
+        batch = make_network(f"{name}-bn", shape, 10).init(Rng.of(0))
+        assert sum(p.numel() for p in batch.params.values()) == COUNTS[name][shape]
+
+
+def same_weights(ours: nn.Module, theirs: nn.Module) -> None:
+    """Theirs takes ours, layer by layer in the order of use: only the names differ."""
+    own, other = ours.state_dict(), theirs.state_dict()
+    assert [v.shape for v in own.values()] == [v.shape for v in other.values()]
+    theirs.load_state_dict(dict(zip(other, own.values(), strict=True)))
+
+
+def torchvisions_resnet18() -> nn.Module:
+    module = torchvision.models.ResNet(torchvision.models.resnet.BasicBlock, [2, 2, 2, 2], num_classes=10)
+    module.conv1, module.maxpool = nn.Conv2d(3, 64, 3, padding=1, bias=False), nn.Identity()
+    return module
+
+
+def torchvisions_vgg11() -> nn.Module:
+    module = torchvision.models.vgg11_bn(num_classes=10)
+    return nn.Sequential(module.features, nn.Flatten(), nn.Linear(512, 10))
+
+
+@pytest.mark.parametrize(
+    "ours, theirs",
+    [
+        (lambda: ResNet18((3, 32, 32), 10, norm="batch"), torchvisions_resnet18),
+        (lambda: VGG11((3, 32, 32), 10, norm="batch"), torchvisions_vgg11),
+    ],
+    ids=["resnet18", "vgg11"],
+)
+def test_with_batch_normalisation_it_computes_what_torchvisions_computes(ours, theirs):
+    ours, theirs = ours(), theirs()
+    same_weights(ours, theirs)
+    x = torch.randn(3, 3, 32, 32)
+    for train in (True, False):
+        torch.testing.assert_close(ours.train(train)(x), theirs.train(train)(x))
+
+
+@pytest.mark.parametrize("channels, side", [(3, 32), (1, 28), (3, 70)])
+def test_average_pooling_halves_the_maps_of_a_resnetap10(channels, side):
+    module, x = ResNetAP10((channels, side, side), 10), torch.randn(2, channels, side, side)
+    first = side // 2 if side > 64 else side
+    sides = [first, first, first // 2, first // 4, first // 8]
+    *maps, features = module.layers(x)
+    assert [tuple(part.shape[2:]) for part in maps] == [(own, own) for own in sides]
+    assert features.shape == (2, 512) and all(c.stride == (1, 1) for c in module.modules() if isinstance(c, nn.Conv2d))
+    entry = ResNetAP10((3, 224, 224), 10).stem[0].weight
+    assert entry.shape[-1] == 7 and abs(entry.std() / (2 / (49 * 64)) ** 0.5 - 1) < 0.05
+
+
+LEAST = {"convnet": 2, "lenet": 16, "alexnet": 8, "vgg11": 32, "resnet18": 9, "resnetap10": 16}
+
+
+@pytest.mark.parametrize("name", LEAST)
+def test_the_least_images_can_be_told_apart_and_smaller_ones_are_refused_in_a_sentence(name):
+    least = LEAST[name]
+    module = ARCHITECTURES[name].build((1, least, least + 1), 4)
+    scores = module(torch.randn(2, 1, least, least + 1))
+    assert scores.shape == (2, 4) and not torch.allclose(scores[0], scores[1], atol=1e-4)
+    with pytest.raises(ValueError, match=f"at least {least} pixels a side, not of {least - 1} × {least}: take another"):
+        make_network(name, (1, least - 1, least), 4)
+
+
+@pytest.mark.parametrize("side", [33, 45])
+@pytest.mark.parametrize("name", [name for name in ARCHITECTURES if name != "mlp"])
+def test_odd_sizes_are_taken(name, side):
+    family = make_network(name, (3, side, side + 2), 4)
+    w, x = family.init(Rng.of(0)), torch.randn(2, 3, side, side + 2)
+    assert family.scores(w, x).shape == (2, 4) and family.ends_in_head((3, side, side + 2))
+    assert torch.equal(family.layers(w, x)[-1], family.features(w, x))

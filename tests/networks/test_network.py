@@ -1,3 +1,4 @@
+import copy
 import dataclasses
 import pickle
 from functools import partial
@@ -57,6 +58,16 @@ def test_instance_norm_makes_images_independent_and_batch_norm_does_not():
         together = family.features(w, x, train=True)
         apart = torch.cat([family.features(w, part, train=True) for part in x.split(2)])
         assert torch.allclose(together, apart, atol=1e-5) == independent
+
+
+@pytest.mark.parametrize("layer", [nn.BatchNorm2d(3, momentum=0.3), nn.InstanceNorm2d(3, track_running_stats=True)])
+def test_statistics_are_those_of_the_images_alone_and_nothing_else_runs_in_train_mode(layer):
+    family = Network(lambda: nn.Sequential(copy.deepcopy(layer), nn.Dropout(0.5), nn.Flatten(), nn.Linear(12, 2)))
+    w, x, state = family.init(Rng.of(0)), torch.randn(6, 3, 2, 2), torch.get_rng_state()
+    found = family.statistics(w, x)
+    torch.testing.assert_close(found["0.running_mean"], x.mean((0, 2, 3)))
+    assert (w.buffers["0.running_mean"] == 0).all() and torch.equal(state, torch.get_rng_state())
+    assert found.keys() == w.buffers.keys() and family.keeps_statistics
 
 
 def test_running_statistics_come_back_and_are_not_changed_in_place():
@@ -196,6 +207,9 @@ def exact_network(build, seed=0):
     w = Weights(*({name: p.double() if p.is_floating_point() else p for name, p in part.items()} for part in w))
     module = build().double()
     module.load_state_dict({**w.params, **w.buffers})
+    for layer in module.modules():  # as in the papers: in train mode, with frozen statistics
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.eval()
     return family, w, module
 
 

@@ -145,7 +145,7 @@ def test_pretrained_networks_are_shared_and_announced_once(caplog):
 
 
 def test_pretraining_is_in_batches_of_256_with_cutmix():
-    protocol = pretraining_protocol(60)
+    protocol = pretraining_protocol(toy(), 60)
     assert (protocol.epochs, protocol.batch, protocol.cutmix, protocol.augment.style) == (60, 256, 0.5, "idc")
     assert protocol.drops(60) == {40: 0.2, 50: 0.2}
 

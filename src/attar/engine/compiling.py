@@ -94,9 +94,28 @@ def ensure_compiler_folder() -> None:
         say_once(f"what torch compiles cannot be kept for other runs ({in_a_line(error)})")
 
 
-def compile_whole(function: Callable[..., Any]) -> Callable[..., Any]:
-    """One graph for each shape. What would run eagerly instead, unseen, is an error."""
-    return torch.compile(function, dynamic=False, fullgraph=True)
+def compile_whole(function: Callable[..., Any], fall: Callable[[], None] = lambda: None) -> Callable[..., Any]:
+    """One graph for each shape. A limit that is hit, from where on it would run eagerly unseen, is an error.
+
+    A module of others may hold what no graph can, such as a choice by what a number is. Then `fall` is called, the
+    reason is logged, and the function runs eagerly from there on.
+    """
+    compiled: Callable[..., Any] | None = torch.compile(function, dynamic=False, fullgraph=True)
+
+    @functools.wraps(function)
+    def run(*given: Any) -> Any:
+        nonlocal compiled
+        if compiled is not None:
+            try:
+                return compiled(*given)
+            except torch._dynamo.exc.TorchDynamoException as error:
+                reason = in_a_line(error)
+            compiled = None
+            fall()
+            say_once(f"this network cannot be compiled, and runs eagerly ({reason})")
+        return function(*given)
+
+    return run
 
 
 def constant_when_compiled(function: Function) -> Function:

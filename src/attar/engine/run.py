@@ -36,6 +36,13 @@ class Ledger:
     cached_seconds: list[float] = field(default_factory=list)
     """What stages took that were found in the cache: a run's seconds do not depend on who ran before."""
 
+    def fall(self, flop: int) -> None:
+        """A function of so many operations could not be compiled after all."""
+        self.flop["eager"] = self.flop.get("eager", 0) + flop
+        self.flop["compiled"] -= flop
+        if not self.flop["compiled"]:
+            del self.flop["compiled"]
+
 
 @dataclass(frozen=True)
 class Run:
@@ -91,7 +98,7 @@ class Run:
         kind = "compiled" if compiled else "eager"
         self.ledger.flop[kind] = self.ledger.flop.get(kind, 0) + flop
         key = function, self.device, self.precision, compiled
-        return self.once(key, lambda: self._prepare(function, compiled))
+        return self.once(key, lambda: self._prepare(function, compiled, flop))
 
     def announce(self, function: Callable[..., Any], flop: int) -> None:
         """Decide for a function that is asked for later, a little work at a time, such as `train` does."""
@@ -122,7 +129,7 @@ class Run:
         """
         return compiles(flop, self.device, self.compile)
 
-    def _prepare(self, function: Callable[..., Any], compiled: bool) -> Callable[..., Any]:
+    def _prepare(self, function: Callable[..., Any], compiled: bool, flop: int) -> Callable[..., Any]:
         ensure_compiler_folder()
         if self.device.type == "cpu":  # here, since only what runs networks profits
             keep_freed_memory()
@@ -130,4 +137,4 @@ class Run:
         if not compiled:
             return prepared
         torch.compiler.reset()  # what was compiled before counts against the limit of one function's variants
-        return compile_whole(prepared)
+        return compile_whole(prepared, lambda: self.ledger.fall(flop))

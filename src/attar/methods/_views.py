@@ -22,6 +22,7 @@ from attar.synthesis.loop import Synthetic, Terms
 
 Features = Callable[[Weights, Tensor], Tensor]
 Chunk = Sequence[int]  # classes whose synthetic images share a graph
+EACH = 16  # real images of every class, from which batch normalisation takes its statistics
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,14 +40,32 @@ class Views:
     batch: int
     first: bool
     flop: int
+    measure: Callable[..., dict[str, Tensor]] | None
+    """`Network.statistics` on the run's engine, for a network that has any."""
 
     @classmethod
     def of(
         cls, task: Task, syn: Synthetic, run: Run, augment: Augment, *, batch: int, first: bool = False, flop: int = 0
     ) -> "Views":
-        """Raises `ValueError` for a network with batch statistics, which would couple the classes."""
-        task.network.refuse_statistics()
-        return cls(task, syn, run, augment if task.flip else augment.without_flip(), batch, first, flop)
+        """Raises `ValueError` for an augmentation of rows of a table."""
+        if task.columns and augment.names:
+            raise ValueError(f"augment is {augment.strategy!r}, but rows of a table are not augmented: leave it empty")
+        network, augment = task.network, augment if task.flip else augment.without_flip()
+        # About what that share of an update's real images costs. Now: to prepare it later would drop other functions.
+        measure = run.engine(network.statistics, flop * EACH // batch) if network.keeps_statistics else None
+        return cls(task, syn, run, augment, batch, first, flop, measure)
+
+    def freeze(self, w: Weights, rng: Rng) -> Weights:
+        """The network with batch normalisation frozen at the statistics of 16 real images of every class.
+
+        So an image's features depend on no other image, and shards of the classes equal the whole. The authors of DC
+        mix nine tenths of a fresh network's zeros and ones into them. A network without such layers stays as it is.
+        """
+        if self.measure is None:
+            return w
+        everyone = range(len(self.task.classes))  # also in a shard
+        x = self.task.sample(everyone, EACH, rng.fold("statistics")).flatten(0, 1)
+        return Weights(w.params, self.measure(w, x))
 
     def draw(self, rng: Rng) -> "View":
         """A fresh real batch and a fresh augmentation of each class, drawn for all classes."""

@@ -1,16 +1,50 @@
-"""A family of networks by name: a known architecture, or a class of the user's file."""
+"""A family of networks by name: a known architecture, one of timm's, or a class of the user's file."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from torch import nn
 
-from attar.networks.architectures import MLP, ConvNet
+from attar.networks.architectures import MLP, VGG11, AlexNet, ConvNet, LeNet, ResNet18, ResNetAP10
 from attar.networks.network import Network
+from attar.networks.timm_model import PREFIX, TimmModel
 from attar.networks.user_file import UserFile
 from attar.wording import in_a_line, unknown
 
-ARCHITECTURES: dict[str, type[nn.Module]] = {"convnet": ConvNet, "mlp": MLP}
+
+class Architecture(NamedTuple):
+    """What a name stands for."""
+
+    label: str
+    """What rows, recipes and caches call it: never changed."""
+    build: Callable[[tuple[int, ...], int], nn.Module]
+    about: str
+
+
+ARCHITECTURES = {
+    "convnet": Architecture("ConvNet", ConvNet, "the literature's own: 3×3 convolutions, instance normalisation"),
+    "convnet-bn": Architecture("ConvNet-BN", partial(ConvNet, norm="batch"), "the same with batch normalisation"),
+    "mlp": Architecture("MLP", MLP, "two hidden layers of 128 units on flattened pixels"),
+    "lenet": Architecture("LeNet", LeNet, "LeNet-5, from 16 pixels a side"),
+    "alexnet": Architecture("AlexNet", AlexNet, "five convolutions without normalisation, from 8 pixels a side"),
+    "vgg11": Architecture("VGG11", VGG11, "VGG-11 with instance normalisation, for 28 pixels a side and from 32 on"),
+    "vgg11-bn": Architecture("VGG11-BN", partial(VGG11, norm="batch"), "the same with batch normalisation"),
+    "resnet18": Architecture("ResNet18", ResNet18, "ResNet-18 with instance normalisation, from 9 pixels a side"),
+    "resnet18-bn": Architecture("ResNet18-BN", partial(ResNet18, norm="batch"), "the same with batch normalisation"),
+    "resnetap10": Architecture(
+        "ResNetAP10", ResNetAP10, "ResNet-10 with average pooling and instance normalisation, from 16 pixels a side"
+    ),
+    "resnetap10-bn": Architecture(
+        "ResNetAP10-BN", partial(ResNetAP10, norm="batch"), "the same with batch normalisation"
+    ),
+}
+OTHERS = {
+    f"{PREFIX}NAME": "a model of timm without its weights: pip install 'attar[timm]'",
+    "file.py:Name": "a module of yours, called as Name(shape, classes)",
+}
 
 
 @dataclass(frozen=True)
@@ -22,11 +56,11 @@ class ByName:
     classes: int
 
     def __call__(self) -> nn.Module:
-        return ARCHITECTURES[self.name](self.shape, self.classes)
+        return ARCHITECTURES[self.name].build(self.shape, self.classes)
 
     @property
     def label(self) -> str:
-        return ARCHITECTURES[self.name].__name__
+        return ARCHITECTURES[self.name].label
 
     @property
     def key(self) -> str:
@@ -34,18 +68,34 @@ class ByName:
         return f"{self.label} {(self.shape, self.classes)} {{}}"
 
 
-def make_network(name: str, shape: tuple[int, ...], classes: int) -> Network:
-    """A known architecture by name, or `file.py:Name` for one's own, called as `Name(shape, classes)`.
+def usual_network(shape: tuple[int, ...]) -> str:
+    """The network that is taken where none is named: another one for rows of a table, of the shape (d, 1, 1)."""
+    return "mlp" if is_row(shape) else "convnet"
 
-    Raises `ValueError` where the name is unknown, the file does not hold it, or it does not give a score for each class
-    of such images.
+
+def is_row(shape: tuple[int, ...]) -> bool:
+    """Whether examples of this shape are rows of a table, and not images."""
+    return shape[1:] == (1, 1)
+
+
+def make_network(name: str, shape: tuple[int, ...], classes: int) -> Network:
+    """A known architecture by name, `timm:NAME`, or `file.py:Name` for one's own, called as `Name(shape, classes)`.
+
+    Raises `ValueError` where the name is unknown, the file does not hold it, timm is not installed, or the network does
+    not take images of this shape and give a score for each class.
     """
+    if name.startswith(PREFIX):
+        model = TimmModel.named(name.removeprefix(PREFIX), shape, classes)
+        return check_scores(Network(model), name, shape, classes)
     if ".py:" in name:
         file, _, within = name.rpartition(":")
         build = UserFile.at(Path(file).resolve(), within, shape, classes)
         return check_scores(Network(build), within, shape, classes)
     if name not in ARCHITECTURES:
-        raise ValueError(unknown("network", name, [*ARCHITECTURES, "file.py:Name"]))
+        raise ValueError(unknown("network", name, [*ARCHITECTURES, *OTHERS]))
+    if is_row(shape) and name != "mlp":
+        told = f"network {name} is for images, and these are rows of a table"
+        raise ValueError(f"{told}: mlp, or file.py:Name for one of your own, takes them")
     return Network(ByName(name, shape, classes))
 
 

@@ -2,7 +2,7 @@
 
 import copy
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,7 +48,8 @@ class Network:
             if is_replayable(whole):
                 whole = quicken(whole, kernel=not self.twice_differentiable)
                 smooth = quicken(smooth, kernel=False)
-        self._templates["smooth"] = smooth.train()
+        self._templates["smooth"] = with_statistics_kept(smooth.train())
+        self._templates["statistics"] = with_statistics_taken(copy.deepcopy(whole).eval())
         head = self.head or last_linear(whole)
         headless = copy.deepcopy(whole)
         headless.set_submodule(head, nn.Identity())
@@ -75,8 +76,8 @@ class Network:
 
     @property
     def keeps_statistics(self) -> bool:
-        """Whether it has buffers, such as the running means of batch normalisation."""
-        return any(True for _ in self._templates[True, True].buffers())
+        """Whether it has layers of batch normalisation, which keep running statistics."""
+        return any(True for _ in find_normalising(self._templates[True, True]))
 
     @property
     def replayable(self) -> bool:
@@ -94,7 +95,8 @@ class Network:
     def init(self, rng: Rng) -> Weights:
         """Fresh weights as the module itself draws them."""
         with rng.scope(self.device):  # modules draw from torch's global generators
-            if self.device.type == "cpu" or not self.replayable or self.keeps_statistics:
+            buffers = any(True for _ in self._templates[True, True].buffers())
+            if self.device.type == "cpu" or not self.replayable or buffers:
                 return self._start()
             shapes = {name: p.shape for name, p in self._templates[True, True].named_parameters()}
             return Weights(unflatten(self._recorded([]).clone(), shapes), {})
@@ -131,19 +133,21 @@ class Network:
         return self.logits(w, x, train=True)
 
     def gradient(self, w: Weights, x: Float[Tensor, "n ..."], y: Labels) -> dict[str, Tensor]:
-        """The gradient in each parameter of the mean cross-entropy of `x`, in train mode; `y` may be soft.
+        """The gradient in each parameter of the mean cross-entropy of `x`; `y` may be soft.
 
-        It may be differentiated again, in `x`, `y` or `w`, by `torch.func.grad` or `torch.autograd`, and compiled
-        together with what differentiates it by `torch.func.grad`. Buffers stay as they are.
+        It is that of train mode, but batch normalisation uses the statistics in `w`, as in eval mode. It may be
+        differentiated again, in `x`, `y` or `w`, by `torch.func.grad` or `torch.autograd`, and compiled together with
+        what differentiates it by `torch.func.grad`. Buffers stay as they are.
         """
         # A method: run-time checks of types wrap functions inside of functions, where no compiler can follow.
         return torch.func.grad(self._loss)(w.params, w.buffers, x, y)
 
-    def refuse_statistics(self) -> None:
-        """Raises `ValueError` for a network with batch statistics, which would couple the classes of a batch."""
-        if self.keeps_statistics:
-            told = f"{self.name} normalises by batch statistics, which mix the classes"
-            raise ValueError(f"{told}: use another normalisation")
+    @torch.no_grad()
+    def statistics(self, w: Weights, x: Float[Tensor, "n ..."]) -> dict[str, Tensor]:
+        """The buffers of `w`, with the statistics that batch normalisation has on these images."""
+        buffers = {name: buffer.clone() for name, buffer in w.buffers.items()}
+        functional_call(self._templates["statistics"], (w.params, buffers), (x,))
+        return buffers
 
     def features_and_scores(
         self, w: Weights, x: Float[Tensor, "n ..."]
@@ -235,6 +239,25 @@ class Network:
         # In train mode batch normalisation writes to its buffers, which belong to the caller.
         buffers = {name: w.buffers[name].clone() if train else w.buffers[name] for name, _ in template.named_buffers()}
         return functional_call(template, (params, buffers), (x,)), buffers
+
+
+def find_normalising(module: nn.Module) -> Iterator[Any]:
+    """Layers that keep running statistics, under the name that torch gives them."""
+    return (layer for layer in module.modules() if isinstance(getattr(layer, "running_mean", None), Tensor))
+
+
+def with_statistics_kept(module: nn.Module) -> nn.Module:
+    """The module, whose batch normalisation uses the statistics it has."""
+    for layer in find_normalising(module):
+        layer.eval()
+    return module
+
+
+def with_statistics_taken(module: nn.Module) -> nn.Module:
+    """The module, whose batch normalisation takes the statistics of each batch, and keeps them alone."""
+    for layer in find_normalising(module):
+        layer.train().momentum = 1.0
+    return module
 
 
 def is_replayable(module: nn.Module) -> bool:

@@ -13,8 +13,8 @@ from attar.training.train import TrainState
 class Pool(nn.Module):
     """A ring of networks: the newest takes the oldest's place once `capacity` are there.
 
-    Each is a row of `weights`, with the velocity of its own training and its tally (`TrainState`). Networks have no
-    buffers.
+    Each is a row of `weights`, with the velocity of its own training and its tally (`TrainState`). Statistics of batch
+    normalisation are not kept: who looks with a network takes them of real images first.
     """
 
     weights: Tensor
@@ -25,7 +25,8 @@ class Pool(nn.Module):
 
     def __init__(self, network: Network, capacity: int):
         super().__init__()
-        self.shapes = {name: p.shape for name, p in network.init(Rng.of(0)).params.items()}
+        some = network.init(Rng.of(0))
+        self.shapes, self.fresh = {name: p.shape for name, p in some.params.items()}, some.buffers
         # Rows of one tensor, so that a checkpoint holds a pool of any size as a few tensors.
         size = sum(shape.numel() for shape in self.shapes.values())
         for name in ("weights", "velocity"):
@@ -51,7 +52,7 @@ class Pool(nn.Module):
 
     def at(self, i: int) -> tuple[Weights, TrainState]:
         """The i-th, as views of its row."""
-        return Weights(unflatten(self.weights[i], self.shapes), {}), TrainState(
+        return Weights(unflatten(self.weights[i], self.shapes), self.fresh), TrainState(
             unflatten(self.velocity[i], self.shapes), self.tally[i]
         )
 

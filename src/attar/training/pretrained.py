@@ -38,7 +38,7 @@ class Stage(NamedTuple):
 
 def train_whole(task: Task, run: Run, epochs: int) -> Weights:
     """Weights of `task.network` trained on the whole training set with DSA: another network for another seed."""
-    protocol = Protocol("whole", "training on the whole set", epochs, 256, "half", DSA)
+    protocol = suited(task, Protocol("whole", "training on the whole set", epochs, 256, "half", DSA))
     return load_or_train(task, run, protocol, run.rng.fold("trained"), [epochs])[0]
 
 
@@ -53,7 +53,7 @@ def pretrain(task: Task, run: Run, count: int, epochs: int) -> list[tuple[Weight
     if not epochs:
         return list(zip(starts, starts, strict=True))
     announce(task, run, pretraining_left(task, run, count, epochs), epochs)
-    protocol, early = pretraining_protocol(epochs), early_ages(epochs)
+    protocol, early = pretraining_protocol(task, epochs), early_ages(epochs)
     ends = [load_or_train(task, run, protocol, rng, [epochs], early)[0] for rng in rngs]
     return list(zip(starts, ends, strict=True))
 
@@ -62,7 +62,7 @@ def pretrain_early(task: Task, run: Run, count: int, epochs: int) -> list[Weight
     """The weights of such networks after their first epochs (`EARLY`), those of each one after another."""
     if not epochs:
         return [start for start, _ in pretrain(task, run, count, epochs)]
-    protocol, ages = pretraining_protocol(epochs), early_ages(epochs)
+    protocol, ages = pretraining_protocol(task, epochs), early_ages(epochs)
     announce(task, run, pretraining_left(task, run, count, epochs, ages), epochs)
     return [w for i in range(count) for w in load_or_train(task, run, protocol, network_rng(i), ages)]
 
@@ -85,7 +85,7 @@ def pretraining_left(task: Task, run: Run, count: int, epochs: int, ages: Sequen
     """What is still to be trained for the weights after so many epochs each, by default the last."""
     if not epochs:
         return Stage(0, 0)
-    protocol = pretraining_protocol(epochs)
+    protocol = pretraining_protocol(task, epochs)
     paths = [
         [cache_path(identify(task, run, protocol, network_rng(i), age)) for age in ages or [epochs]]
         for i in range(count)
@@ -109,8 +109,13 @@ def soft_labels(task: Task, run: Run, networks: Sequence[Weights], x: Float[Tens
     return torch.stack([map_slices(partial(scores, w), x, run.slice_size(len(x))).softmax(1) for w in networks]).mean(0)
 
 
-def pretraining_protocol(epochs: int) -> Protocol:
-    return Protocol("pretrained", "networks that methods share", epochs, 256, "thirds", IDC, cutmix=0.5)
+def pretraining_protocol(task: Task, epochs: int) -> Protocol:
+    return suited(task, Protocol("pretrained", "networks that methods share", epochs, 256, "thirds", IDC, cutmix=0.5))
+
+
+def suited(task: Task, protocol: Protocol) -> Protocol:
+    """The protocol as it suits the task: rows of a table are not augmented."""
+    return protocol if task.columns is None else protocol.plain()
 
 
 def network_rng(i: int) -> Rng:

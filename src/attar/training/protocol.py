@@ -2,7 +2,7 @@
 
 import math
 import reprlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from attar.arguments import read
@@ -53,6 +53,13 @@ class Protocol:
             if not isinstance(value, int | float) or not 0 <= value < math.inf:
                 raise ValueError(f"{name} must be a number of at least 0, not {reprlib.repr(value)}")
 
+    def plain(self) -> "Protocol":
+        """The same without augmentation, as rows of a table have none; by another name where that is another one."""
+        if not self.augment.names and not self.cutmix:
+            return self
+        name, about = f"{self.name}-plain", f"{self.about}; here without augmentation"
+        return replace(self, name=name, about=about, augment=NONE, cutmix=0.0)
+
     def length(self, n: int) -> int:
         """Epochs for a set of `n` images."""
         return self.epochs if self.steps is None else min(self.epochs, -(-self.steps // -(-n // self.batch)))
@@ -83,3 +90,9 @@ PROTOCOLS = {
         Protocol("quick", "300 steps, DSA: for a first look, never for claims", 300, 256, "half", DSA, steps=300),
     )
 }
+
+
+def about(name: str) -> str:
+    """What a protocol's rows were trained by; empty for one that is not known."""
+    known = PROTOCOLS | {protocol.plain().name: protocol.plain() for protocol in PROTOCOLS.values()}
+    return known[name].about if name in known else ""

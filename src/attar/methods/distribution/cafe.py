@@ -80,7 +80,7 @@ class CAFE:
         pupil, outer = Pool(task.network, 1), Window(self.window)
 
         def accuracy(w, rng):
-            return measure_accuracy(task, run, scores, w, self.query, rng)
+            return measure_accuracy(task, run, scores, views.freeze(w, rng), self.query, rng)
 
         def episode(syn, rng):
             """A fresh network, or more training of the one there is; then one update of the images."""
@@ -91,7 +91,7 @@ class CAFE:
                 pupil.put(0, *self.teach(pupil.at(0), views, accuracy, rng.fold("train")))
             w, _ = pupil.at(0)
             syn.clamp_()  # the step before may have left [0, 1]
-            yield self.terms(means, w, views.draw(rng))
+            yield self.terms(means, views.freeze(w, rng), views.draw(rng))
             outer.push(accuracy(w, rng.fold("query")))
 
         opt = OPTIMISERS[self.optimiser](syn.parameters(), self.lr, self.momentum)

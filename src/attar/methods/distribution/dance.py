@@ -61,6 +61,7 @@ class DANCE(Settings):
 
         def episode(syn, rng):
             w, trained = draw_between(networks, rng.fold("network", 0))
+            w = views.freeze(w, rng)  # those of a trained network are not its own between start and end
             kept = views.draw(rng.fold(0)).keep(features, w) if self.keep_real else None
             for t in range(self.ipm):
                 syn.clamp_()  # the step before may have left [0, 1]

@@ -38,7 +38,8 @@ class DM(Settings):
                 yield distance(s, r).sum()
 
         def episode(syn, rng):
-            w = task.network.init(rng.fold("network", 0))  # the 0 keeps the bits of runs that had several networks
+            # The 0 keeps the bits of runs that had several networks.
+            w = views.freeze(task.network.init(rng.fold("network", 0)), rng)
             # Under one network and one augmentation real features stay the same: a kept view computes them once.
             kept = views.draw(rng.fold(0)).keep(features, w) if self.keep_real else None
             for t in range(self.ipm):

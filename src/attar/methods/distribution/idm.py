@@ -83,6 +83,7 @@ class IDM(Settings):
                 pool.push(network.init(rng.fold("push")))
             i = int(choose(1, len(pool), rng.fold("network", 0)))
             (w, _), weight = pool.at(i), self.calibration * pool.accuracy(i)
+            w = views.freeze(w, rng)
             kept = views.draw(rng.fold(0)).keep(features, w) if self.keep_real else None
             for t in range(self.ipm):
                 syn.clamp_()  # the step before may have left [0, 1]

@@ -46,7 +46,7 @@ class M3D(Settings):
                 yield mmd(s, r).sum()
 
         def episode(syn, rng):
-            w = task.network.init(rng.fold("network", 0))
+            w = views.freeze(task.network.init(rng.fold("network", 0)), rng)
             kept = views.draw(rng.fold(0)).keep(features, w) if self.keep_real else None
             for t in range(self.ipm):
                 syn.clamp_()  # the step before may have left [0, 1]

@@ -65,7 +65,8 @@ class DC(Settings):
             else:
                 student.put(0, *teach(student.at(0)[0], syn, rng.fold("train")))
             syn.clamp_()  # the step before may have left [0, 1]
-            yield views.update(match.terms, student.at(0)[0], views.draw(rng.fold("view")))
+            w = views.freeze(student.at(0)[0], rng)
+            yield views.update(match.terms, w, views.draw(rng.fold("view")))
 
         return self.learn(episode, syn, run, self.lr, self.momentum, state=student)
 

@@ -80,7 +80,8 @@ class IDC(Settings):
             else:
                 student.put(0, *teach(*student.at(0), rng.fold("train")))
             syn.clamp_()  # the step before may have left [0, 1]
-            yield views.update(match.terms, student.at(0)[0], views.draw(rng.fold("view")))
+            w = views.freeze(student.at(0)[0], rng)
+            yield views.update(match.terms, w, views.draw(rng.fold("view")))
 
         return self.learn(episode, syn, run, *self.step_per_class(len(task.classes), scale=ipc), state=student)
 

@@ -6,6 +6,8 @@ from typing import ClassVar
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from attar.networks.architectures.parts import border, check_sides, make_norm
+
 
 class ConvNet(nn.Module):
     """`depth` blocks of 3×3 convolution, normalisation, ReLU and 2×2 average pooling, then a linear head.
@@ -23,11 +25,11 @@ class ConvNet(nn.Module):
     ):
         super().__init__()
         channels, *sides = shape
+        check_sides("ConvNet", sides, 2)
         depth = depth or default_depth(min(sides))
-        border = 2 if sides == [28, 28] else 0
-        inputs, paddings = [channels, *[width] * (depth - 1)], [1 + border, *[1] * (depth - 1)]
+        inputs, paddings = [channels, *[width] * (depth - 1)], [1 + border(sides), *[1] * (depth - 1)]
         blocks = [make_block(*each, width, norm) for each in zip(inputs, paddings, strict=True)]
-        height, breadth = (side + 2 * border >> depth for side in sides)
+        height, breadth = (side + 2 * border(sides) >> depth for side in sides)
         self.body = nn.Sequential(*blocks, nn.Flatten())
         self.head = nn.Linear(width * height * breadth, classes)
 
@@ -50,16 +52,6 @@ def make_block(inputs: int, padding: int, width: int, norm: str) -> nn.Sequentia
     return nn.Sequential(
         nn.Conv2d(inputs, width, 3, padding=padding), make_norm(norm, width), nn.ReLU(), nn.AvgPool2d(2)
     )
-
-
-def make_norm(norm: str, width: int) -> nn.Module:
-    if norm == "instance":
-        return nn.GroupNorm(width, width)
-    if norm == "batch":
-        return nn.BatchNorm2d(width)
-    if norm == "none":
-        return nn.Identity()
-    raise ValueError(f"unknown norm {norm!r}: instance, batch or none")
 
 
 def default_depth(side: int) -> int:
