@@ -61,7 +61,7 @@ def test_read_only_arrays_and_lists_are_copied():
         (with_value(300).astype(int), "from 0 to 300; expected bytes in 0..255"),
         (np.zeros((0, 8, 8)), "the training images are empty"),
         ([], "the training images are empty"),
-        (np.zeros((4, 64)), "have the shape 4x64; expected \\(n, h, w\\)"),
+        (np.zeros(4), "have the shape 4; expected \\(n, h, w\\)"),
         (np.zeros((4, 1, 1, 8, 8)), "have the shape 4x1x1x8x8"),
         (np.zeros((4, 8, 8, 4)), "4x8x8x4, and so no axis of 1 or 3 channels"),
         (np.zeros((4, 3, 8)), "4x3x8; a side needs at least 4 pixels"),

@@ -6,7 +6,7 @@ import pytest
 import torch
 from sample_files import listing, rewrite, stay_alone, write_idx
 
-from attar.data import known_sets, torchvision_files
+from attar.data import decoded_cache, torchvision_files
 from attar.data.known_sets import DATASETS
 from attar.data.load import load_data
 from attar.data.measure import moments
@@ -94,7 +94,7 @@ def test_a_changed_file_of_the_same_size_and_time_is_decoded_anew(tmp_path, deco
 def test_another_decoder_decodes_anew(tmp_path, decodings, monkeypatch):
     write_idx(tmp_path / "root/MNIST/raw")
     load_data("mnist", root=tmp_path / "root")
-    monkeypatch.setattr(known_sets, "DECODER", known_sets.DECODER + 1)
+    monkeypatch.setattr(decoded_cache, "DECODER", decoded_cache.DECODER + 1)
     load_data("mnist", root=tmp_path / "root")
     assert decodings == ["MNIST"] * 2
 

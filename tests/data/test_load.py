@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from sample_files import noise, pictures, stay_alone, turns, write_npy
+from sample_files import encoded, noise, pictures, stay_alone, turns, write_npy, write_parquet
 
 from attar.data.known_sets import DATASETS
-from attar.data.load import READERS, Reader, load_data
+from attar.data.load import load_data
+from attar.data.readers import READERS, Reader
 from attar.data.task import Task
 
 alone = pytest.fixture(autouse=True)(stay_alone)
@@ -60,14 +61,14 @@ def test_one_table_holds_the_readers_of_all_prefixes(tmp_path, monkeypatch):
     """A further line there is a further kind of file: what lists, refuses and reads them needs no other."""
     from attar.cli.listing import LISTS
 
-    def read(path, judge):
-        return READERS["npz"].read(path, judge)
+    def read(path, reading):
+        return READERS["npz"].read(path, reading)
 
     monkeypatch.setitem(READERS, "mat", Reader(read, "FILE", "images of another kind"))
     np.savez(tmp_path / "mine.npz", x=noise(40, 8, 8), y=turns(40))
     assert load_data(f"mat:{tmp_path / 'mine.npz'}").name == "mine"
     assert ("mat:FILE", "images of another kind") in list(LISTS["datasets"]())
-    with pytest.raises(ValueError, match=r"npz:PATH, npy:FOLDER, mat:FILE"):
+    with pytest.raises(ValueError, match=r"npz:PATH, npy:FOLDER, .*mat:FILE"):
         load_data("tiff:mine")
 
 
@@ -128,3 +129,38 @@ def test_a_task_is_the_same_whatever_torch_is_set_to():
         torch.set_default_dtype(torch.float32)
     assert not task.train.x.is_inference() and task.device.type == "cpu"
     assert (task.fingerprint, task.normalisation) == (expected.fingerprint, expected.normalisation)
+
+
+@pytest.mark.parametrize("kind", ["npz", "npy", "parquet", "folder"])
+def test_a_path_alone_is_read_by_its_content(tmp_path, caplog, kind):
+    place = tmp_path / "mine.data"
+    if kind == "npz":
+        with place.open("wb") as file:
+            np.savez(file, x=noise(40, 8, 8), y=turns(40))
+    elif kind == "npy":
+        write_npy(place, noise(40, 8, 8), turns(40))
+    elif kind == "parquet":
+        write_parquet(place, noise(40, 8, 8), turns(40))
+    else:
+        for i, picture in enumerate(noise(40, 8, 8)):
+            (place / str(i % 2)).mkdir(parents=True, exist_ok=True)
+            (place / str(i % 2) / f"{i:02}").write_bytes(encoded(picture))
+    task = load_data(str(place))
+    assert f"{place} is read as {kind}:{place}" in caplog.text
+    named = load_data(f"{kind}:{place}")
+    assert (task.fingerprint, task.name) == (named.fingerprint, named.name)
+
+
+def test_a_path_alone_that_may_be_read_in_two_ways_is_refused(tmp_path):
+    write_npy(tmp_path / "mine", noise(40, 8, 8), turns(40))
+    (tmp_path / "mine" / "cats").mkdir()
+    (tmp_path / "mine" / "cats" / "1.png").write_bytes(encoded(noise(8, 8)))
+    with pytest.raises(ValueError, match=r"mine is a path, .* a prefix does, as folder:.*mine or npy:.*mine$"):
+        load_data(str(tmp_path / "mine"))
+
+
+@pytest.mark.parametrize("data", [(noise(4, 8, 8), turns(4)), pictures(), "digits"])
+@pytest.mark.parametrize("option", [{"size": 8}, {"skip_damaged": True}, {"image_column": "a"}, {"label_column": "a"}])
+def test_an_option_of_other_data_is_refused(data, option):
+    with pytest.raises(ValueError, match=rf"^{next(iter(option))} is for .*parquet:PATH.* alone$"):
+        load_data(data, **option)

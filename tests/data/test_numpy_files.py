@@ -37,6 +37,43 @@ def test_npz_under_any_of_its_names(tmp_path, keys):
     assert (task.name, task.classes, task.split, task.test.y.tolist()) == ("mine", ("a", "b"), "test set", [0, 1])
 
 
+def write_medmnist(folder, *shape: int, labels: int = 1, classes: int = 2):
+    """A file as MedMNIST has them: three parts, and a column of labels for each."""
+    arrays = {}
+    for part, n in (("train", 40), ("val", 6), ("test", 4)):
+        arrays[f"{part}_images"] = noise(n, *shape)
+        arrays[f"{part}_labels"] = np.repeat(turns(n, classes)[:, None], labels, 1).astype(np.uint8)
+    np.savez_compressed(folder / "bloodmnist.npz", **arrays)
+    return arrays
+
+
+@pytest.mark.parametrize("shape", [(28, 28), (28, 28, 3), (64, 64, 3)])
+@pytest.mark.parametrize(
+    ("split", "part", "told"), [(None, "test", "test set"), ("validation", "val", "validation set")]
+)
+def test_medmnist_as_it_is_published(tmp_path, caplog, shape, split, part, told):
+    arrays = write_medmnist(tmp_path, *shape)
+    task = load_data(f"npz:{tmp_path / 'bloodmnist.npz'}", split=split)
+    assert (task.name, task.classes, task.split) == ("bloodmnist", ("0", "1"), told)
+    for examples, key in ((task.train, "train"), (task.test, part)):
+        expected = arrays[f"{key}_images"].reshape(-1, *shape[:2], task.shape[0]).transpose(0, 3, 1, 2)
+        assert np.array_equal(examples.x, expected) and examples.y.tolist() == arrays[f"{key}_labels"][:, 0].tolist()
+    assert ("bloodmnist.npz has val_images and val_labels: a validation part" in caplog.text) == (split is None)
+
+
+@pytest.mark.parametrize(
+    ("shape", "labels", "message"),
+    [
+        ((28, 28), 14, "bloodmnist.npz: the training labels have the shape 40x14; expected one label for each image"),
+        ((28, 28, 28), 1, "bloodmnist.npz: the training images have the shape 40x28x28x28, and so no axis of 1 or 3"),
+    ],
+)
+def test_medmnist_of_many_labels_or_of_volumes_is_refused(tmp_path, shape, labels, message):
+    write_medmnist(tmp_path, *shape, labels=labels)
+    with pytest.raises(ValueError, match=message):
+        load_data(f"npz:{tmp_path / 'bloodmnist.npz'}")
+
+
 def test_npz_without_a_test_part(tmp_path):
     np.savez(tmp_path / "mine.npz", x=noise(40, 8, 8), y=turns(40))
     assert load_data(f"npz:{tmp_path / 'mine.npz'}").split.startswith("hold-out: 10 %")

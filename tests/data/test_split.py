@@ -92,7 +92,7 @@ def test_known_sets_have_a_test_part_or_hold_one_out(tmp_path):
     assert load_data("digits", split="held-out").fingerprint == load_data("digits").fingerprint
     with pytest.raises(ValueError, match="split is test, but digits has no test part"):
         load_data("digits", split="test")
-    with pytest.raises(ValueError, match=r"split is validation, but only NumPy files .*: digits has none"):
+    with pytest.raises(ValueError, match=r"split is validation, but only files of your own .*: digits has none"):
         load_data("digits", split="validation")
 
 
@@ -100,7 +100,9 @@ def test_arrays_and_datasets(task):
     arrays = noise(40, 8, 8), turns(40), noise(4, 8, 8), turns(4)
     for data in (arrays, (pictures(n=40), pictures(n=4))):
         assert len(load_data(data).train.x) == 40 and held_out(load_data(data, split="held-out").train.x)
-        with pytest.raises(ValueError, match=r"only NumPy files have .*: give what judges as \(x, y, x_test, y_test\)"):
+        with pytest.raises(
+            ValueError, match=r"only files of your own .*: give what judges as \(x, y, x_test, y_test\)"
+        ):
             load_data(data, split="validation")
     with pytest.raises(ValueError, match="a Task has its test part already"):
         load_data(task, split="test")

@@ -29,11 +29,25 @@ def transparent(mode):
     return image
 
 
-@pytest.mark.parametrize(("mode", "channels"), [("L", 1), ("RGB", 3), ("1", 1), ("P", 3)])
+@pytest.mark.parametrize(
+    ("mode", "channels"), [("L", 1), ("RGB", 3), ("1", 1), ("P", 3), ("LA", 1), ("RGBA", 3), ("CMYK", 3)]
+)
 def test_datasets_of_pil_images(mode, channels):
     task = load_data(pictures(mode, classes=["no", "yes"]))
     assert task.shape == (channels, 8, 6) and task.classes == ("no", "yes") and task.name == "pictures"
     assert task.train.x.dtype == torch.uint8
+
+
+@pytest.mark.parametrize("mode", ["P", "L"])
+def test_what_is_transparent_is_white(mode):
+    clear = load_data(Pictures([(transparent(mode), 0), (transparent(mode), 1)] * 2)).train.x
+    assert (clear == 255).all()
+
+
+def test_grey_among_colour_becomes_colour():
+    grey, colour = pictures("L").items[::2], pictures("RGB").items[1::2]
+    x = load_data((Pictures(grey + colour), pictures("RGB"))).train.x
+    assert x.shape == (6, 3, 8, 6) and torch.equal(x[0, 0], x[0, 1]) and not torch.equal(x[3, 0], x[3, 1])
 
 
 def test_a_pair_of_datasets():
@@ -253,14 +267,10 @@ def test_random_transforms_are_said_once(caplog):
             "the training image 1 is 8x9 float64, but the first is 8x8 float64; all must have one size",
         ),
         (
-            [(Image.new("L", (8, 8)), 0), (Image.new("RGB", (8, 8)), 1)],
-            "the training image 1 is 8x8x3 uint8, but the first is 8x8 uint8",
+            [(Image.new("L", (8, 8)), 0), (Image.new("L", (8, 9)), 1)],
+            "the training image 1 is 3x9x8 uint8, but the first is 3x8x8 uint8; all must have one size",
         ),
-        ([(Image.new("RGBA", (8, 8)), 0)], "the training image 0 has the mode RGBA; convert it to L or RGB"),
-        ([(Image.new("LA", (8, 8)), 0)], "the mode LA; .* on a background of your choice where it is transparent"),
-        ([(Image.new("CMYK", (8, 8)), 0)], "has the mode CMYK; convert it to L or RGB$"),
-        ([(transparent("P"), 0)], "mode P and a transparent colour; convert .* on a background of your choice"),
-        ([(transparent("L"), 0)], "mode L and a transparent colour; convert .* on a background of your choice"),
+        ([(Image.new("LAB", (8, 8)), 0)], "the training image 0 has the mode LAB; convert it to L or RGB$"),
         ([("cat.png", 0)], "the training image 0 is of type str; expected a PIL image, a tensor or an array"),
         ([(3, np.zeros((8, 8)))], "the training image 0 is of type int; expected a PIL image"),
         ([np.zeros((8, 8))], "the training item 0 is no pair"),

@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from attar.data.known_sets import DATASETS
-from attar.data.load import READERS
+from attar.data.readers import READERS
 from attar.methods import describe, list_names
-from attar.networks.by_name import ARCHITECTURES
+from attar.networks.by_name import ARCHITECTURES, OTHERS
 from attar.runs.recipe import list_shipped, resolve
 from attar.training.protocol import PROTOCOLS
 from attar.wording import unknown
@@ -27,9 +27,9 @@ def list_datasets() -> Iterator[tuple[str, str]]:
 
 
 def list_networks() -> Iterator[tuple[str, str]]:
-    for name, cls in ARCHITECTURES.items():
-        yield name, (cls.__doc__ or "").partition("\n")[0]
-    yield "file.py:Name", "a module of yours, called as Name(shape, classes)"
+    for name, known in ARCHITECTURES.items():
+        yield name, known.about
+    yield from OTHERS.items()
 
 
 def list_protocols() -> Iterator[tuple[str, str]]:

@@ -18,8 +18,8 @@ class Source:
     """Folder of the data set's files. Only --download writes there."""
     download: bool = False
     """Fetch a known data set that is missing."""
-    network: str = "convnet"
-    """A known network, or file.py:Name for one of your own."""
+    network: str | None = None
+    """A known network, or file.py:Name for one of your own; by default convnet, and mlp for tables."""
     value_range: Annotated[tuple[float, float] | None, arg(name="range", metavar="LOW HIGH")] = None
     """Black and white in your own data, such as 0 16; by default 0 255, and 0 1 for floats."""
 
@@ -31,6 +31,16 @@ class Source:
     images; auto is the test part where there is one."""
     name: str | None = None
     """The name of your own data in rows and reports; by default that of its file or folder."""
+    size: int | None = None
+    """Pixels a side of pictures: the short side is resized to it, and the centre cropped."""
+    skip_damaged: bool = False
+    """Leave out pictures that cannot be decoded."""
+    image_column: str | None = None
+    """The column of the pictures, where a table leaves a choice."""
+    label_column: str | None = None
+    """The column of the labels, where a table leaves a choice."""
+    categories: tuple[str, ...] = ()
+    """Columns of a table whose numbers are categories, as text is by itself."""
 
     def task(self, data: str) -> "Task":
         """The data as these options say. Raises `ValueError` where it is missing, damaged or no labelled image set."""
@@ -45,6 +55,11 @@ class Source:
             flip=self.mirrors,
             split=None if self.split == "auto" else self.split,
             name=self.name,
+            size=self.size,
+            skip_damaged=self.skip_damaged,
+            image_column=self.image_column,
+            label_column=self.label_column,
+            categories=self.categories,
         )
 
     @property

@@ -1,8 +1,8 @@
-"""Images and labels as they come, turned into what a task holds; what cannot be meant is refused in one sentence."""
+"""Examples and labels as they come, turned into what a task holds; what cannot be meant is refused in one sentence."""
 
 import math
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
@@ -10,7 +10,10 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
+from attar.data.arrays import to_array
+from attar.data.frame import encode, find_columns, is_table
 from attar.data.on_disk import as_tensor, gather_rows, pieces
+from attar.data.table import Columns
 from attar.data.task import Examples
 from attar.data.value_range import Range, choose_scale, say_if_dark
 from attar.wording import make_visible
@@ -19,12 +22,14 @@ T = TypeVar("T")
 Judge = Literal["test", "validation"]
 CHANNELS = (1, 3)
 UNLABELLED = (-1, -100)  # "no label" of scikit-learn and the Hugging Face library, and of torch's losses
-TRANSPARENT = ("la", "pa", "rgba")
 SMALLEST = 4  # pixels a side; more than a channel axis has, so that no shape can be read in two ways
 
 
 class Given(NamedTuple):
-    """Images and labels as a user or a decoder gives them; `what` names them in errors, such as "the training"."""
+    """Images, or rows of a table, and labels as a user or a decoder gives them.
+
+    `what` names them in errors, such as "the training".
+    """
 
     what: str
     x: Any
@@ -32,14 +37,16 @@ class Given(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What a reader found, as it is: what `check_parts` takes.
+    """What a reader found, as it is.
 
-    `test` is the part that judges. `names` are those of integer labels, where those have any.
+    `test` is the part that judges, and `judge` what it is called. `names` are those of integer labels, where those
+    have any.
     """
 
     train: Given
     test: Given | None = None
     names: Sequence[str] | None = None
+    judge: Judge = "test"
 
 
 class Parts(NamedTuple):
@@ -48,6 +55,8 @@ class Parts(NamedTuple):
     train: Examples
     test: Examples | None
     classes: tuple[str, ...]
+    columns: Columns | None = None
+    """Of a table, whose rows are not scaled yet."""
 
 
 def check_parts(
@@ -55,14 +64,18 @@ def check_parts(
     test: Given | None = None,
     names: Sequence[str] | None = None,
     value_range: Range | None = None,
+    categories: Collection[str] = (),
 ) -> Parts:
-    """Images as `(n, c, h, w)`, labels as codes from 0.
+    """Images as `(n, c, h, w)`, rows of a table as `(n, d, 1, 1)`, labels as codes from 0.
 
-    The first three are those of `Found`; `value_range` is what black and white are. Classes keep the order of the
-    training labels: numbers numerically, text as text. Raises `ValueError` where the examples are no labelled image
-    set, or the test part does not fit the training part.
+    The first three are as in `Found`; `value_range` is what black and white are, and `categories` names columns of
+    numbers that are categories. Classes keep the order of the training labels: numbers numerically, text as text.
+    Raises `ValueError` where the examples are no labelled images or rows, or the test part does not fit the training
+    part.
     """
-    x, y = pair_up(train, value_range)
+    columns = find_columns(train.x, f"{train.what} table", categories) if is_table(train.x) else None
+    refuse_other(columns is not None, value_range, categories)
+    x, y = pair_up(train, value_range, columns)
     check_labelled(y, f"{train.what} labels")
     values, codes = np.unique(y, return_inverse=True)
     if len(values) < 2:
@@ -71,23 +84,39 @@ def check_parts(
     named = names is not None and values.dtype.kind in "iu" and values[0] >= 0 and values[-1] < len(names)
     classes = tuple(str(names[v] if named and names else v) for v in values)
     checked = Examples(x, torch.from_numpy(codes.astype(np.int64)))
-    tested = None if test is None else check_test(test, checked, [str(v) for v in values], value_range)
-    if value_range is None:
+    tested = None if test is None else check_test(test, checked, [str(v) for v in values], value_range, columns)
+    if value_range is None and columns is None:
         say_if_dark({given.what: part.x for given, part in ((train, checked), (test, tested)) if given and part})
-    return Parts(checked, tested, classes)
+    return Parts(checked, tested, classes, columns)
 
 
-def pair_up(given: Given, value_range: Range | None) -> tuple[Shaped[Tensor, "n c h w"], np.ndarray]:
-    x = check_images(given.x, f"{given.what} images", value_range)
+def refuse_other(table: bool, value_range: Range | None, categories: Collection[str]) -> None:
+    """Raises `ValueError` for an option that says something of images where there is a table, or the other way."""
+    if table and value_range is not None:
+        raise ValueError("value_range is for images, and this is a table: its numbers may have any range")
+    if categories and not table:
+        raise ValueError("categories is for columns of a table, and these are images")
+
+
+def pair_up(
+    given: Given, value_range: Range | None, columns: Columns | None = None
+) -> tuple[Shaped[Tensor, "n c h w"], np.ndarray]:
+    """Images, or rows of these columns that are not scaled yet, and their labels."""
+    if columns is None:
+        x, called = check_images(given.x, f"{given.what} images", value_range), "images"
+    else:
+        x, called = encode(given.x, f"{given.what} table", columns), "rows"
     y = check_labels(given.y, f"{given.what} labels")
     if len(x) != len(y):
-        raise ValueError(f"{given.what} part has {len(x)} images, but {len(y)} labels")
+        raise ValueError(f"{given.what} part has {len(x)} {called}, but {len(y)} labels")
     return x, y
 
 
-def check_test(test: Given, train: Examples, known: list[str], value_range: Range | None) -> Examples:
+def check_test(
+    test: Given, train: Examples, known: list[str], value_range: Range | None, columns: Columns | None = None
+) -> Examples:
     """The test part, in the codes of the training labels, whose values are `known`."""
-    x, y = pair_up(test, value_range)
+    x, y = pair_up(test, value_range, columns)
     if x.shape[1:] != train.x.shape[1:]:
         raise ValueError(
             f"{test.what} images are {describe_size(x)}, but those for training are {describe_size(train.x)}"
@@ -174,77 +203,6 @@ def check_labelled(labels: np.ndarray, what: str) -> None:
     marks = " and ".join(map(str, negative))
     told = f"{missing.sum()} examples without a label ({marks}), the first at index {missing.argmax()}"
     raise ValueError(f"{what} hold {told}: leave these out")
-
-
-def to_array(values: Any, what: str) -> np.ndarray:
-    """A NumPy array, on the CPU, of numbers or text; Python objects are looked into where they are that."""
-    if isinstance(values, Tensor):
-        return to_numpy(values, what)
-    if np.ma.is_masked(values):  # what lies under a mask is no value
-        raise ValueError(f"{what} are a masked array; leave out the examples whose values are masked, or fill these in")
-    try:
-        values = np.asarray(values)
-        # Objects that are numbers or text after all, as columns of pandas are.
-        return np.asarray(values.tolist()) if values.dtype.kind == "O" else values
-    except ValueError:
-        raise ValueError(f"{what} differ in shape, and so make no array") from None
-
-
-def to_numpy(values: Tensor, what: str) -> np.ndarray:
-    """Raises `ValueError` for a tensor that holds no values, or none that NumPy knows."""
-    if values.is_nested:
-        raise ValueError(f"{what} are a nested tensor, and may differ in size; expected a dense one of one size")
-    if values.layout != torch.strided:
-        raise ValueError(f"{what} are a sparse tensor; expected a dense one, such as .to_dense() gives")
-    if values.is_meta:
-        raise ValueError(f"{what} are a tensor on the device meta, which holds no values")
-    values = values.detach().cpu().resolve_conj().resolve_neg()  # of which NumPy has only the values
-    if values.dtype == torch.bfloat16 or (values.is_floating_point() and values.itemsize == 1):
-        values = values.float()  # NumPy has neither
-    try:
-        return values.numpy()
-    except TypeError:  # such as quantised ones
-        raise ValueError(f"{what} are of type {values.dtype}; expected whole numbers or floats") from None
-
-
-def decode_image(value: Any, what: str) -> np.ndarray:
-    """One image, `(h, w)`, `(h, w, c)` or `(c, h, w)`, from a PIL image, a tensor or an array.
-
-    A PIL image is grey, RGB, of a palette, or black and white. Grey ones of 16 or 32 bits, or of floats, keep their
-    values: to convert them, Pillow would cut off what is above 255.
-    """
-    mode = getattr(value, "mode", None)
-    if not isinstance(mode, str):
-        array = to_array(value, what)
-        if not array.ndim:
-            raise ValueError(f"{what} is of type {type(value).__name__}; expected a PIL image, a tensor or an array")
-        return array
-    # To drop a transparency would change the image: the user decides. A palette or a colour may be transparent too.
-    clear = mode.lower() in TRANSPARENT or "transparency" in value.info
-    advice = ", on a background of your choice where it is transparent" if clear else ""
-    if "transparency" in value.info:
-        raise ValueError(f"{what} has the mode {mode} and a transparent colour; convert it to L or RGB{advice}")
-    if mode in ("I", "F") or mode.startswith("I;16"):
-        return np.asarray(value)
-    if mode not in ("1", "L", "P", "RGB"):
-        raise ValueError(f"{what} has the mode {mode}; convert it to L or RGB{advice}")
-    return np.asarray(value.convert({"1": "L", "P": "RGB"}.get(mode, mode)))
-
-
-def stack_images(pictures: Iterable[tuple[str, np.ndarray]], total: int) -> np.ndarray:
-    """`total` images of one size, mode and type, each with a name for errors, as one array."""
-
-    # A generator: of a large set only an image at a time is in memory.
-    def rows() -> Iterator[np.ndarray]:
-        first = None
-        for what, picture in pictures:
-            first = picture if first is None else first
-            if (picture.shape, picture.dtype) != (first.shape, first.dtype):
-                kinds = (f"{'x'.join(map(str, p.shape))} {p.dtype}" for p in (picture, first))
-                raise ValueError("{} is {}, but the first is {}; all must have one size and mode".format(what, *kinds))
-            yield picture[None]
-
-    return gather_rows(rows(), total) if total else np.empty((0, 0, 0))
 
 
 def watch(items: Iterable[T], total: int, what: str, quiet: bool) -> Iterable[T]:

@@ -1,7 +1,5 @@
 """Known data sets: what the literature assumes of them, and reading them where their files lie."""
 
-import hashlib
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +8,11 @@ import numpy as np
 
 from attar.data import parquet, torchvision_files
 from attar.data.check import Given, Parts, check_parts
+from attar.data.decoded_cache import Kept, keep_decoded, load_decoded, place_decoded
 from attar.data.measure import moments
 from attar.data.normalisation import Normalisation
-from attar.data.task import Examples
-from attar.files import cache_folder, hash_file, keep, read_tensors
+from attar.files import cache_folder, hash_file
 
-DECODER = 1  # raise it when the same files give other tensors, so that no cached ones are taken for them
 # How far a measured mean may lie from the literature's. Those of two sets of one shape are 0.05 and more apart, except
 # that the two CIFARs differ by 0.016.
 STRAY = 0.03
@@ -118,7 +115,14 @@ def read_known(name: str, root: Path | None, download: bool, quiet: bool) -> Par
         looked = f"{here}, and for train-*.parquet and test-*.parquet there, or in {there}"
         raise ValueError(f"no {known.title} in {root}: looked for {looked}; --download fetches it, --root points at it")
     files, decode = found
-    return load_or_decode(name, files, lambda: check_known(known, files[0].parent, decode(quiet)))
+    # All of it is read, which takes a quarter of a second for CIFAR. Sizes and times may stay while the content does
+    # not, and no time of a file is kept alike on every file system.
+    place = place_decoded(name, [(file.name, hash_file(file)) for file in files])
+    kept = load_decoded(place, name)
+    if kept is None:
+        kept = Kept(check_known(known, files[0].parent, decode(quiet)))
+        keep_decoded(place, kept)
+    return kept.parts
 
 
 Decode = Callable[[bool], Parts]
@@ -131,7 +135,7 @@ def locate(known: Known, root: Path) -> tuple[list[Path], Decode] | None:
     if files := torchvision_files.locate_files(source, root):
         return files, lambda quiet: check_parts(*torchvision_files.read_files(source, files, quiet))
     if shards := parquet.locate_shards(known.folders, root):
-        return shards, lambda quiet: check_parts(*parquet.read_shards(shards, known.title, quiet))
+        return shards, lambda quiet: check_parts(*parquet.read_shards(shards, quiet)[:3])
     return None
 
 
@@ -151,46 +155,6 @@ def check_known(known: Known, folder: Path, found: Parts) -> Parts:
         shown, expected = ", ".join(f"{m:.4f}" for m in mean), ", ".join(map(str, known.mean))
         raise ValueError(f"{folder} does not hold {known.title}: the mean of its images is {shown}, not {expected}")
     return found
-
-
-def load_or_decode(name: str, files: list[Path], decode: Callable[[], Parts]) -> Parts:
-    """What `decode()` gives, from the cache where files of this content were decoded before.
-
-    What is damaged is decoded anew, and that is logged. safetensors maps what it reads: the system may drop an image
-    from memory and read it again. The mapping is private, so that the set has to be smaller than the memory, as all
-    known ones are.
-    """
-    path = cache_file(name, files)
-    try:
-        if path.exists():
-            return read_decoded(path)
-    except (ValueError, OSError) as error:
-        logging.getLogger("attar").warning(f"{error}: {name} is decoded anew")
-    found = decode()
-    assert found.test is not None
-    parts = {"train": found.train, "test": found.test}
-    tensors = {f"{part}.{name}": x for part, examples in parts.items() for name, x in examples.tensors.items()}
-    keep(path, tensors, {"classes": found.classes})
-    return found
-
-
-def read_decoded(path: Path) -> Parts:
-    """Raises `ValueError` where the file is damaged."""
-    tensors, meta = read_tensors(path)
-    try:
-        train, test = (Examples(tensors[f"{part}.x"], tensors[f"{part}.y"]) for part in ("train", "test"))
-        return Parts(train, test, tuple(meta["classes"]))
-    except KeyError as error:
-        raise ValueError(f"{path} holds no decoded images: no {error}") from None
-
-
-def cache_file(name: str, files: list[Path]) -> Path:
-    """Where what was decoded from files of this content is kept, wherever they lie."""
-    # All of it is read, which takes a quarter of a second for CIFAR. Sizes and times may stay while the content does
-    # not, and no time of a file is kept alike on every file system.
-    held = [(file.name, hash_file(file)) for file in files]
-    digest = hashlib.blake2b(repr((DECODER, held)).encode(), digest_size=8).hexdigest()
-    return cache_folder() / "decoded" / f"{name}-{digest}.safetensors"
 
 
 def read_digits() -> Parts:

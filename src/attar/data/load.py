@@ -2,41 +2,31 @@
 
 import dataclasses
 import reprlib
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from attar.arguments import checked, resolve_home
 from attar.data.check import Found, Given, Judge, Parts, check_parts
+from attar.data.decoding import Decoding
 from attar.data.hold_out import hold_out
 from attar.data.known_sets import DATASETS, Known, read_known
 from attar.data.measure import measure
-from attar.data.numpy_files import read_npy, read_npz
+from attar.data.readers import READERS, recognise, refuse_untaken
+from attar.data.reading import Reading
+from attar.data.table import measure_columns, scale
 from attar.data.task import Task, hash_examples
 from attar.data.torch_datasets import is_array, name_of, read_datasets
-from attar.data.value_range import Range, check_range
+from attar.data.value_range import check_range
 from attar.engine.ambient import plain_torch
-from attar.networks.by_name import make_network
-from attar.wording import make_visible, unknown
+from attar.networks.by_name import make_network, usual_network
+from attar.wording import make_visible
 
 Split = Literal["test", "validation", "held-out"]
 LONGEST_NAME = 60
 HELD_OUT = 0.1
 RESERVED = (*DATASETS, "toy")  # names that have recipes of their own, which own data must not get by chance
-
-
-class Reader(NamedTuple):
-    """Reads what lies at a path that follows a prefix, such as `npz:PATH`, with the part that judges."""
-
-    read: Callable[[Path, Judge], Found]
-    place: str
-    about: str
-
-
-READERS = {
-    "npz": Reader(read_npz, "PATH", "images and labels of a NumPy file"),
-    "npy": Reader(read_npy, "FOLDER", "images and labels of NumPy files, which may be larger than memory"),
-}
 
 
 @checked
@@ -52,11 +42,17 @@ def load_data(
     flip: bool | None = None,
     split: Split | None = None,
     name: str | None = None,
+    size: int | None = None,
+    skip_damaged: bool = False,
+    image_column: str | None = None,
+    label_column: str | None = None,
+    categories: Sequence[str] = (),
 ) -> Task:
     """A task from what a user has.
 
-    `data` is a `Task` (taken as it is), the name of a known set, `npz:PATH` or `npy:FOLDER`. From Python it may also be
-    `(x, y)`, `(x, y, x_test, y_test)`, a `Dataset`, or two of them.
+    `data` is a `Task` (taken as it is), the name of a known set, or a path after one of the prefixes of `READERS`, such
+    as `folder:PATH` or `npz:PATH`. A path alone is read as its content suggests. From Python it may also be `(x, y)`,
+    `(x, y, x_test, y_test)`, a `Dataset`, or two of them.
 
     Known sets are read from `root`, by default the folder `data` of the cache, in torchvision's or the Hugging Face
     hub's layout. Nothing is written there unless `download` fetches a missing set. Images are bytes or floats in
@@ -66,24 +62,46 @@ def load_data(
     whether a mirrored image keeps its class, so that augmentation may mirror it: by default as the literature has it
     for known sets, and not for own data.
 
+    `size` is for encoded pictures: their short side is resized to it, and their centre cropped. With `skip_damaged`
+    those that cannot be decoded are left out, which is logged. `image_column` and `label_column` name the columns of a
+    table of pictures, where its types and names leave a choice.
+
+    Arrays of two axes, data frames and `table:PATH` are tables. Each number becomes a channel, and each category of a
+    column of text or truth values has one of its own, which is logged. `categories` names further such columns, whose
+    values are numbers. Labels are in `label_column`, or in the column that is called label, target, class or y.
+
     `split` says what judges: the `"test"` part, the `"validation"` part (`x_val` and `y_val` of NumPy files), or
     training images that are `"held-out"`. By default it is the test part, or without one 10 % of the training images
     (of `digits` 20 %), stratified. `name` is what own data is called in plans, rows and reports. `network` is a known
-    name, or `file.py:Name`; by default that of the task, or `convnet`.
+    name, or `file.py:Name`; by default that of the task, or `convnet`, and `mlp` for tables.
 
-    Raises `ValueError` with one sentence where the data is missing, damaged or no labelled image set.
+    Raises `ValueError` with one sentence where the data is missing, damaged or no labelled image set or table.
     """
-    refuse_options(data, value_range, split, name)
+    data = recognise(data) if isinstance(data, str) else data
+    refuse_options(data, value_range, split, name, categories)
+    decoding, columns = Decoding(size, skip_damaged), {"image_column": image_column, "label_column": label_column}
+    refuse_untaken(data, {"size": size, "skip_damaged": skip_damaged} | columns)
     if isinstance(data, Task):
         data = data if network is None else data.with_network(network)
         return data if flip is None else dataclasses.replace(data, flip=flip)
     ends = None if value_range is None else check_range(value_range)
-    found_name, found = read(data, None if root is None else Path(root), download, quiet, ends, split)
-    known = DATASETS.get(data) if isinstance(data, str) else None
-    return make_task(name or found_name, found, network or "convnet", known, flip, split)
+    if isinstance(data, str) and data in DATASETS:
+        with naming(data):
+            parts = read_known(data, None if root is None else Path(root), download, quiet)
+        return make_task(data, parts, network, DATASETS[data], flip, split)
+    judge: Judge = "validation" if split == "validation" else "test"
+    held_out = split == "held-out"
+    reading = Reading(judge=judge, held_out=held_out, decoding=decoding, **columns, quiet=quiet)
+    own, found = read(data, reading)
+    # One that does not judge may be anything: labels of test parts are often kept secret.
+    test = None if held_out or (split == "test" and found.judge != "test") else found.test
+    parts = check_parts(found.train, test, found.names, ends, categories)
+    return make_task(name or own, parts, network, None, flip, split or found.judge if test else split)
 
 
-def refuse_options(data: Any, value_range: Any, split: Split | None, name: str | None) -> None:
+def refuse_options(
+    data: Any, value_range: Any, split: Split | None, name: str | None, categories: Sequence[str]
+) -> None:
     """Raises `ValueError` for an option that says what is known of such data, and for a name that none may have."""
     known = isinstance(data, str) and data in DATASETS
     if known or isinstance(data, Task):
@@ -91,11 +109,13 @@ def refuse_options(data: Any, value_range: Any, split: Split | None, name: str |
             raise ValueError("value_range is for data of your own: black and white of this data are known")
         if name is not None:
             raise ValueError(f"name is for data of your own: this data is called {data if known else data.name}")
+        if categories:
+            raise ValueError("categories is for tables of your own that are still to be read")
     if isinstance(data, Task) and split is not None:
         raise ValueError("split is for data that is still to be read, and a Task has its test part already")
     if split == "validation" and (known or not isinstance(data, str)):
         told = f"{data} has none" if known else "give what judges as (x, y, x_test, y_test), or as the second dataset"
-        raise ValueError(f"split is validation, but only NumPy files have a part of that name: {told}")
+        raise ValueError(f"split is validation, but only files of your own have a part of that name: {told}")
     if name is not None:
         check_name(name)
 
@@ -110,42 +130,25 @@ def check_name(name: str) -> None:
         raise ValueError(f"name is {reprlib.repr(name)}; {expected}")
 
 
-def read(
-    data: Any, root: Path | None, download: bool, quiet: bool, value_range: Range | None, split: Split | None
-) -> tuple[str, Parts]:
-    """A name for the data, and its checked parts: without a test part where one is to be held out."""
+def read(data: Any, reading: Reading) -> tuple[str, Found]:
+    """What own data is called, and what was found there."""
     if not isinstance(data, str):
-        name, found = read_objects(data, quiet)
-        return name, check(found, value_range, split)
+        return read_objects(data, reading.quiet)
     prefix, _, rest = data.partition(":")
+    path = resolve_home("data", Path(rest))
+    whole = path.resolve()  # `npy:.` has a name too
+    with naming(data):
+        # A folder's name may hold a dot; a file's suffix says nothing of its data.
+        return whole.stem if whole.is_file() else whole.name, READERS[prefix].read(path, reading)
+
+
+@contextmanager
+def naming(data: str) -> Iterator[None]:
+    """What the system raises for files that cannot be read becomes one `ValueError`."""
     try:
-        if rest and prefix in READERS:
-            path = resolve_home("data", Path(rest))
-            whole = path.resolve()  # `npy:.` has a name too
-            # A folder's name may hold a dot; a file's suffix says nothing of its data.
-            name = whole.stem if whole.is_file() else whole.name
-            found = READERS[prefix].read(path, "validation" if split == "validation" else "test")
-            return name, check(found, value_range, split)
-        if data not in DATASETS:
-            if data and resolve_home("data", Path(data)).exists():
-                raise ValueError(f"{data} is a path; a prefix says how to read it: {propose_prefixes(data)}")
-            places = [f"{prefix}:{reader.place}" for prefix, reader in READERS.items()]
-            raise ValueError(unknown("data set", data, [*DATASETS, *places]))
-        return data, read_known(data, root, download, quiet)
+        yield
     except OSError as error:
         raise ValueError(f"cannot read {data}: {error}") from None
-
-
-def check(found: Found, value_range: Range | None, split: Split | None) -> Parts:
-    """The parts, checked. One that does not judge may be anything: labels of test parts are often kept secret."""
-    wanted = found._replace(test=None) if split == "held-out" else found
-    return check_parts(*wanted, value_range=value_range)
-
-
-def propose_prefixes(path: str) -> str:
-    """The path with each prefix that it may have."""
-    place = "FOLDER" if resolve_home("data", Path(path)).is_dir() else "PATH"
-    return " or ".join(f"{prefix}:{path}" for prefix, reader in READERS.items() if reader.place == place)
 
 
 def read_objects(data: Any, quiet: bool) -> tuple[str, Found]:
@@ -163,7 +166,7 @@ def read_objects(data: Any, quiet: bool) -> tuple[str, Found]:
 def make_task(
     name: str,
     found: Parts,
-    network: str,
+    network: str | None,
     known: Known | None = None,
     flip: bool | None = None,
     split: Split | None = None,
@@ -180,14 +183,21 @@ def make_task(
         raise ValueError(f"split is test, but {name} has no test part: by default one is held out")
     if split == "held-out" or test is None:
         train, test, told = hold_out(train, found.classes, known.held_out if known else HELD_OUT)
-    fingerprint = hash_examples(train)
+    columns = found.columns
+    if columns is not None:
+        if flip:
+            raise ValueError("flip is for images: rows of a table have no mirror image")
+        columns = measure_columns(columns, train.x)  # of what is trained on: test rows may lie beyond
+        train, test = (dataclasses.replace(part, x=scale(columns, part.x)) for part in (train, test))
+    fingerprint, shape = hash_examples(train), tuple(train.x.shape[1:])
     return Task(
         name=f"own-{name}" if known is None and name in RESERVED else name,
         train=dataclasses.replace(train, fingerprint=fingerprint),
         test=test,
         classes=found.classes,
         normalisation=(known and known.normalisation) or measure(train.x, fingerprint),
-        network=make_network(network, tuple(train.x.shape[1:]), len(found.classes)),
+        network=make_network(network or usual_network(shape), shape, len(found.classes)),
         split=told,
         flip=flip,
+        columns=columns,
     )

@@ -11,6 +11,7 @@ import numpy as np
 from attar.data.check import Found, Given, Judge
 from attar.data.npy_header import check_header
 from attar.data.on_disk import free_memory
+from attar.data.reading import Reading
 from attar.wording import size
 
 LONGEST = 200  # letters of what NumPy says of a broken header, all of which it quotes
@@ -33,10 +34,11 @@ STAND_INS = {
 }
 
 
-def read_npz(path: Path, judge: Judge = "test") -> Found:
+def read_npz(path: Path, reading: Reading) -> Found:
     """The arrays of a NumPy file, under the names that `find_key` knows; whatever else it holds is left alone."""
     if not path.is_file():
         raise ValueError(f"no such file: {path}")
+    judge = reading.judge
     with open_zip(path) as archive:
         keys = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
         found = {role: find_key(role, keys, path) for role in ("x", "y", *JUDGES[judge])}
@@ -51,13 +53,14 @@ def read_npz(path: Path, judge: Judge = "test") -> Found:
     return give(path, arrays, judge)
 
 
-def read_npy(folder: Path, judge: Judge = "test") -> Found:
+def read_npy(folder: Path, reading: Reading) -> Found:
     """x_train.npy, y_train.npy and perhaps x_test.npy and y_test.npy of a folder, mapped.
 
     Whatever else it holds is left alone.
     """
     if not folder.is_dir():
         raise ValueError(f"no such folder: {folder}")
+    judge = reading.judge
     stems = [file.stem for file in folder.glob("*.npy") if file.is_file()]
     own = [role if role in stems else None for role in ("x_train", "y_train", *JUDGES["test"])]
     if judge == "validation":
@@ -75,7 +78,7 @@ def read_npy(folder: Path, judge: Judge = "test") -> Found:
 def give(place: Path, arrays: list[np.ndarray], judge: Judge) -> Found:
     """Images and labels for training, and perhaps those of the part that judges."""
     test = Given(f"{place}: the {judge}", *arrays[2:]) if arrays[2:] else None
-    return Found(Given(f"{place}: the training", *arrays[:2]), test)
+    return Found(Given(f"{place}: the training", *arrays[:2]), test, judge=judge)
 
 
 def missing(found: list[str | None], judge: Judge) -> bool:

@@ -27,7 +27,7 @@ def pieces(x: Tensor | np.ndarray) -> Iterator[slice]:
 
 
 def gather_rows(parts: Iterable[np.ndarray], rows: int) -> np.ndarray:
-    """Arrays of `rows` rows together as one.
+    """Arrays of `rows` rows at most together as one.
 
     It is in memory or, above `LIMIT`, in a file of the cache that goes with the array. Raises `ValueError` where the
     cache cannot be written.
@@ -44,7 +44,7 @@ def gather_rows(parts: Iterable[np.ndarray], rows: int) -> np.ndarray:
             file.write(part.tobytes())
         file.flush()
         # The file has no name; the mapping keeps it when it is closed, and nothing is left of it after the process.
-        return np.memmap(file, first.dtype, "r").reshape(rows, *first.shape[1:])
+        return np.memmap(file, first.dtype, "r").reshape(-1, *first.shape[1:])
 
 
 def free_memory() -> float:

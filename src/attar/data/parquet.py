@@ -1,22 +1,21 @@
-"""Parquet files in the layout of the Hugging Face hub: encoded images, integer labels, class names in the metadata."""
+"""Parquet files of encoded images and labels: known sets as the Hugging Face hub has them, and a user's own."""
 
-import io
-import json
-import os
 import re
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
-from attar.data.check import Given, decode_image, stack_images, watch
-from attar.wording import in_a_line
+from attar.data.check import Found, list_some
+from attar.data.columns import choose_columns
+from attar.data.encoded_table import AT_ONCE, Rows, read_parts, read_table
+from attar.data.reading import Reading
+from attar.data.splits import PARTS
 
+BROKEN = (pa.ArrowException, OSError, UnicodeDecodeError)  # what is raised for files that are not whole
 INNER = ("", "data", "plain_text")  # where copies of the hub keep their files: "plain_text" is CIFAR's
-IMAGES = ("image", "img")
-LABELS = ("label", "fine_label", "labels")  # fine, as CIFAR-100 has coarse ones too
 
 
 def places(folders: tuple[str, ...]) -> list[str]:
@@ -49,79 +48,79 @@ def check_complete(shards: list[Path]) -> None:
         )
 
 
-def read_shards(files: list[Path], title: str, quiet: bool) -> tuple[Given, Given, list[str] | None]:
-    """Training and test part, and the names of the classes. Raises `ValueError` naming a damaged file and row."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+def read_shards(files: list[Path], quiet: bool) -> Found:
+    """Training and test part of a known set. Raises `ValueError` naming a damaged file and row."""
+    opened = {file: open_file(file) for file in files}
+    parts = {
+        part: [rows for file, rows in opened.items() if file.name.startswith(prefix)]
+        for part, prefix in (("training", "train-"), ("test", "test-"))
+    }
+    first = opened[files[0]]
+    roles = choose_columns(first.schema, first.what, None, None)
+    return read_parts(parts, roles, None, str(files[0].parent), quiet)
 
-    # All before the first image is decoded: a broken last file should not cost the time of the others.
-    opened = {}
-    for file in files:
+
+def read_parquet(path: Path, reading: Reading) -> Found:
+    """One Parquet file, or a folder of them whose names say which part they belong to.
+
+    Raises `ValueError` naming what is missing or damaged.
+    """
+    if not path.exists():
+        raise ValueError(f"no such file or folder: {path}")
+    parts = find_parts(path) if path.is_dir() else {"train": [path]}
+    return read_table(str(path), list(parts), lambda name: [open_file(file) for file in parts[name]], reading)
+
+
+def find_parts(folder: Path) -> dict[str, list[Path]]:
+    """The files of each part, in order. They lie in the folder, or all in one below it, or in one for each part."""
+    below = (file.relative_to(folder) for file in sorted(folder.rglob("*.parquet")))
+    found = [file for file in below if not any(part.startswith(".") for part in file.parts)]
+    found = [file for file in found if len(file.parts) == 1] or found
+    if not found:
+        raise ValueError(f"{folder} holds no Parquet files: none that ends in .parquet")
+    places = {file.parent for file in found}
+    if len(places) > 1 and not (len({p.parent for p in places}) == 1 and all(known_part(p.name) for p in places)):
+        raise ValueError(f"{folder} holds Parquet files in {list_some([str(p) for p in sorted(places)])}: name one")
+    parts: dict[str, list[Path]] = {}
+    for file in found:
+        parts.setdefault(name_part(file), []).append(folder / file)
+    for shards in parts.values():
+        check_complete(shards)
+    return parts
+
+
+def name_part(file: Path) -> str:
+    """The part of a file below the user's folder: a known word in its name or its folder's, or how its name begins."""
+    return known_part(file.stem) or known_part(file.parent.name) or re.split(r"[^a-z]", file.stem.lower())[0]
+
+
+def known_part(name: str) -> str | None:
+    """The known part that a name such as `my_test-00000-of-00001` is of. Raises `ValueError` where it may be two."""
+    known = {word for words in PARTS.values() for word in words}
+    found = sorted(known.intersection(re.split(r"[^a-z]+", name.lower())))
+    if len(found) > 1:
+        raise ValueError(f"{name} may be of the parts {' or '.join(found)}: call it by one of them")
+    return found[0] if found else None
+
+
+def open_file(file: Path) -> Rows:
+    """A file's rows; of these nothing is read yet. Raises `ValueError` where it is damaged, then and later."""
+    try:
+        table = pq.ParquetFile(file)
+    except BROKEN as error:
+        raise ValueError(f"{file} is damaged, or no Parquet file: {error}") from None
+
+    def read(column: str) -> Iterator[list[Any]]:
+        rows = 0
         try:
-            opened[file] = pq.ParquetFile(file)
-        except (pa.ArrowException, OSError) as error:
-            raise ValueError(f"{file} is damaged, or no Parquet file: {error}") from None
-
-    def given(part: str, prefix: str) -> Given:
-        tables = {file: table for file, table in opened.items() if file.name.startswith(prefix)}
-        total = sum(table.metadata.num_rows for table in tables.values())
-        labels: list[int] = []
-        rows = (row for file, table in tables.items() for row in read_rows(file, table, labels))
-        x = stack_images(watch(rows, total, f"decoding {title}, {part} part", quiet), total)
-        return Given(f"{files[0].parent}: the {part}", x, np.array(labels))
-
-    return given("training", "train-"), given("test", "test-"), class_names(opened[files[0]])
-
-
-def read_rows(file: Path, table: Any, collected: list[int]) -> Iterator[tuple[str, np.ndarray]]:
-    """A name for errors and the pixels of each row, whose labels are `collected`."""
-    import pyarrow as pa
-
-    names = table.schema_arrow.names
-    columns = [next((name for name in known if name in names), None) for known in (IMAGES, LABELS)]
-    if None in columns:
-        raise ValueError(
-            f"{file} has the columns {', '.join(names)}; expected {' or '.join(IMAGES)}, and {' or '.join(LABELS)}"
-        )
-    row = 0
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # threads do: Pillow decodes without Python's lock
-        try:
-            # A thousand at a time, as a file may hold more images than the memory.
-            for batch in table.iter_batches(1000, columns=columns):
-                encoded, labels = (batch.column(name).to_pylist() for name in columns)
-                whats = [f"{file}: the image of row {row + i}" for i in range(len(labels))]
-                if None in labels:
-                    raise ValueError(f"{file}: row {row + labels.index(None)} has no label")
-                collected += labels
-                yield from zip(whats, pool.map(decode_cell, encoded, whats), strict=True)
-                row += len(labels)
-        except (pa.ArrowException, OSError) as error:
+            for batch in table.iter_batches(AT_ONCE, columns=[column]):
+                rows += len(batch)
+                yield batch.column(0).to_pylist()
+        except BROKEN as error:
             raise ValueError(f"{file} is damaged: {error}") from None
+        if rows != table.metadata.num_rows:
+            raise ValueError(f"{file} is damaged: of {table.metadata.num_rows} rows the column {column} has {rows}")
 
-
-def decode_cell(cell: Any, what: str) -> np.ndarray:
-    """A cell's image, decoded from the bytes it holds."""
-    from PIL import Image, ImageOps
-
-    encoded = cell.get("bytes") if isinstance(cell, dict) else cell
-    if not isinstance(encoded, bytes):
-        raise ValueError(f"{what} is not in the file")
-    try:
-        # A camera writes beside a photograph how it was held. This also reads the pixels.
-        picture = ImageOps.exif_transpose(Image.open(io.BytesIO(encoded)))
-    except Image.DecompressionBombError as error:
-        raise ValueError(f"{what} is too large: {error}") from None
-    except MemoryError:  # no fault of the image
-        raise
-    except Exception as error:  # of Pillow: of more types than it documents
-        raise ValueError(f"{what} is damaged: {in_a_line(error)}") from None
-    return decode_image(picture, what)
-
-
-def class_names(table: Any) -> list[str] | None:
-    try:
-        features = json.loads(table.schema_arrow.metadata[b"huggingface"])["info"]["features"]
-        names = next(features[name]["names"] for name in LABELS if name in features)
-    except (KeyError, RecursionError, StopIteration, TypeError, ValueError):  # none that can be read: numbers will do
-        return None
-    return names if isinstance(names, list) and all(isinstance(name, str) for name in names) else None
+    told = file.stat()
+    state = repr((str(file.resolve()), told.st_size, told.st_mtime_ns, told.st_ctime_ns))
+    return Rows(str(file), file.parent, state, table.schema_arrow, read)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from attar.data.normalisation import Normalisation, unit
 from attar.data.on_disk import fetch_rows, is_on_disk, pieces
+from attar.data.table import Columns
 from attar.engine.slices import at_rows
 from attar.networks.by_name import make_network
 from attar.networks.network import Network
@@ -48,9 +49,10 @@ class Examples:
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """A labelled image set with a training and a test part.
+    """A labelled image set, or a labelled table, with a training and a test part.
 
     `split` says where the test part comes from. `flip` is whether a mirrored image still belongs to its class.
+    `columns` are those of a table, one for each channel: its rows are images of one pixel to all that follows.
     """
 
     name: str
@@ -61,6 +63,12 @@ class Task:
     network: Network
     split: str = "test set"
     flip: bool = True
+    columns: Columns | None = None
+
+    @property
+    def called(self) -> str:
+        """What a reader calls an example."""
+        return "image" if self.columns is None else "row"
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -141,7 +149,7 @@ class Task:
         """
         c = min(classes, key=self.counts.tolist().__getitem__)
         count = int(self.counts[c])
-        has = f"class {self.classes[c]!r} has {count} image{'s' * (count != 1)}"
+        has = f"class {self.classes[c]!r} has {count} {self.called}{'s' * (count != 1)}"
         has += " besides those held out for testing" if self.split.startswith("hold-out") else ""
         if count < ipc:
             raise ValueError(f"{has}, fewer than the {ipc} per class that are asked for")

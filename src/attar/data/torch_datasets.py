@@ -2,7 +2,7 @@
 
 import logging
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -11,8 +11,11 @@ from PIL import Image, ImageFile
 from torch import Tensor
 from torch.utils.data import ConcatDataset, IterableDataset, Subset
 
-from attar.data.check import Found, Given, decode_image, stack_images, watch
-from attar.data.parquet import IMAGES, LABELS
+from attar.data.arrays import to_array
+from attar.data.check import Found, Given, watch
+from attar.data.columns import IMAGES, LABELS
+from attar.data.decoding import as_colour, flatten, take_grey
+from attar.data.on_disk import gather_rows
 
 # These have a length and square brackets too, but hold no pairs, or not by number.
 OTHERS = (Tensor, np.ndarray, str, bytes, Mapping, IterableDataset)
@@ -72,19 +75,38 @@ def decode_items(source: Any, what: str, quiet: bool) -> Given:
     """
     total = count_items(source)
     labels: list[Any] = []
+    greys: list[bool] = []
 
     def pictures() -> Iterator[tuple[str, np.ndarray]]:
-        """Each image with its name for errors; on the way its label is kept."""
+        """Each image with its name for errors; on the way its label is kept, and whether it is grey."""
         stays = True
         for i in watch(range(total), total, f"decoding {what} part", quiet):
-            picture, label = read_item(source, i, what)
+            picture, grey, label = read_item(source, i, what)
             if stays and i < TWICE and not np.array_equal(picture, read_item(source, i, what)[0]):
                 stays = False
                 say_random(i, what)
             labels.append(label.tolist() if hasattr(label, "tolist") else label)
+            greys.append(grey)
             yield f"{what} image {i}", picture
 
-    return Given(what, stack_images(pictures(), total), labels)
+    x = stack_images(pictures(), total)
+    return Given(what, take_grey(x) if total and all(greys) else x, labels)
+
+
+def stack_images(pictures: Iterable[tuple[str, np.ndarray]], total: int) -> np.ndarray:
+    """`total` images of one shape and type, each with a name for errors, as one array."""
+
+    # A generator: of a large set only an image at a time is in memory.
+    def rows() -> Iterator[np.ndarray]:
+        first = None
+        for what, picture in pictures:
+            first = picture if first is None else first
+            if (picture.shape, picture.dtype) != (first.shape, first.dtype):
+                kinds = (f"{'x'.join(map(str, p.shape))} {p.dtype}" for p in (picture, first))
+                raise ValueError("{} is {}, but the first is {}; all must have one size and mode".format(what, *kinds))
+            yield picture[None]
+
+    return gather_rows(rows(), total) if total else np.empty((0, 0, 0))
 
 
 def count_items(source: Any) -> int:
@@ -97,15 +119,29 @@ def count_items(source: Any) -> int:
     raise ValueError(f"{type(source).__name__} is no data; expected {expected}")
 
 
-def read_item(source: Any, i: int, what: str) -> tuple[np.ndarray, Any]:
-    """The decoded image and the label of one item. Whatever is raised on the way becomes one `ValueError`."""
+def read_item(source: Any, i: int, what: str) -> tuple[np.ndarray, bool, Any]:
+    """The image of one item, whether it is a grey picture, and its label. What is raised becomes one `ValueError`."""
     with named_errors(f"{what} item {i}"):
         item = source[i]
     picture, label = pair(item, f"{what} item {i}")
     if isinstance(picture, Image.Image):
         with named_errors(f"{what} item {i}"):
             picture.load()  # Pillow reads pixels when they are asked for, and finds damage only then
-    return decode_image(picture, f"{what} image {i}"), label
+    return *decode_image(picture, f"{what} image {i}"), label
+
+
+def decode_image(value: Any, what: str) -> tuple[np.ndarray, bool]:
+    """One image from a PIL image, as three layers of bytes and whether they are all grey; or a tensor or an array.
+
+    PIL images of more than 8 bits keep their values, as arrays do: only the user knows what white is among these.
+    """
+    if isinstance(value, Image.Image) and value.mode not in ("I", "F") and not value.mode.startswith("I;16"):
+        flat = np.asarray(flatten(value, what))
+        return as_colour(flat), flat.ndim == 2
+    array = to_array(value, what)
+    if not array.ndim:
+        raise ValueError(f"{what} is of type {type(value).__name__}; expected a PIL image, a tensor or an array")
+    return array, False
 
 
 @contextmanager
