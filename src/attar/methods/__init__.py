@@ -17,13 +17,14 @@ class Method(Protocol):
     """A frozen dataclass of hyper-parameters that condenses when called.
 
     `separable`: each class can be condensed without the others, to the same bits (to rounding, where class scores are
-    taken). A method may say more to a plan of its cost: `cycle(ipc)`, the updates after which their cost repeats (else
+    taken). `decides_budget`, where it is true: how many images there are is an outcome, and `ipc` is `None`. A method
+    may say more to a plan of its cost: `cycle(ipc)`, the updates after which their cost repeats (else
     1), and `stages(task, run)`, the `Stage` of networks that it trains first. One that learns has a field `updates`.
     """
 
     separable: ClassVar[bool]
 
-    def __call__(self, task: "Task", ipc: int, run: "Run") -> "CondensedSet": ...
+    def __call__(self, task: "Task", ipc: int | None, run: "Run") -> "CondensedSet": ...
 
 
 def list_names() -> list[str]:

@@ -1,6 +1,7 @@
 """What holds for every rule that chooses real images by their features."""
 
 import dataclasses
+from functools import partial
 
 import pytest
 import torch
@@ -9,6 +10,8 @@ from attar.engine.run import Run
 from attar.methods.selection._features import make_embedding
 from attar.methods.selection.herding import Herding, herd
 from attar.methods.selection.k_center import KCenter, farthest_first
+from attar.methods.selection.k_means import KMeans, nearest_to_centroids
+from attar.methods.selection.nearest_mean import NearestMean, nearest
 from attar.methods.selection.random import Random
 from attar.networks.architectures import ConvNet
 from attar.networks.network import Network
@@ -16,13 +19,13 @@ from attar.rng import Rng
 from attar.training.pretrained import train_whole
 
 
-@pytest.mark.parametrize("rule", [herd, farthest_first])
+@pytest.mark.parametrize("rule", [herd, farthest_first, nearest, partial(nearest_to_centroids, seed=0)])
 def test_equal_images_are_never_taken_twice(rule):
     assert sorted(rule(torch.ones(5, 3), 5).tolist()) == [0, 1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("space", ["pixels", "random", "trained"])
-@pytest.mark.parametrize("method", [Herding, KCenter])
+@pytest.mark.parametrize("method", [Herding, KCenter, KMeans, NearestMean])
 def test_every_feature_space(method, space, task):
     made = method(features=space, epochs=1)(task, 2, Run(Rng.of(0)))
     chosen = torch.tensor(made.provenance["indices"])
