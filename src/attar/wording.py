@@ -44,6 +44,11 @@ def size(count: int) -> str:
     return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
 
 
+def budget(ipc: int | None, images: int) -> str:
+    """How many images a set has, for a reader: `10 per class`, or all of them where the method found the number."""
+    return f"{images:,} images" if ipc is None else f"{ipc} per class"
+
+
 def duration(seconds: float) -> str:
     """Seconds for a reader: 0.4 s, 52 s, 3 min 5 s, 2 h."""
     if seconds < 10:

@@ -29,6 +29,45 @@ def test_a_task_may_be_judged_by_another_network(task):
     assert row.network == "MLP" and task.network.name == "ConvNet"
 
 
+def test_several_networks_judge_every_set_and_each_is_trained_once(task, tmp_path, caplog):
+    homes = [tmp_path / "a", tmp_path / "b"]
+    for seed, home in enumerate(homes):
+        attar.condense(task, "random", 1, seed=seed, out=home)
+    asked = {"protocol": QUICK, "seeds": [1, 0], **CPU}
+    rows = attar.evaluate(homes, task, networks=["mlp", "convnet-bn", "mlp"], **asked)
+    kinds = [(network, seed) for network in ("MLP", "ConvNet-BN") for seed in (1, 0)]
+    assert [(row.draw, row.network, row.seed) for row in rows] == [(draw, *kind) for draw in (0, 1) for kind in kinds]
+    alone = attar.evaluate(attar.load(homes[1]), task, network="convnet-bn", **asked)
+    assert [row.accuracy for row in alone] == [row.accuracy for row in rows[6:]]
+    caplog.clear()
+    again = attar.evaluate(homes, task, networks=["convnet-bn", "mlp"], **asked)
+    assert again == [*rows[2:4], *rows[:2], *rows[6:], *rows[4:6]]
+    assert "networks to train now: 0" in caplog.text
+
+
+def test_a_recipes_band_is_for_the_network_that_the_set_was_condensed_with(task, caplog):
+    expect = {"protocol": "quick", "accuracy": [101, 102], "source": "a table", "published": 1}
+    about = {"method": "m3d", "network": "MLP", "expect": expect}
+    made = dataclasses.replace(CondensedSet.whole(task), provenance=about)
+    attar.evaluate(made, task, protocol=QUICK, seeds=1, networks=["convnet-bn"], **CPU)
+    assert "that its recipe expects" not in caplog.text
+    attar.evaluate(made, task, protocol=QUICK, seeds=1, networks=["convnet-bn", "mlp"], **CPU)
+    assert caplog.text.count("that its recipe expects") == 1
+
+
+@pytest.mark.parametrize(
+    "options, told",
+    [
+        ({"network": "mlp", "networks": ["mlp"]}, "network and networks both say what is trained: leave out one"),
+        ({"networks": ["mlp", "convnt"]}, "unknown network 'convnt', did you mean 'convnet'"),
+        ({"networks": "vgg11"}, "VGG-11 takes images of at least 32 pixels a side, not of 8 × 8: take another network"),
+    ],
+)
+def test_networks_that_cannot_judge_are_refused(options, told, task):
+    with pytest.raises(ValueError, match=told):
+        attar.evaluate(CondensedSet.whole(task), task, protocol=QUICK, seeds=1, **options, **CPU)
+
+
 def test_the_test_part_is_written_once_however_many_sets_there_are(task, monkeypatch):
     """Of a large data set it is most of what processes share."""
     written = []

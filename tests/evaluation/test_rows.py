@@ -40,15 +40,15 @@ def test_arithmetic_on_rows():
     m3d, random, other = summarise([row(), row(seed=1, accuracy=94.0), *selected, row(ipc=10)])
     assert (m3d.mean, m3d.std) == (92.0, pytest.approx(8**0.5)) and m3d.gain == 27.0
     assert random.mean == 65.0 and other.gain is None
-    assert m3d.cells()[4:6] == ("92.0 ± 2.8", "+27.0") and random.cells()[6] == "2 (2 draws)"
-    assert m3d.cells()[7:] == ("31.4 kB", "1 min 40 s")
-    assert random.random == 65.0 and random.gain is None and random.cells()[5] == ""
+    assert m3d.cells()[5:7] == ("92.0 ± 2.8", "+27.0") and random.cells()[7] == "2 (2 draws)"
+    assert m3d.cells()[8:] == ("31.4 kB", "1 min 40 s")
+    assert random.random == 65.0 and random.gain is None and random.cells()[6] == ""
 
 
 def test_one_network_has_no_spread():
     (alone,), (pair,) = summarise([row()]), summarise([row(), row(seed=1)])
-    assert alone.std is None and alone.cells()[4] == "90.0 ± –"
-    assert pair.std == 0.0 and pair.cells()[4] == "90.0 ± 0.0"  # two networks that agree do have one
+    assert alone.std is None and alone.cells()[5] == "90.0 ± –"
+    assert pair.std == 0.0 and pair.cells()[5] == "90.0 ± 0.0"  # two networks that agree do have one
 
 
 def test_sets_made_differently_are_never_averaged_and_nothing_counts_twice():

@@ -8,6 +8,8 @@ from typing import Any
 
 from attar.condensed.condensed_set import CondensedSet
 from attar.condensed.pictures import CONTACT, IMAGES, shorten
+from attar.condensed.tables import TABLE, show_rows
+from attar.data.table import Columns
 from attar.files import write_text
 from attar.wording import duration, make_visible, size
 
@@ -26,21 +28,23 @@ def make_card(made: CondensedSet) -> str:
     """
     about = made.provenance
     data, method, classes = about.get("data", "a data set"), about.get("method", "a method"), len(made.classes)
+    network = "ConvNet" if made.columns is None else "MLP"
     names = ", ".join(escape(shorten(name, 40)) for name in made.classes[:20]) + (", …" if classes > 20 else "")
     purpose = (
-        f"{len(made.labels):,} stored images ({made.ipc} a class, {classes} classes), to stand in for the training "
-        f"set of {escape(data)}: networks trained on them alone should come near to networks trained on all of it. "
+        f"{len(made.labels):,} stored {made.called}s ({made.each} a class, {classes} classes), to stand in for the "
+        f"training set of {escape(data)}: networks trained on them alone should come near to those trained on all. "
         "They are made to learn from, not to look real."
     )
+    picture = f"![The condensed images, class by class]({CONTACT})"
     sections = [
         make_header(made, f"{data}, condensed by {method}"),
         f"# {escape(data)}, condensed by {escape(method)}",
         purpose,
-        f"![The condensed images, class by class]({CONTACT})",
+        picture if made.columns is None else list_rows(made),
         f"Classes, in the order of their labels: {names}.",
         make_table("|  |  |", list_facts(made)),
-        f"## Train on it\n\nFrom inside this folder:\n\n```python\n{SNIPPET}```",
-        describe_pictures(made),
+        f"## Train on it\n\nFrom inside this folder:\n\n```python\n{SNIPPET.format(network=network)}```",
+        describe_pictures(made) if made.columns is None else TOLD,
         "## How it decodes",
         describe_decoding(made),
     ]
@@ -56,7 +60,7 @@ import attar, torch
 from torch.utils.data import DataLoader
 
 made = attar.load(".")
-network = attar.ConvNet(made.images.shape[1:], len(made.classes))
+network = attar.{network}(made.images.shape[1:], len(made.classes))
 optimiser = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4)
 for epoch in range(300):
     for x, y in DataLoader(made.as_dataset(), batch_size=256, shuffle=True):
@@ -74,6 +78,20 @@ from torchvision.datasets import ImageFolder
 steps = [{grey}transforms.ToTensor(), transforms.Normalize({mean}, {std})]
 images = ImageFolder("{folder}", transforms.Compose(steps))
 """
+
+
+TOLD = (
+    f"The same rows are in `{TABLE}`: numbers in their own units, for a column of categories the one whose channel has "
+    "the largest value, and in the last column the class by name. What the other channels hold is lost there."
+)
+
+
+def list_rows(made: CondensedSet) -> str:
+    """The first rows, as Markdown."""
+    shown = show_rows(made)
+    lines = [shown.names, ["---"] * len(shown.names), *shown.rows]
+    table = "\n".join(f"| {' | '.join(line if line[0] == '---' else map(escape, line))} |" for line in lines)
+    return f"{table}\n\nand {shown.note}." if shown.note else table
 
 
 def describe_pictures(made: CondensedSet) -> str:
@@ -101,25 +119,32 @@ def make_header(made: CondensedSet, title: str) -> str:
     # The categories are the hub's own words.
     bounds = [(1e3, "n<1K"), (1e4, "1K<n<10K"), (1e5, "10K<n<100K"), (1e6, "100K<n<1M"), (math.inf, "1M<n<10M")]
     category = next(name for bound, name in bounds if count < bound)
+    task, files = ("image", f"{IMAGES}/**") if made.columns is None else ("tabular", TABLE)
     return (
         f"---\npretty_name: {json.dumps(title)}\n"
         "tags:\n- dataset-condensation\n- attar\n"
-        "task_categories:\n- image-classification\n"
+        f"task_categories:\n- {task}-classification\n"
         f"size_categories:\n- {category}\n"
-        f"configs:\n- config_name: default\n  data_files:\n  - split: train\n    path: {IMAGES}/**\n---"
+        f"configs:\n- config_name: default\n  data_files:\n  - split: train\n    path: {files}\n---"
     )
 
 
 def list_facts(made: CondensedSet) -> dict[str, str]:
     """What is known of where the set comes from."""
     about, bytes = made.provenance, made.bytes
+    eight_bit = f", {size(bytes['eight_bit'])} decoded to 8 bit" if made.columns is None else ""
     known: dict[str, Any] = {
         "Method": about.get("method"),
         "Data": about.get("data"),
-        "Images a class": made.ipc,
-        "Bytes": f"{size(bytes['stored'])} as stored (floats), {size(bytes['eight_bit'])} decoded to 8 bit",
+        f"{made.called.capitalize()}s a class": made.each,
+        "Bytes": f"{size(bytes['stored'])} as stored (floats)" + eight_bit,
         "Soft labels": None if made.soft is None else "a row for each decoded image, from as_dataset(soft=True)",
-        "Mirrored images": None if "flip" not in about else "keep their class" if about["flip"] else "not used",
+        "Mirrored images": None
+        if "flip" not in about or made.columns
+        else "keep their class"
+        if about["flip"]
+        else "not used",
+        "Certificate": tell_certificate(made),
         "Seed": about.get("seed"),
         "Condensed in": duration(float(about["seconds"])) if isinstance(about.get("seconds"), int | float) else None,
         "Engine": brief(about.get("engine")),
@@ -127,6 +152,16 @@ def list_facts(made: CondensedSet) -> dict[str, str]:
         "Fingerprint of the training data": about.get("fingerprint"),
     }
     return {name: escape(str(value)) for name, value in known.items() if value not in (None, "")}
+
+
+def tell_certificate(made: CondensedSet) -> str | None:
+    """How exactly an SVM makes of this set what it makes of all images; `None` where the set has no such proof."""
+    match made.provenance.get("certificate"):
+        case {"images": int(count), "difference": int() | float() as most, "agreement": int() | float() as share}:
+            agree = "all" if share == 1 else f"{100 * share:.6g} % of"
+            told = f"an SVM fitted on this set alone decides as one on {count:,} {made.called}s"
+            return f"{told}: decision values differ by at most {most:.1e}, and {agree} predictions agree"
+    return None
 
 
 def brief(value: Any) -> str:
@@ -149,14 +184,21 @@ def describe_decoding(made: CondensedSet) -> str:
     mean, std = (", ".join(f"{value:.4g}" for value in values) for values in measured)
     where = "on [0, 1]" if made.space == "unit" else "already normalised"
     tiles = made.factor**2
-    told = f"Images are {h} × {w} with {c} channel{'s' * (c > 1)}, stored {where} as floats in `condensed.safetensors`."
+    seen = f"{h} × {w} with {c} channel{'s' * (c > 1)}" if made.columns is None else describe_channels(made.columns)
+    told = f"{made.called.capitalize()}s are {seen}, stored {where} as floats in `condensed.safetensors`."
     if made.factor > 1:
         told += (
             f" Each stored image holds {tiles} tiles ({made.factor} × {made.factor}), and each tile is enlarged "
             f"bilinearly to full size: {len(made.labels):,} stored images decode to {len(made.decoded_labels()):,}."
         )
-    seen = f"Networks see them normalised per channel with mean {mean} and standard deviation {std}"
+    by = f" with mean {mean} and standard deviation {std}" if made.columns is None else ", to mean 0 and deviation 1"
+    seen = f"Networks see them normalised per channel{by}"
     return f"{told} {seen}; `as_dataset()` does all this."
+
+
+def describe_channels(columns: Columns) -> str:
+    told = f"{len(columns)} channels of a single pixel, numbers with the least value of the training part at 0"
+    return f"{told}, its greatest at 1, and categories one-hot"
 
 
 def make_table(head: str, cells: dict[str, str]) -> str:

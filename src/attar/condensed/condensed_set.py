@@ -7,23 +7,28 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 from torch.utils.data import TensorDataset
 
 from attar.condensed.pictures import encode_preview
+from attar.condensed.tables import draw_rows
 from attar.condensed.tiles import check_factor, unpack_tiles
 from attar.condensed.validate import (
     check_classes,
+    check_columns,
     check_images,
     check_labels,
     check_normalisation,
     check_parts,
     check_provenance,
     check_soft,
+    read_columns,
 )
 from attar.data.normalisation import Normalisation, unit
+from attar.data.table import Columns, name_labels, restore
 from attar.data.task import Task
 from attar.engine.ambient import plain_torch
 from attar.wording import make_visible
@@ -35,7 +40,8 @@ class CondensedSet:
 
     `images` are as learned: on [0, 1] where `space` is `"unit"`, as networks see them where it is `"normalised"`. Each
     holds `factor`² tiles, which decoding enlarges to images of the full side. `soft` is a row for each decoded image:
-    probabilities of the classes, where a teacher gave them, or learned labels.
+    probabilities of the classes, where a teacher gave them, or learned labels. `columns` are those of a table, one for
+    each channel of its rows, which are images of one pixel here.
     """
 
     images: Float[Tensor, "n c h w"]
@@ -46,6 +52,7 @@ class CondensedSet:
     space: str = "unit"
     provenance: dict[str, Any] = field(default_factory=dict)
     soft: Float[Tensor, "m k"] | None = None
+    columns: Columns | None = None
 
     # Run-time checks of types, where one has switched them on, would come before `check` and its sentences.
     __no_type_check__ = True
@@ -65,6 +72,8 @@ class CondensedSet:
         check_factor(self.factor, self.images.shape[2:])
         if self.soft is not None:
             check_soft(self.soft, len(self.images) * self.factor**2, len(self.classes))
+        if self.columns is not None:
+            check_columns(self.columns, tuple(self.images.shape[1:]))
         check_provenance(self.provenance)
 
     @classmethod
@@ -77,6 +86,7 @@ class CondensedSet:
         # JSON has no tuples, and whole numbers without a point.
         mean, std = (tuple(map(float, entries[name])) for name in ("mean", "std"))
         parts = {name: entries[name] for name in ("factor", "space")} | {"classes": tuple(entries["classes"])}
+        parts["columns"] = read_columns(entries["columns"]) if "columns" in entries else None
         return cls(**tensors, **parts, normalisation=Normalisation(mean, std), provenance=provenance)
 
     @classmethod
@@ -92,10 +102,11 @@ class CondensedSet:
         provenance: dict[str, Any] | None = None,
     ) -> "CondensedSet":
         """A set of the task's classes, in its normalisation."""
-        return cls(images, labels, task.classes, task.normalisation, factor, space, provenance or {}, soft)
+        about = task.classes, task.normalisation, factor, space, provenance or {}, soft, task.columns
+        return cls(images, labels, *about)
 
     @classmethod
-    def selected(cls, task: Task, indices: Int[Tensor, "k ipc"]) -> "CondensedSet":
+    def selected(cls, task: Task, indices: Int[Tensor, "*k"]) -> "CondensedSet":
         """Real images, named by their training indices, which the provenance keeps."""
         chosen = indices.flatten()
         images, labels = unit(task.raw(chosen)).cpu(), task.train.y[chosen].cpu()
@@ -118,7 +129,7 @@ class CondensedSet:
             raise ValueError("there are no sets to join")
         first = sets[0]
         for other in sets[1:]:
-            for name in ("classes", "normalisation", "factor", "space"):
+            for name in ("classes", "normalisation", "factor", "space", "columns"):
                 if getattr(other, name) != getattr(first, name):
                     raise ValueError(f"the sets differ in {name}: {getattr(first, name)} and {getattr(other, name)}")
             if (other.soft is None) != (first.soft is None):
@@ -132,9 +143,18 @@ class CondensedSet:
         return dataclasses.replace(first, images=images[order], labels=labels[order], provenance=about, soft=soft)
 
     @property
-    def ipc(self) -> int:
-        """Stored images of the best-represented class."""
+    def ipc(self) -> int | None:
+        """Stored images of the best-represented class; `None` where the method found itself how many there are."""
+        if self.provenance.get("ipc", 0) is None:
+            return None
         return int(self.labels.bincount().max())  # no mean, as a shard has no images of some classes
+
+    @property
+    def each(self) -> str:
+        """Stored images a class, for a reader: `10`, or `3 to 61` where classes have different numbers."""
+        counts = self.labels.bincount()
+        low, high = counts[counts > 0].aminmax()  # a shard has no images of some classes
+        return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
     @property
     def bytes(self) -> dict[str, int]:
@@ -158,6 +178,22 @@ class CondensedSet:
         """Of the images as `decoded` gives them."""
         return self.labels.repeat(self.factor**2)  # all first tiles, then all second ones, as images are unpacked
 
+    @property
+    def called(self) -> str:
+        """What a reader calls one of its examples."""
+        return "image" if self.columns is None else "row"
+
+    @plain_torch()
+    def table(self) -> dict[str, np.ndarray]:
+        """The columns of a table by name, in their own units, and the classes by name.
+
+        Raises `ValueError` for a set of images.
+        """
+        if self.columns is None:
+            raise ValueError("this is a set of images, and no table")
+        found = restore(self.columns, self.normalisation.to_pixels(self.decoded()))
+        return found | {name_labels(found): np.array(self.classes)[self.decoded_labels().numpy()]}
+
     @plain_torch()
     def pictures(self) -> UInt8[Tensor, "m c h w"]:
         """Decoded images at 8 bit, for eyes and for files."""
@@ -173,11 +209,14 @@ class CondensedSet:
         return dataclasses.replace(self, images=self.images[rows], labels=self.labels[rows], soft=None)
 
     def _repr_html_(self) -> str:
-        """What a notebook shows of the set: a line, and a small contact sheet within the page."""
-        c, h, w = self.images.shape[1:]
-        told = f"{len(self.labels):,} stored images of {len(self.classes)} classes, {self.ipc} a class, {c} × {h} × {w}"
+        """What a notebook shows of the set: a line, and a small contact sheet or table within the page."""
+        count, classes = f"{len(self.labels):,} stored {self.called}s", f"{len(self.classes)} classes"
+        shape = " × ".join(map(str, self.images.shape[1:])) if self.columns is None else f"{len(self.columns)} channels"
+        told = f"{count} of {classes}, {self.each} a class, {shape}"
         origin = " of ".join(self.provenance[name] for name in ("method", "data") if name in self.provenance)
         line = html.escape(make_visible(f"{origin}: {told}" if origin else told))
+        if self.columns is not None:
+            return f"<p>{line}</p>{draw_rows(self)}"
         sheet = base64.b64encode(encode_preview(self)).decode()
         return f'<p>{line}</p><img alt="{line}" src="data:image/png;base64,{sheet}">'
 
@@ -193,6 +232,8 @@ class CondensedSet:
         if labels is None:
             raise ValueError("the set has no soft labels")
         images = self.decoded()
+        if eight_bit and self.columns is not None:
+            raise ValueError("a table has no 8-bit images: its rows are stored as floats alone")
         if eight_bit:
             images = self.normalisation.to_network(self.pictures().float() / 255)
         return TensorDataset(images, labels)

@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
@@ -10,6 +11,7 @@ from attar.arguments import checked
 from attar.condensed.card import CARD, write_card
 from attar.condensed.condensed_set import CondensedSet
 from attar.condensed.pictures import CONTACT, IMAGES, write_pictures
+from attar.condensed.tables import TABLE, write_table
 from attar.condensed.validate import ADDED, quote
 from attar.engine.ambient import plain_torch
 from attar.files import (
@@ -29,7 +31,7 @@ FORMAT = 1
 LITTER = (".DS_Store", "Thumbs.db", "desktop.ini")  # of file managers that looked into a folder
 LEFT = (".lock", ".part")  # locks and parts of files: Attar's own, left by a killed process
 TENSORS, MANIFEST, REQUEST = "condensed.safetensors", "recipe.json", "run.json"
-ARTEFACT = (MANIFEST, TENSORS, CARD, CONTACT, IMAGES)
+ARTEFACT = (MANIFEST, TENSORS, CARD, CONTACT, IMAGES, TABLE)
 # What tells Attar's own from another program's file of that name.
 MARKS = {MANIFEST: {"format", "sha256"}, REQUEST: {"format", "method"}}
 
@@ -37,7 +39,7 @@ MARKS = {MANIFEST: {"format", "sha256"}, REQUEST: {"format", "method"}}
 @checked
 @plain_torch()
 def save(made: CondensedSet, folder: str | Path, *, overwrite: bool = False) -> Path:
-    """Write the artefact: tensors, 8-bit images by class, contact sheet, card and manifest.
+    """Write the artefact: tensors, 8-bit images by class and a contact sheet or a table, card and manifest.
 
     It is complete before it takes the place of another, and what fails half-way leaves that. Raises `ValueError` where
     the folder holds other files, or another set that is not to be replaced (`overwrite`).
@@ -51,10 +53,14 @@ def save(made: CondensedSet, folder: str | Path, *, overwrite: bool = False) -> 
         refuse_link(folder)
     meta = {name: getattr(made, name) for name in ("classes", "factor", "space")}
     meta |= {"mean": made.normalisation.mean, "std": made.normalisation.std}
+    meta |= {} if made.columns is None else {"columns": [asdict(column) for column in made.columns]}
     tensors = {"images": made.images, "labels": made.labels} | ({} if made.soft is None else {"soft": made.soft})
     with stage(folder, ARTEFACT) as staged:
         write_tensors(staged / TENSORS, tensors, meta)
-        write_pictures(made, staged)
+        if made.columns is None:
+            write_pictures(made, staged)
+        else:
+            write_table(made, staged)
         write_card(made, staged)
         write_json(staged / MANIFEST, make_manifest(made, staged))
     return folder
@@ -62,8 +68,8 @@ def save(made: CondensedSet, folder: str | Path, *, overwrite: bool = False) -> 
 
 def make_manifest(made: CondensedSet, folder: Path) -> dict[str, Any]:
     """What is known of the set, and the sha256 of every file of the artefact and of the manifest itself."""
-    artefact = [folder / name for name in (TENSORS, CARD, CONTACT)] + sorted((folder / IMAGES).rglob("*.png"))
-    files = {path.relative_to(folder).as_posix(): hash_file(path) for path in artefact}
+    artefact = [folder / name for name in (TENSORS, CARD, CONTACT, TABLE)] + sorted((folder / IMAGES).rglob("*.png"))
+    files = {path.relative_to(folder).as_posix(): hash_file(path) for path in artefact if path.exists()}
     manifest = {"format": FORMAT, "sha256": files[TENSORS], "bytes": made.bytes, **made.provenance, "files": files}
     return with_checksum(manifest)
 

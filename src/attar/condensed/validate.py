@@ -3,15 +3,17 @@
 import math
 import reprlib
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from attar.data.normalisation import Normalisation
+from attar.data.table import Column, Columns
 
 TENSORS, OPTIONAL = ("images", "labels"), ("soft",)
-ENTRIES = ("classes", "factor", "space", "mean", "std")
+ENTRIES, TABULAR = ("classes", "factor", "space", "mean", "std"), ("columns",)
 ADDED = ("format", "sha256", "bytes", "files", "checksum")  # to a provenance, in the manifest that it becomes
 SPACES = ("unit", "normalised")
 FLOATS = (torch.float32, torch.float64)
@@ -26,7 +28,7 @@ KNOWN: dict[str, tuple[type, ...]] = {
     "seed": WHOLE,
     "flip": TRUTH,
     **dict.fromkeys(("seconds", "cached_seconds"), NUMBER),
-    **dict.fromkeys(("hyperparameters", "engine", "begun_on", "versions", "expect"), TABLE),
+    **dict.fromkeys(("hyperparameters", "engine", "begun_on", "versions", "expect", "certificate"), TABLE),
     **dict.fromkeys(("recipe", "indices", "shards"), LIST),
 }
 CALLED: dict[tuple[type, ...], str] = {
@@ -41,7 +43,7 @@ CALLED: dict[tuple[type, ...], str] = {
 
 def check_parts(tensors: dict[str, Any], entries: dict[str, Any]) -> None:
     """What a file holds: all parts of a set, none that no set has, and lists where a set has tuples."""
-    for kind, found, needed, allowed in (("tensor", tensors, TENSORS, OPTIONAL), ("entry", entries, ENTRIES, ())):
+    for kind, found, needed, allowed in (("tensor", tensors, TENSORS, OPTIONAL), ("entry", entries, ENTRIES, TABULAR)):
         for name in needed:
             if name not in found:
                 raise ValueError(f"there is no {kind} {name!r}")
@@ -131,6 +133,30 @@ def check_moments(values: Any, name: str, channels: int | None = None) -> None:
             raise ValueError(f"{name} holds {quote(value)}; expected {expected}")
     if channels is not None and len(values) != channels:
         raise ValueError(f"{name} has {len(values)} numbers; expected {channels}, one for each channel")
+
+
+def read_columns(entry: Any) -> Columns:
+    """The columns of a table, from what a file holds. Raises `ValueError` where they are none."""
+    if not isinstance(entry, list):
+        raise ValueError(f"the columns are {quote(entry)}; expected a list")
+    for one in entry:
+        if not isinstance(one, dict) or one.keys() != {part.name for part in fields(Column)}:
+            raise ValueError(f"a column is {quote(one)}; expected its name, low, high and category")
+    return tuple(Column(**one) for one in entry)
+
+
+def check_columns(columns: Any, shape: tuple[int, ...]) -> None:
+    """A column for each channel of images of one pixel, which are the rows of a table."""
+    if not isinstance(columns, tuple) or not all(isinstance(column, Column) for column in columns):
+        raise ValueError(f"the columns are {quote(columns)}; expected a tuple of columns")
+    if shape != (len(columns), 1, 1):
+        raise ValueError(f"there are {len(columns)} columns, but the rows have the shape {shape}; expected (d, 1, 1)")
+    for column in columns:
+        ends = column.low, column.high
+        if not all(is_a(end, NUMBER) and math.isfinite(end) for end in ends) or column.low > column.high:
+            raise ValueError(f"the column {quote(column.name)} goes from {quote(ends[0])} to {quote(ends[1])}")
+        if not is_a(column.name, TEXT) or not (column.category is None or is_a(column.category, TEXT)):
+            raise ValueError(f"a column is {quote(column)}; expected text for its name and category")
 
 
 def check_soft(soft: Any, decoded: int, classes: int) -> None:

@@ -32,6 +32,7 @@ from attar.evaluation.processes import Job, Part, Result, Ticker, execute
 from attar.evaluation.rows import ROWS, Row, read_rows, write_rows
 from attar.evaluation.staging import stage
 from attar.files import hash_tensors, write_tensors
+from attar.networks.network import Network
 from attar.networks.weights import TRAINING
 from attar.training.protocol import PROTOCOLS, Protocol
 from attar.wording import unknown
@@ -50,6 +51,7 @@ def evaluate(
     protocol: str | Protocol = "dm",
     seeds: int | Iterable[int] = 3,
     network: str | None = None,
+    networks: str | Sequence[str] = (),
     flip: bool | None = None,
     split: Split | None = None,
     name: str | None = None,
@@ -61,7 +63,7 @@ def evaluate(
     out: str | Path | None = None,
     progress: Progress = silent,
 ) -> list[Row]:
-    """One row for each set and seed: a fresh network, trained by `protocol`, tested after its last epoch.
+    """One row for each set, network and seed: a fresh network, trained by `protocol`, tested after its last epoch.
 
     Sets may be given by their folders, `data` as `attar.condense` takes it; `seeds` as a number or one by one. `test`,
     as `(x, y)` or a `Dataset`, is tested on instead of the data's own test part, all of it. Then `data` may be left
@@ -69,11 +71,15 @@ def evaluate(
     ends, in the folder `out`, or else in the folders that the sets were given by. Rows of the very same networks that
     lie there are taken, so that an interrupted evaluation goes on.
 
+    `network` is trained instead of the data's own. `networks` names several, each of which judges every set. They are
+    known names, `timm:NAME`, or `file.py:Name`.
+
     `eight_bit` trains on what the 8-bit images hold instead of the exact floats, `soft` on a set's soft labels. `flip`,
     `split` and `name` are those of `attar.load_data`: whether mirrored images keep their class, what judges, and what
     own data is called. Where a set's training images may be among the test images, it warns. Raises `ValueError` where
-    a set is not of this data or lacks soft labels, and for an unknown protocol, device or precision.
+    a set is not of this data or lacks soft labels, and for an unknown network, protocol, device or precision.
     """
+    check_networks(network, networks)
     device, precision = choose_device_and_precision(device, precision)
     protocol = protocol_by_name(protocol)
     seeds = list_seeds(seeds)
@@ -83,21 +89,22 @@ def evaluate(
     loaded = [made if isinstance(made, CondensedSet) else load(made) for made in given]
     task = find_task(loaded, data, test, network=network, flip=flip, split=split, name=name)
     check_soft(loaded, soft)
+    protocol = protocol if task.columns is None else protocol.plain()
     warn_of_other_data(loaded, task, given=test is not None)
     # Decided once for all networks: what one compiles, the next finds in the cache.
-    flop = evaluation_flop(loaded, task, protocol) * len(seeds)
+    families = [family.to(device) for family in find_networks(task, networks)]  # not the task: only what is trained on
+    flop = evaluation_flop(loaded, task, families, protocol) * len(seeds)
     compile = "on" if compiles(flop, device, compile) else "off"
-    family = task.network.to(device)  # not the task: only what is trained and tested on moves
-    common = family, protocol, len(task.classes), tuple(dict.fromkeys(seeds)), task.flip, precision, compile, device
+    common = protocol, len(task.classes), tuple(dict.fromkeys(seeds)), task.flip, precision, compile, device
     kind = {"eight_bit": eight_bit, "soft": soft}
-    rows: dict[tuple[int, int], Row] = {}
+    rows: dict[tuple[int, str, int], Row] = {}
 
     def keep(job: Job, results: Sequence[Result]) -> None:
         made = [
             make_row(loaded[job.of], task, job, seed, kind, result)
             for seed, result in zip(job.seeds, results, strict=True)
         ]
-        rows.update({(job.of, row.seed): row for row in made})
+        rows.update({(job.of, row.network, row.seed): row for row in made})
         if made and (home := homes[job.of]):
             write_rows(home, made)
 
@@ -107,10 +114,11 @@ def evaluate(
         jobs = []
         for i, made in enumerate(loaded):
             train = write_part(folder / f"{i}.safetensors", *made.as_dataset(**kind).tensors)
-            job = Job(i, train, test, made.normalisation, *common)
-            found = find_results(job, earlier[i])
-            keep(replace(job, seeds=tuple(found)), list(found.values()))
-            jobs += divide(job, [seed for seed in job.seeds if seed not in found])
+            for family in families:
+                job = Job(i, train, test, made.normalisation, family, *common)
+                found = find_results(job, earlier[i])
+                keep(replace(job, seeds=tuple(found)), list(found.values()))
+                jobs += divide(job, [seed for seed in job.seeds if seed not in found])
         ticks = sum(protocol.updates(len(loaded[job.of].decoded_labels())) for job in jobs)
         if rows:
             told = f"networks with rows from an earlier run: {len(rows)}; networks to train now: "
@@ -118,8 +126,21 @@ def evaluate(
         if jobs:
             execute(jobs, flop, Ticker(folder / "ticks", ticks, progress), keep)
     for i, made in enumerate(loaded):
-        warn_of_unexpected(made, [rows[i, seed] for seed in seeds])
-    return [rows[i, seed] for i in range(len(loaded)) for seed in seeds]
+        warn_of_unexpected(made, [rows[i, family.name, seed] for family in families for seed in seeds])
+    return [rows[i, family.name, seed] for i in range(len(loaded)) for family in families for seed in seeds]
+
+
+def check_networks(network: str | None, networks: str | Sequence[str]) -> None:
+    """Raises `ValueError` where both are given."""
+    if network is not None and networks:
+        raise ValueError("network and networks both say what is trained: leave out one of them")
+
+
+def find_networks(task: Task, names: str | Sequence[str]) -> list[Network]:
+    """Those of the names, each once; without names the task's own. Raises `ValueError` where one is unknown."""
+    named = [names] if isinstance(names, str) else names
+    found = [task.with_network(name).network for name in dict.fromkeys(named)] or [task.network]
+    return list({family.name: family for family in found}.values())
 
 
 def find_home(made: CondensedSet | str | Path, out: Path | None) -> Path | None:
@@ -189,12 +210,12 @@ def check_soft(sets: Sequence[CondensedSet], soft: bool) -> None:
             raise ValueError(f"{describe(made)}, {told}")
 
 
-def evaluation_flop(sets: Sequence[CondensedSet], task: Task, protocol: Protocol) -> int:
-    """Floating-point operations of training one network on each set and testing it."""
+def evaluation_flop(sets: Sequence[CondensedSet], task: Task, networks: Sequence[Network], protocol: Protocol) -> int:
+    """Floating-point operations of training each of the networks once on each set, and testing it."""
     images = sum(
         TRAINING * protocol.length(n) * n + len(task.test.y) for n in (len(made.decoded_labels()) for made in sets)
     )
-    return images * task.network.flop(task.shape)
+    return images * sum(network.flop(task.shape) for network in networks)
 
 
 def write_part(path: Path, x: Tensor, y: Tensor) -> Part:
@@ -245,9 +266,10 @@ def make_row(made: CondensedSet, task: Task, job: Job, seed: int, kind: dict[str
         split=task.split,
         condense_seconds=about.get("seconds"),
         train_seconds=round(result.seconds, 2),
-        flip=task.flip,
+        flip=task.flip if task.columns is None else None,
         key=identify(job, seed),
         measures=result.measures,
         fingerprint=find_fingerprint(made, task),
         tested=job.test.hash,
+        images=len(made.labels),
     )

@@ -13,8 +13,8 @@ from attar.data.load import Split, load_data
 from attar.data.task import Examples, Task, hash_examples
 from attar.data.test_part import read_test_part
 from attar.evaluation.rows import Row, summarise
-from attar.networks.by_name import make_network
-from attar.wording import make_visible
+from attar.networks.by_name import make_network, usual_network
+from attar.wording import budget, make_visible
 
 LOG = logging.getLogger("attar")
 
@@ -47,7 +47,7 @@ def find_task(
         check_fits(made, task)
     if test is None:
         return task
-    part = read_test_part(test, task.classes, task.shape)
+    part = read_test_part(test, task.classes, task.shape, task.columns)
     return dataclasses.replace(task, test=part, split=f"{len(part.y):,} images given to test on")
 
 
@@ -61,9 +61,10 @@ def describe_data(sets: Sequence[CondensedSet], network: str | None, flip: bool 
         raise ValueError("some of the sets may be mirrored, others not: say flip=True or flip=False")
     shape = tuple(made.images.shape[1:])
     none = Examples(torch.empty(0, *shape), torch.empty(0, dtype=torch.int64))
-    family = make_network(network or "convnet", shape, len(made.classes))
+    family = make_network(network or usual_network(shape), shape, len(made.classes))
     mirrors = flips.pop() if flip is None else flip
-    return Task(name or own, none, none, made.classes, made.normalisation, family, flip=mirrors)
+    facts = none, none, made.classes, made.normalisation, family
+    return Task(name or own, *facts, flip=mirrors, columns=made.columns)
 
 
 def check_fits(made: CondensedSet, task: Task) -> None:
@@ -73,7 +74,12 @@ def check_fits(made: CondensedSet, task: Task) -> None:
             f"the set's classes {first_few(made.classes)} are not those of {task.name}: {first_few(task.classes)}"
         )
     if made.images.shape[1:] != task.shape:
-        raise ValueError(f"the set's images are {tuple(made.images.shape[1:])}, those of {task.name} {task.shape}")
+        raise ValueError(
+            f"the set's {task.called}s are {tuple(made.images.shape[1:])}, those of {task.name} {task.shape}"
+        )
+    if made.columns != task.columns:
+        why = "they have other names, or were scaled by another training part"
+        raise ValueError(f"the set's columns are not those of {task.name}: {why}")
 
 
 def first_few(names: Sequence[str]) -> str:
@@ -81,7 +87,7 @@ def first_few(names: Sequence[str]) -> str:
 
 
 def describe(made: CondensedSet) -> str:
-    return f"the set of {make_visible(made.provenance.get('method', 'given'))}, {made.ipc} per class"
+    return f"the set of {make_visible(made.provenance.get('method', 'given'))}, {budget(made.ipc, len(made.labels))}"
 
 
 def fingerprints(made: CondensedSet) -> set[str]:
@@ -128,11 +134,15 @@ def find_doubt(made: CondensedSet, task: Task, tested: str, given: bool) -> str 
 
 
 def warn_of_unexpected(made: CondensedSet, rows: Sequence[Row]) -> None:
-    """Say where the set's rows lie outside the accuracies that its recipe expects."""
+    """Say where the set's rows lie outside the accuracies that its recipe expects.
+
+    That is of the network that it was condensed with: other networks reach other accuracies.
+    """
+    rows = [row for row in rows if row.network == made.provenance.get("network", row.network)]
     match made.provenance.get("expect"):
         # A band holds for the protocol that it was measured by. A file's own words may lack a part.
         case {"protocol": protocol, "accuracy": [int() | float() as low, int() | float() as high], **expect}:
-            for cell in summarise(rows) if protocol == rows[0].protocol else ():
+            for cell in summarise([row for row in rows if row.protocol == protocol]):
                 if not low <= cell.mean <= high:
                     source = make_visible(f"{expect.get('source')}: {expect.get('published')}")
                     told = f"accuracy {cell.mean:.1f} is outside the {low} to {high} that its recipe expects ({source})"

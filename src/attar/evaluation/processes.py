@@ -91,7 +91,7 @@ def execute(jobs: list[Job], flop: int, ticker: Ticker, keep: Keep) -> None:
     """
     device = jobs[0].device
     count = min(torch.get_num_threads(), len(jobs))  # so that a limit on threads limits processes too
-    if device.type != "cpu" or count < 2 or flop < WORTH_PROCESSES * eager_flops(device) or not can_travel(jobs[0]):
+    if device.type != "cpu" or count < 2 or flop < WORTH_PROCESSES * eager_flops(device) or not can_travel(jobs):
         run_in_turn(jobs, ticker, keep)
     else:
         run_in_processes(jobs, count, ticker, keep)
@@ -159,12 +159,12 @@ def begin_worker(parent: int) -> None:
         threading.Thread(target=watch, daemon=True).start()
 
 
-def can_travel(job: Job) -> bool:
-    """Whether the user's network can be sent to another process. One job stands for all."""
+def can_travel(jobs: list[Job]) -> bool:
+    """Whether the user's networks can be sent to another process. One job stands for all of its network."""
     import cloudpickle
 
     try:
-        cloudpickle.dumps(job)
+        cloudpickle.dumps(list({job.network.name: job for job in jobs}.values()))
     except (TypeError, PicklingError):
         return False
     return True

@@ -11,12 +11,13 @@ from attar.files import DamagedFile, has_own_checksum, read_json, with_checksum,
 from attar.locks import lock_writer
 from attar.wording import duration, size
 
-ROWS, REPORT = "rows.json", "report.html"  # in the folder of a run or a comparison
+# In the folder of a run or a comparison. The picture is of the rows, where several networks judged.
+ROWS, PICTURE, REPORT = "rows.json", "networks.png", "report.html"
 # What a field of each type may hold: a whole number is an accuracy too.
 KINDS: dict[Any, Any] = {str: str, int: int, bool: bool, bool | None: bool | None}
-KINDS |= {float: int | float, float | None: int | float | None}
+KINDS |= {int | None: int | None, float: int | float, float | None: int | float | None}
 ADVICE = "move it out of the folder, and its networks are trained anew"
-COLUMNS = ("data", "ipc", "method", "protocol", "accuracy", "gain", "networks", "stored", "condensed in")
+COLUMNS = ("data", "ipc", "method", "protocol", "network", "accuracy", "gain", "networks", "stored", "condensed in")
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,8 @@ class Row:
 
     data: str
     method: str
-    ipc: int
+    ipc: int | None
+    """Stored images of a class; `None` where the method found their number, which then is `images`."""
     draw: int
     """The seed of the condensation."""
     variant: str
@@ -52,13 +54,15 @@ class Row:
     key: str = ""
     """A hash of all that the accuracy depends on; empty where that is not known."""
     flip: bool | None = None
-    """Whether augmentation may mirror images; `None` in rows that older versions wrote."""
+    """Whether augmentation may mirror images; `None` for tables, and in rows that older versions wrote."""
     measures: dict[str, float] = field(default_factory=dict, hash=False)  # a dict has no hash
     """Further measures of the same network by name, such as its accuracy under an attack."""
     fingerprint: str = ""
     """Of the training data that the set was made from, or else of the data that it was judged on."""
     tested: str = ""
     """A hash of the test part."""
+    images: int = 0
+    """Stored images of all classes; 0 in rows that older versions wrote."""
 
     @property
     def remark(self) -> str:
@@ -91,6 +95,11 @@ class Summary:
         return statistics.stdev(row.accuracy for row in self.rows) if len(self.rows) > 1 else None
 
     @property
+    def accuracy(self) -> str:
+        """Mean and spread for a reader."""
+        return f"{self.mean:.1f} ± " + ("–" if self.std is None else f"{self.std:.1f}")
+
+    @property
     def measures(self) -> dict[str, float]:
         """The means of the further measures that all rows have."""
         names = [name for name in self.first.measures if all(name in row.measures for row in self.rows)]
@@ -120,10 +129,11 @@ class Summary:
         draws = len({r.draw for r in self.rows})
         return (
             self.data,
-            str(row.ipc),
+            f"{row.images:,} in all" if row.ipc is None else str(row.ipc),
             row.method + row.remark,
             row.protocol,
-            f"{self.mean:.1f} ± " + ("–" if self.std is None else f"{self.std:.1f}"),
+            row.network,
+            self.accuracy,
             "" if self.gain is None else f"{self.gain:+.1f}",
             f"{len(self.rows)}" + (f" ({draws} draws)" if draws > 1 else ""),
             size(row.bytes),
@@ -148,6 +158,12 @@ def summarise(rows: Sequence[Row]) -> list[Summary]:
         Summary(tuple(group), randoms.get(circumstances(group[0])), name)
         for group, name in zip(cells.values(), names, strict=True)
     ]
+
+
+def list_columns(cells: Sequence[Summary]) -> list[str]:
+    """Those of `COLUMNS` that tell cells apart: the network only where there are several."""
+    several = len({cell.first.network for cell in cells}) > 1
+    return [name for name in COLUMNS if several or name != "network"]
 
 
 def complete(rows: Sequence[Row]) -> list[Row]:

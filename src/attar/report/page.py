@@ -10,21 +10,23 @@ from typing import Any
 from attar.arguments import checked
 from attar.condensed.card import brief
 from attar.condensed.condensed_set import CondensedSet
+from attar.condensed.tables import show_rows
 from attar.data.task import Task
-from attar.evaluation.rows import COLUMNS, Row, Summary, explain_marks, summarise
+from attar.evaluation.rows import COLUMNS, Row, Summary, explain_marks, list_columns, summarise
 from attar.report import figures
-from attar.report.names import about, key, method, title
+from attar.report.names import about, by_budget, key, label_cells, method, name_cell, title
+from attar.report.networks import plot_networks, tabulate_networks
 from attar.report.place import MARKER, check_place, write_page
 from attar.report.planes import place_class, project
 from attar.report.sheets import draw_opening, make_sheets
-from attar.training.protocol import PROTOCOLS
+from attar.training import protocol
 from attar.wording import duration, make_visible, size
 
 TEMPLATE = "page.html.j2"
 FEW = 20  # classes whose accuracies are read side by side
 # Accuracy beside the method: both stay in sight where a narrow screen scrolls the others.
-ORDER = ("method", "accuracy", "ipc", "gain", "protocol", "networks", "stored", "condensed in", "data")
-TEXTS = ("data", "method", "protocol")  # columns that are not numbers
+ORDER = ("method", "accuracy", "ipc", "gain", "protocol", "network", "networks", "stored", "condensed in", "data")
+TEXTS = ("data", "method", "protocol", "network")  # columns that are not numbers
 SPOKEN = {"random": "random selection", "given": "the given images"}
 
 
@@ -68,7 +70,7 @@ def collect(
 ) -> dict[str, Any]:
     """All that the template shows."""
     # The whole set last: the others are to come near to it.
-    cells = sorted(summarise(rows), key=lambda cell: (cell.first.method == "whole set", cell.first.ipc))
+    cells = sorted(summarise(rows), key=lambda cell: (cell.first.method == "whole set", by_budget(cell.first.ipc)))
     sets = first_draws(made)
     best = choose_best(cells, sets)
     subject = next(
@@ -76,29 +78,34 @@ def collect(
     )
     palette = figures.choose_colours([*map(method, sets), *(cell.first.method for cell in cells)])
     curves = {label: curve for label, curve in losses.items() if len(curve) > 1}  # selections have none
-    names = label_cells(cells)
+    names, by_network = label_cells(cells), tabulate_networks(cells)
+    example = subject.called if subject else task.called if task else "image"
     return {
         "data": task.name
         if task
         else next((row.data for row in rows), None) or (about(subject, "data") if subject else None),
         "task": task,
-        "opening": subject and draw_opening(subject),
+        "example": example,
+        "opening": subject and example == "image" and draw_opening(subject),
         "subject": subject and size_of(subject, task),
         "best": best,
         "best_name": best and SPOKEN.get(best.first.method, best.first.method),
         "best_title": best and name_cell(best.first),
         "whole": best and find_whole(cells, best),
         "protocols": {row.protocol: tell_protocol(row.protocol) for row in rows},
+        "first_look": any(row.protocol.startswith("quick") for row in rows),
         "networks": list(dict.fromkeys(row.network for row in rows)),
         "splits": list(dict.fromkeys(unbroken(row.split) for row in rows)),
         "marker": MARKER,
         "marks": explain_marks(cells),
-        "columns": ORDER,
+        "columns": [name for name in ORDER if name in list_columns(cells)],
         "texts": TEXTS,
         "table": table_rows(cells),
         "accuracies": figures.plot_accuracies(cells, names, palette) if cells else None,
+        "by_network": by_network and {"table": by_network, "picture": plot_networks(by_network)},
         "losses": figures.plot_losses(curves, colour_curves(curves, palette)) if curves else None,
-        "sheets": make_sheets(sets, task),
+        "sheets": make_sheets(sets, task) if example == "image" else [],
+        "tables": [(title(one), show_rows(one)) for one in sets if one.columns is not None],
         "per_class": by_class(cells, names, made[0].classes if made else task.classes if task else (), best),
         "projection": project(sets, task, subject) if task and subject else None,
         "planes": place_class(task, subject) if task and subject else None,
@@ -108,7 +115,7 @@ def collect(
 
 def first_draws(made: Sequence[CondensedSet]) -> list[CondensedSet]:
     """The first draw of each method and budget: others look alike."""
-    first: dict[tuple[str, int], CondensedSet] = {}
+    first: dict[tuple[str, int | None], CondensedSet] = {}
     for one in made:
         if method(one) != "whole set":
             first.setdefault(key(one), one)
@@ -142,7 +149,7 @@ def are_alike(a: Summary, b: Summary) -> bool:
 def size_of(made: CondensedSet, task: Task | None) -> dict[str, Any]:
     """What the set takes, and what the data took that it stands for."""
     facts: dict[str, Any] = {
-        "ipc": made.ipc,
+        "each": made.each,
         "stored": len(made.labels),
         "decoded": len(made.decoded_labels()),
         "classes": len(made.classes),
@@ -154,13 +161,14 @@ def size_of(made: CondensedSet, task: Task | None) -> dict[str, Any]:
         facts |= {
             "real": real,
             "ratio": f"{real / len(made.labels):.3g}",
-            "real_bytes": unbroken(size(real * math.prod(task.shape))),
+            # At 8 bit, but floats for rows of a table.
+            "real_bytes": unbroken(size(real * math.prod(task.shape) * (1 if task.columns is None else 4))),
         }
     return facts
 
 
 def tell_protocol(name: str) -> str:
-    return unbroken(PROTOCOLS[name].about) if name in PROTOCOLS else ""
+    return unbroken(protocol.about(name))
 
 
 def unbroken(text: str) -> str:
@@ -168,25 +176,12 @@ def unbroken(text: str) -> str:
     return re.sub(r"(?<=[\d±]) ", "\u00a0", text)
 
 
-def name_cell(row: Row) -> str:
-    return row.method if row.method == "whole set" else f"{row.method}, {row.ipc} per class"
-
-
-def label_cells(cells: Sequence[Summary]) -> list[str]:
-    """A name for each cell, as short as tells them apart."""
-    facts = [(cell.data, cell.first.protocol, cell.first.network) for cell in cells]
-    varied = [i for i, values in enumerate(zip(*facts, strict=True)) if len(set(values)) > 1]
-    names = []
-    for row, known in zip((cell.first for cell in cells), facts, strict=True):
-        names.append(", ".join([name_cell(row), *(known[i] for i in varied)]) + row.remark)
-    return names
-
-
 def table_rows(cells: Sequence[Summary]) -> list[dict[str, Any]]:
-    """A row for each cell, with the best of each data, budget and protocol marked where there is a choice."""
+    """A row for each cell, with the best of each data, budget, protocol and network marked where there is a choice."""
     groups: dict[tuple, list[Summary]] = {}
     for cell in (cell for cell in cells if cell.first.method != "whole set"):  # which would win each time
-        groups.setdefault((cell.data, cell.first.ipc, cell.first.protocol, cell.first.remark), []).append(cell)
+        row = cell.first
+        groups.setdefault((cell.data, row.ipc, row.protocol, row.network, row.remark), []).append(cell)
     best = [max(group, key=lambda cell: cell.mean) for group in groups.values() if len(group) > 1]
     texts = [dict(zip(COLUMNS, map(unbroken, cell.cells()), strict=True)) for cell in cells]
     return [{"cells": own, "best": any(cell is one for one in best)} for own, cell in zip(texts, cells, strict=True)]
@@ -228,9 +223,10 @@ def by_class(
 
 def list_settings(made: CondensedSet) -> list[tuple[str, str]]:
     """Every entry of the provenance, those of its parts by their path."""
-    took = f"{size(made.bytes['stored'])} stored, {size(made.bytes['eight_bit'])} at 8 bit"
+    eight_bit = f", {size(made.bytes['eight_bit'])} at 8 bit" if made.columns is None else ""
+    took = f"{size(made.bytes['stored'])} stored{eight_bit}"
     facts = {
-        "images": f"{len(made.labels)} stored, {len(made.decoded_labels())} decoded",
+        f"{made.called}s": f"{len(made.labels)} stored, {len(made.decoded_labels())} decoded",
         "bytes": took,
         "factor": made.factor,
         "space": made.space,

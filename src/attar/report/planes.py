@@ -27,14 +27,15 @@ def place_class(task: Task, subject: CondensedSet) -> dict[str, Any] | None:
     real = task.images(sample_real(task, [c], count_real(task)))
     own = labels == c
     x = torch.cat([real, subject.decoded()[own][:MOST].to(task.device)])
-    views = {"In pixels, the input space": x.flatten(1).float().cpu(), "In features, a latent space": embed(task, x)}
+    pixels = "In pixels" if task.columns is None else "In numbers of the table"
+    views = {f"{pixels}, the input space": x.flatten(1).float().cpu(), "In features, a latent space": embed(task, x)}
     if len(real) < 3 or min(view.shape[1] for view in views.values()) < 2:
         return None
-    panels, pictures = [], list(subject.pictures()[own][:PICTURES])
+    panels, pictures = [], list(subject.pictures()[own][:PICTURES]) if task.columns is None else []
     for i, (heading, view) in enumerate(views.items()):
         points = span_plane(view[: len(real)], view).split([len(real), len(x) - len(real)])
         behind, before = ((part, torch.zeros(len(part), dtype=torch.long)) for part in points)
-        alt = f"Real images of {task.classes[c]} and those of {title(subject)}, {heading.lower()}"
+        alt = f"Real {task.called}s of {task.classes[c]} and those of {title(subject)}, {heading.lower()}"
         drawn = figures.plot_scatter(f"plane{i}", behind, before, [task.classes[c]], alt, pictures)
         panels.append((heading, drawn))
     return {"panels": panels, "class": task.classes[c], "title": title(subject)}
@@ -75,7 +76,7 @@ def project(sets: Sequence[CondensedSet], task: Task, subject: CondensedSet) -> 
     real, *condensed = [(points, y.cpu()) for points, (_, y) in zip(placed, parts, strict=True)]
     panels = []
     for i, (made, points) in enumerate(zip(shown, condensed, strict=True)):
-        alt = f"Real images and those of {title(made)}, in two dimensions"
+        alt = f"Real {task.called}s and those of {title(made)}, in two dimensions"
         panels.append((title(made), figures.plot_scatter(f"projection{i}", real, points, task.classes, alt)))
     return {"panels": panels, "legend": task.classes if len(task.classes) <= len(figures.SERIES) else ()}
 

@@ -14,7 +14,7 @@ from attar.condensed.condensed_set import CondensedSet
 from attar.condensed.pictures import resize, to_picture
 from attar.data.normalisation import unit
 from attar.data.task import Task
-from attar.report.names import method, title
+from attar.report.names import by_budget, method, title
 
 LARGEST = 64  # pixels a side of a picture, which the page shows a little smaller
 PIXELS = 1_600_000  # bytes of pixels of all sheets, before compression; with the opening one 2.6 MB in base64
@@ -37,7 +37,7 @@ def draw_opening(made: CondensedSet) -> dict[str, Any]:
 
 def make_sheets(sets: Sequence[CondensedSet], task: Task | None) -> list[dict[str, Any]]:
     """For each budget: class by class, real images and those of each method."""
-    budgets = sorted({made.ipc for made in sets})
+    budgets = sorted({made.ipc for made in sets}, key=by_budget)
     if not budgets:
         return []
     c, h, w = sets[0].images.shape[1:]
