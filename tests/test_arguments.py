@@ -23,6 +23,8 @@ def nothing_runs(monkeypatch):
     [
         ({"ipc": "1"}, "ipc must be a whole number, not '1'"),
         ({"ipc": 1.5}, "ipc must be a whole number, not 1.5"),
+        ({"minutes": "5"}, "minutes must be a number, not '5'"),
+        ({"minutes": True}, "minutes must be a number, not True"),
         ({"seed": None}, "seed must be a whole number, not None"),
         ({"seed": "x" * 1000}, "seed must be a whole number, not 'xxxxxxxxxxxx...xxxxxxxxxxxxx'"),
         ({"out": 5}, "out must be a path, not 5"),

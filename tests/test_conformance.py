@@ -33,9 +33,13 @@ def fields_of(name: str) -> set[str]:
 
 
 LEARNED = [name for name in list_names() if not find(name).__module__.startswith("attar.methods.selection.")]
-FROM_REAL = [name for name in list_names() if name not in LEARNED or "init" in fields_of(name)]
+FREE = [name for name in list_names() if getattr(find(name), "decides_budget", False)]  # how many is an outcome
+BUDGETED = [name for name in list_names() if name not in FREE]
+FROM_REAL = [name for name in BUDGETED if name not in LEARNED or "init" in fields_of(name)]
 SEPARABLE = [name for name in list_names() if find(name).separable]
 every = pytest.mark.parametrize("name", list_names())
+budgeted = pytest.mark.parametrize("name", BUDGETED)
+free = pytest.mark.parametrize("name", FREE)
 learned = pytest.mark.parametrize("name", LEARNED)
 separable = pytest.mark.parametrize("name", SEPARABLE)
 
@@ -43,6 +47,11 @@ separable = pytest.mark.parametrize("name", SEPARABLE)
 def small(name: str, *, budget: int = FEW, **settings):
     """The method as its recipe for toys has it, and `settings` where it has them."""
     return resolve(name, "toy", budget, {k: v for k, v in settings.items() if k in fields_of(name)}).method
+
+
+def asked(name: str, ipc: int) -> int | None:
+    """The budget, where the method takes one."""
+    return None if name in FREE else ipc
 
 
 def run(seed: int = 0, **options) -> Run:
@@ -75,7 +84,7 @@ def task() -> Task:
 @functools.cache
 def made(name: str) -> CondensedSet:
     """Two images a class of the fixture's task: what a run in other circumstances has to equal."""
-    return small(name)(narrow(toy()), 2, run())
+    return small(name)(narrow(toy()), asked(name, 2), run())
 
 
 @learned
@@ -85,7 +94,7 @@ def test_what_the_other_tests_need_is_there(name):
     assert {str(FEW), str(ENOUGH)} <= budgets.keys(), f"write recipes/{name}/toy.toml: see docs/extending.md"
 
 
-@every
+@budgeted
 def test_classes_and_counts_as_asked(name, task):
     found = small(name)(task, 3, run())
     assert found.labels.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
@@ -97,7 +106,7 @@ def test_classes_and_counts_as_asked(name, task):
 def test_input_and_global_generators_are_left_alone(name, task):
     given = [*task.train.tensors.values(), *task.test.tensors.values()]
     before, state = [t.clone() for t in given], torch.get_rng_state()
-    small(name)(task, 2, run())
+    small(name)(task, asked(name, 2), run())
     assert all(torch.equal(a, b) for a, b in zip(before, given, strict=True))
     assert torch.equal(state, torch.get_rng_state())
 
@@ -106,8 +115,8 @@ def test_input_and_global_generators_are_left_alone(name, task):
 def test_same_seed_same_bits_another_seed_another_set(name, task):
     first = made(name)
     torch.rand(3)  # what global generators hold must not matter
-    assert_same(first, small(name)(task, 2, run()))
-    if name not in ("herding", "k-center"):  # on the trained network's features these need not differ
+    assert_same(first, small(name)(task, asked(name, 2), run()))
+    if name not in ("herding", "k-center", "nearest-mean", *FREE):  # the seed has little or nothing to say in these
         assert not torch.equal(first.images, small(name)(task, 2, run(seed=1)).images)
 
 
@@ -124,9 +133,9 @@ class Dropping(ConvNet):
 @every
 def test_a_network_with_dropout_keeps_the_promises_too(name, task, tmp_path):
     mixed, method = dataclasses.replace(task, network=Network(lambda: Dropping(task.shape, 3))), small(name)
-    whole = method(mixed, 2, run())
+    whole = method(mixed, asked(name, 2), run())
     torch.rand(3)
-    assert_same(whole, method(mixed, 2, run()))
+    assert_same(whole, method(mixed, asked(name, 2), run()))
     if name in LEARNED:
         with pytest.raises(Stop):
             method(mixed, 2, run(folder=tmp_path, progress=stop_at(5)))
@@ -167,9 +176,12 @@ def test_evaluating_on_the_way_changes_nothing(name, task):
 
 @separable
 def test_class_shards_equal_the_whole(name, task):
+    assert_shards_equal(name, task, made(name))
+
+
+def assert_shards_equal(name: str, task: Task, whole: CondensedSet) -> None:
     method = small(name)
-    shards = [method(task, 2, run(classes=classes)) for classes in ((2, 0), (1,))]
-    whole, parts = made(name), CondensedSet.concat(shards)
+    parts = CondensedSet.concat([method(task, asked(name, 2), run(classes=classes)) for classes in ((2, 0), (1,))])
     if hasattr(method, "calibration"):  # class scores are products whose rounding depends on how many images there are
         torch.testing.assert_close(whole.images, parts.images, rtol=1e-4, atol=1e-5)
     else:
@@ -178,20 +190,20 @@ def test_class_shards_equal_the_whole(name, task):
 
 @every
 def test_chunks_of_classes_change_rounding_only(name, task):
-    parts = small(name)(task, 2, run(chunk=2))
+    parts = small(name)(task, asked(name, 2), run(chunk=2))
     torch.testing.assert_close(made(name).images, parts.images, rtol=1e-4, atol=1e-5)
 
 
 @every
 def test_saved_and_loaded_is_the_same_and_its_provenance_complete(name, task, tmp_path):
-    saved = attar.condense(task, name, 2, seed=5, out=tmp_path / "run")
+    saved = attar.condense(task, name, asked(name, 2), seed=5, out=tmp_path / "run")
     loaded = attar.load(tmp_path / "run")
     assert_same(saved, loaded)
     assert torch.equal(saved.as_dataset().tensors[0], loaded.as_dataset().tensors[0])
     for field in ("classes", "normalisation", "factor", "space", "provenance"):
         assert getattr(saved, field) == getattr(loaded, field)
     about = saved.provenance
-    assert (about["method"], about["data"], about["ipc"], about["seed"]) == (name, "toy", 2, 5)
+    assert (about["method"], about["data"], about["ipc"], about["seed"]) == (name, "toy", asked(name, 2), 5)
     assert about["fingerprint"] == task.fingerprint
     assert about["hyperparameters"] == dataclasses.asdict(small(name))
     assert about["seconds"] >= 0
@@ -203,18 +215,29 @@ def test_saved_and_loaded_is_the_same_and_its_provenance_complete(name, task, tm
 @every
 def test_an_unknown_hyperparameter_is_refused(name, task):
     with pytest.raises(ValueError, match=r"no_such"):
-        attar.condense(task, name, 2, no_such=1)
+        attar.condense(task, name, asked(name, 2), no_such=1)
 
 
 @every
 @pytest.mark.parametrize("channels, side", [(1, 9), (3, 8), (3, (7, 10))], ids=["odd", "colour", "oblong"])
 def test_grey_and_colour_and_odd_sizes(name, channels, side):
-    found = small(name, factor=2, init="mix")(narrow(toy(channels, side)), 1, run())
+    found = small(name, factor=2, init="mix")(narrow(toy(channels, side)), asked(name, 1), run())
     assert found.images.shape[1] == channels
     assert found.as_dataset().tensors[0].shape[1:] == found.images.shape[1:]
 
 
-@every
+@free
+def test_a_method_that_decides_its_budget_keeps_real_images_of_every_class_and_takes_no_number(name, task):
+    found = small(name)(task, None, run())
+    assert found.ipc is None and found.labels.unique().tolist() == [0, 1, 2]
+    chosen = torch.tensor(found.provenance["indices"])
+    assert torch.equal(found.images, unit(task.raw(chosen))) and len(chosen.unique()) == len(chosen)
+    for ask in (attar.condense, attar.plan):
+        with pytest.raises(ValueError, match=rf"{name} finds itself how many images it keeps: leave ipc out, not 2"):
+            ask(task, name, 2)
+
+
+@budgeted
 def test_unequal_classes(name):
     found = small(name)(narrow(toy(counts=(5, 40, 12))), 4, run())  # batch_real is 8: the first class repeats itself
     assert found.labels.bincount().tolist() == [4, 4, 4]
@@ -228,7 +251,8 @@ def test_too_small_a_class_is_named(name):
 
 @every
 def test_a_perceptron_will_do(name):
-    assert len(small(name)(toy(architecture="mlp"), 2, run()).labels) == 6
+    found = small(name)(toy(architecture="mlp"), asked(name, 2), run()).labels
+    assert len(found) == 6 or name in FREE
 
 
 @learned
@@ -245,11 +269,48 @@ def test_nan_in_the_loss_is_caught_and_the_last_good_state_kept(name, task, tmp_
     assert meta["done"] in (4, 6) and all(tensor.isfinite().all() for tensor in tensors.values())
 
 
+@dataclasses.dataclass(frozen=True)
+class Normalising:
+    """Builds a narrow ConvNet with batch normalisation. It has a key, as in `Narrow`."""
+
+    shape: tuple[int, ...]
+    classes: int
+
+    def __call__(self) -> ConvNet:
+        return ConvNet(self.shape, self.classes, width=8, norm="batch")
+
+    @property
+    def key(self) -> str:
+        return str(self)
+
+
+def normalising(task: Task) -> Task:
+    return dataclasses.replace(task, network=Network(Normalising(task.shape, len(task.classes))))
+
+
 @learned
-def test_batch_statistics_are_refused(name, task):
-    mixed = dataclasses.replace(task, network=Network(lambda: ConvNet(task.shape, 3, norm="batch")))
-    with pytest.raises(ValueError, match="normalises by batch statistics"):
-        small(name)(mixed, 1, run())
+def test_a_network_with_batch_normalisation_keeps_the_promises_too(name, task, tmp_path):
+    mixed, method = normalising(task), small(name)
+    whole = method(mixed, 2, run())
+    torch.rand(3)
+    assert_same(whole, method(mixed, 2, run()))
+    with pytest.raises(Stop):
+        method(mixed, 2, run(folder=tmp_path, progress=stop_at(5)))
+    assert_same(whole, method(mixed, 2, run(folder=tmp_path)))
+    if name in SEPARABLE:
+        assert_shards_equal(name, mixed, whole)
+
+
+@learned
+def test_batch_normalisation_is_frozen_at_the_statistics_of_real_images(name, task, monkeypatch):
+    """Whoever looks with other statistics does not notice these."""
+
+    def poison(self, w, x):
+        return {key: value * math.nan if value.is_floating_point() else value for key, value in w.buffers.items()}
+
+    monkeypatch.setattr(Network, "statistics", poison)
+    with pytest.raises(ValueError, match=r"became n"):
+        small(name)(normalising(task), 1, run())
 
 
 @pytest.fixture
@@ -281,7 +342,7 @@ def test_compiled_it_takes_the_eager_steps_and_nothing_recompiles(name, exact, b
 
     watched = run(compile="on", progress=watch)
     eager, compiled = (method(exact, 1, own).images for own in (run(compile="off"), watched))
-    assert watched.ledger.flop, "a learned method runs its networks on the run's engine"
+    assert watched.ledger.flop.keys() == {"compiled"}, "a learned method runs its networks whole on the run's engine"
     assert graphs[0] > 0 and len(set(graphs[6:])) == 1
     assert eager.dtype == torch.float64
     torch.testing.assert_close(eager, compiled, rtol=1e-10, atol=1e-10)

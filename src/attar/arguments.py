@@ -7,6 +7,7 @@ import itertools
 import operator
 import reprlib
 from collections.abc import Callable, Iterable, Sequence
+from numbers import Real
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -14,7 +15,7 @@ from typing import Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin
 from attar.wording import unknown
 
 P, R = ParamSpec("P"), TypeVar("R")
-WORDS = {int: "a whole number", bool: "True or False", str: "a name", Path: "a path"}
+WORDS = {int: "a whole number", float: "a number", bool: "True or False", str: "a name", Path: "a path"}
 MOST = 100_000  # values of a list
 PLURALS = {int: "whole numbers", str: "names"}
 
@@ -22,7 +23,7 @@ PLURALS = {int: "whole numbers", str: "names"}
 def checked(function: Callable[P, R]) -> Callable[P, R]:
     """The function, each of whose arguments is what its annotation says.
 
-    NumPy's whole numbers become Python's, a path is a `Path` without `~`, what stands in a list comes as a list. All
+    NumPy's numbers become Python's, a path is a `Path` without `~`, what stands in a list comes as a list. All
     else that does not fit is a `ValueError` that names the argument.
     """
     signature, hints = inspect.signature(function), get_type_hints(function)
@@ -60,6 +61,8 @@ def convert(name: str, value: Any, kind: Any) -> Any:
         return value
     if kind is int:
         return int(operator.index(value))  # int, as True is its own index
+    if kind is float and isinstance(value, Real) and not isinstance(value, bool):
+        return float(value)
     if kind is Path and isinstance(value, str | Path):
         return resolve_home(name, Path(value))
     if origin in (Sequence, Iterable) and not isinstance(value, str | bytes):  # a name is no list of letters

@@ -40,9 +40,16 @@ here = pytest.fixture(enter)
         ),
         (["condense", "digits", "--set", "updates"], "a setting is written key=value, not 'updates'"),
         (["condense", "digits", "--network", "convnt"], "unknown network 'convnt', did you mean 'convnet'?"),
+        (["condense", "digits", "--network", "vgg11"], "VGG-11 takes images of at least 32 pixels a side"),
         (["condense", "digits", "--as", "mnst"], "unknown recipe 'mnst', did you mean 'mnist'?"),
         (["condense", "digits", "--device", "toaster"], "unknown device 'toaster'; known: auto, cpu, cuda"),
         (["condense", "digits", "--method", "random", "--ipc", "9999"], "fewer than the 9999 per class"),
+        (
+            ["condense", "digits", "--method", "support-vectors", "--ipc", "3"],
+            "support-vectors finds itself how many images it keeps: leave ipc out, not 3",
+        ),
+        (["condense", "digits", "--minutes", "0"], "minutes must be a number above 0, not 0"),
+        (["condense", "digits", "--method", "random", "--minutes", "5"], "but Random makes none"),
         (["condense", "digits", "--resume", "--out", "nowhere"], "nothing to resume in nowhere: no run.json"),
         (["condense", "npz:missing.npz"], "no such file: missing.npz"),
         (["condense", "mnist", "--root", "nowhere"], "no MNIST in nowhere: looked for"),
@@ -114,11 +121,12 @@ def test_rows_that_cannot_be_joined_are_refused_before_anything_is_trained(conte
     assert "mine holds files that are no run's" in refused(monkeypatch, capsys, *compare, "mine")
 
 
-def test_a_path_without_its_prefix_is_told_the_prefixes(here, monkeypatch, capsys):
+def test_a_path_whose_content_says_nothing_is_told_the_prefixes(here, monkeypatch, capsys):
     (here / "mine.npz").touch()
-    assert "a prefix says how to read it: npz:mine.npz" in refused(monkeypatch, capsys, "condense", "mine.npz")
-    for folder in (".", str(here)):
-        assert f"npy:{folder}" in refused(monkeypatch, capsys, "condense", folder)
+    for path in ("mine.npz", ".", str(here)):
+        told = refused(monkeypatch, capsys, "condense", path)
+        assert f"{path} is a path, and its content does not say how to read it" in told
+        assert f"npz:{path}" in told and f"folder:{path}" in told
 
 
 def test_nobody_is_advised_to_unpickle(here, monkeypatch, capsys):

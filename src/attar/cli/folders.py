@@ -12,8 +12,9 @@ from attar.condensed.store import MANIFEST, load
 from attar.data.known_sets import DATASETS
 from attar.data.task import Task
 from attar.evaluation.judged_on import check_fits
-from attar.evaluation.rows import ROWS, read_rows
+from attar.evaluation.rows import PICTURE, ROWS, read_rows
 from attar.replacing import settle
+from attar.report.networks import save_picture
 from attar.report.page import write_report
 from attar.synthesis.journal import read_metrics
 
@@ -82,6 +83,12 @@ def agree_on_data(sets: Sequence[CondensedSet]) -> str:
             f"the set was condensed from {names[0]}, which is no known data set: say where it lies with --data"
         )
     return names[0]
+
+
+def draw_by_network(folders: Sequence[Path]) -> list[Path]:
+    """The pictures of the rows in each folder that several networks judged, written beside them."""
+    drawn = (save_picture(read_rows(folder / ROWS), folder / PICTURE) for folder in dict.fromkeys(folders))
+    return [path for path in drawn if path]
 
 
 def report_on(folders: Sequence[Path], task: Task, out: Path) -> Path:

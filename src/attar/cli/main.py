@@ -1,4 +1,4 @@
-"""The command line: `attar condense | evaluate | compare | report | check | list | demo`."""
+"""The command line: `attar condense | evaluate | compare | report | check | list | cache | demo`."""
 
 import os
 import sys
@@ -12,6 +12,7 @@ import tyro
 from tyro.conf import Positional, UseAppendAction, arg
 
 from attar.arguments import resolve_home
+from attar.cli.caching import Cache
 from attar.cli.checking import Check
 from attar.cli.options import Engine, Source
 from attar.cli.terminal import confirm, one_sentence, open_streams, terminable
@@ -28,8 +29,8 @@ class Condense:
     """A known data set, or files of your own: see `attar list datasets`."""
     method: str | None = None
     """See `attar list methods`; by default the one that did best on the most similar known data."""
-    ipc: int = 10
-    """Images per class."""
+    ipc: int | None = None
+    """Images per class, by default 10; not for a method that finds their number itself."""
     out: Path | None = None
     """Folder of the result; by default a new one under runs/."""
     dry_run: bool = False
@@ -46,6 +47,8 @@ class Condense:
     """Use the recipe of this known data set."""
     published: bool = False
     """Take the paper's settings instead of the recipe's faster ones; most call for a GPU."""
+    minutes: float | None = None
+    """Make as many updates as fit into this time."""
     anyway: bool = False
     """Resume also where device, precision or compiler changed, which changes the bits."""
     source: tyro.conf.OmitArgPrefixes[Source] = field(default_factory=Source)
@@ -55,37 +58,39 @@ class Condense:
         # Imported by the command that runs: torch takes seconds, and `attar --help` needs none of it.
         from attar.cli.folders import choose_folder, say_how_to_resume, shorten_data
         from attar.cli.progress import Progress
+        from attar.condensed.card import tell_certificate
         from attar.methods import find
-        from attar.runs.condense import condense, plan
+        from attar.runs.condense import check_request, condense, plan
         from attar.runs.default_method import choose
-        from attar.runs.recipe import check_settings, parse_setting
-        from attar.runs.run_folder import OtherEngine
+        from attar.runs.recipe import check_settings, parse_setting, settle_budget
+        from attar.runs.run_folder import OtherEngine, name_run
         from attar.wording import size
 
         method, recipe, given = self.method, self.recipe, dict(map(parse_setting, self.set))
-        if method:
-            check_settings(find(method), given)  # now: reading the data may take long
+        check_request(method, given, self.minutes)  # now: reading the data may take long
+        ipc = settle_budget(method, self.ipc)
         task = self.source.task(self.data)
         if not method:  # chosen here, as the folder is named after it
-            method, recipe = choose(task, self.ipc, recipe)
+            method, recipe = choose(task, ipc, recipe)
         settings = check_settings(find(method), given)  # again: a method that was chosen is known only now
-        name = f"{shorten_data(self.data)}-{method}-ipc{self.ipc}-seed{self.seed}"
+        name = f"{shorten_data(self.data)}-{name_run(method, ipc, self.seed)}"
         folder = resolve_home("out", self.out or choose_folder(name, self.resume))
         if self.dry_run:
-            named: dict[str, Any] = {"recipe": recipe, "published": self.published}
-            print(plan(task, method, self.ipc, seed=self.seed, **named, **self.engine.options(), **settings))
+            named: dict[str, Any] = {"recipe": recipe, "published": self.published, "minutes": self.minutes}
+            print(plan(task, method, ipc, seed=self.seed, **named, **self.engine.options(), **settings))
             return
         try:
             with say_how_to_resume(folder), Progress(f"{method} on {task.name}") as progress:
                 made = condense(
                     task,
                     method,
-                    self.ipc,
+                    ipc,
                     out=folder,
                     seed=self.seed,
                     recipe=recipe,
                     flip=self.source.mirrors,
                     published=self.published,
+                    minutes=self.minutes,
                     resume=self.resume,
                     anyway=self.anyway,
                     overwrite=self.overwrite,
@@ -97,8 +102,10 @@ class Condense:
             if not confirm(f"{error}. Go on?"):
                 raise
             return replace(self, anyway=True)()
-        stored, eight_bit = size(made.bytes["stored"]), size(made.bytes["eight_bit"])
-        print(f"{len(made.labels)} images, {stored} (8 bit: {eight_bit}), in {folder}/")
+        eight_bit = f" (8 bit: {size(made.bytes['eight_bit'])})" if made.columns is None else ""
+        print(f"{len(made.labels)} {made.called}s, {size(made.bytes['stored'])}{eight_bit}, in {folder}/")
+        if told := tell_certificate(made):
+            print(told)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +120,8 @@ class Evaluate:
     """See `attar list protocols`."""
     seeds: int = 3
     """Networks for each set."""
+    networks: tuple[str, ...] = ()
+    """Several networks that judge each set, such as convnet alexnet vgg11 resnet18, with a picture beside the rows."""
     eight_bit: bool = False
     """Train on the 8-bit images instead of the exact floats."""
     soft: bool = False
@@ -123,12 +132,13 @@ class Evaluate:
     engine: tyro.conf.OmitArgPrefixes[Engine] = field(default_factory=Engine)
 
     def __call__(self) -> None:
-        from attar.cli.folders import agree_on_data, say_how_to_resume
+        from attar.cli.folders import agree_on_data, draw_by_network, say_how_to_resume
         from attar.cli.progress import Progress
         from attar.cli.table import print_rows
         from attar.condensed.store import load
-        from attar.evaluation.evaluate import evaluate
+        from attar.evaluation.evaluate import check_networks, evaluate
 
+        check_networks(self.source.network, self.networks)  # now: reading the data may take long
         sets = [load(run) for run in self.runs]
         task = self.source.task(self.data or agree_on_data(sets))
         kept = ", every network that is trained is kept"
@@ -138,13 +148,18 @@ class Evaluate:
                 task,
                 protocol=self.protocol,
                 seeds=self.seeds,
+                networks=self.networks,
                 eight_bit=self.eight_bit,
                 soft=self.soft,
                 out=self.out,
                 progress=progress,
                 **self.engine.options(),
             )
-        print_rows(rows, task.classes)
+        homes = [resolve_home("out", self.out)] if self.out else [resolve_home("runs", run) for run in self.runs]
+        drawn = draw_by_network(homes)
+        print_rows(rows, task.classes)  # after all is written: printing may fail
+        for picture in drawn:
+            print(f"accuracy by network: {picture}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -266,6 +281,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "report": Report,
     "check": Check,
     "list": List,
+    "cache": Cache,
     "demo": Demo,
 }
 

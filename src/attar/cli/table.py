@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from attar.evaluation.rows import COLUMNS, Row, explain_marks, summarise
-from attar.report.page import label_cells
+from attar.evaluation.rows import COLUMNS, Row, explain_marks, list_columns, summarise
+from attar.report.names import label_cells
+from attar.report.networks import tabulate_networks
 from attar.wording import make_visible
 
 MOST_CLASSES = 20  # whose accuracies are printed side by side: a terminal has room for no more columns
@@ -17,14 +18,21 @@ MOST_CLASSES = 20  # whose accuracies are printed side by side: a terminal has r
 def print_rows(rows: Sequence[Row], classes: Sequence[str]) -> None:
     """The table of accuracies, those of each class where they are few, and what all of them rest on."""
     cells = summarise(rows)
-    table = Table(*COLUMNS, box=None)
+    columns = list_columns(cells)
+    table = Table(*columns, box=None)
     for column in table.columns:
-        column.justify = "left" if column.header in ("data", "method", "protocol") else "right"
+        column.justify = "left" if column.header in ("data", "method", "protocol", "network") else "right"
     by_class = Table("accuracy by class", *map(make_visible, classes), box=None)
     for cell, label in zip(cells, label_cells(cells), strict=True):
-        table.add_row(*map(make_visible, cell.cells()))
+        texts = dict(zip(COLUMNS, cell.cells(), strict=True))
+        table.add_row(*(make_visible(texts[name]) for name in columns))
         by_class.add_row(make_visible(label), *("–" if one is None else f"{one:.1f}" for one in cell.per_class))
     print(render(table), end="")
+    if by_network := tabulate_networks(cells):
+        across = Table("accuracy by network", *map(make_visible, by_network.networks), box=None)
+        for name, line in by_network.lines.items():
+            across.add_row(make_visible(name), *("–" if cell is None else cell.accuracy for cell in line))
+        print(render(across), end="")
     if len(classes) <= MOST_CLASSES:
         print(render(by_class), end="")
     print_grounds(rows)
@@ -56,7 +64,7 @@ def print_gains(rows: Sequence[Row]) -> None:
     cells = summarise(rows)
     whole = next((cell.mean for cell in cells if cell.first.method == "whole set"), None)
     for cell in cells:
-        if cell.random is not None and cell.first.method != "random":
+        if cell.random is not None and cell.first.ipc and cell.first.method != "random":
             images = f"{cell.first.ipc} image{'s' * (cell.first.ipc > 1)} a class"
             told = f"{images}: {cell.mean:.1f} % by {cell.first.method}, {cell.random:.1f} % by random selection"
             print(

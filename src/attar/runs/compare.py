@@ -14,6 +14,8 @@ from attar.evaluation.evaluate import evaluate, list_seeds, protocol_by_name
 from attar.evaluation.rows import ROWS, Row, read_rows
 from attar.methods import find
 from attar.runs.condense import condense
+from attar.runs.recipe import settle_budget
+from attar.runs.run_folder import name_run
 from attar.training.protocol import Protocol
 
 Watch = Callable[[str], Progress]
@@ -41,6 +43,7 @@ def compare(
 ) -> tuple[list[CondensedSet], list[Row]]:
     """Condense by every method at every budget, `draws` times, and train `seeds` networks on each set.
 
+    A method that finds itself how many images it keeps does so once for all budgets.
     `whole` adds networks trained on all training images. With `out`, each set is kept in a folder of its own there.
     Sets that lie there already are taken as they are. Unfinished ones are resumed, with `anyway` also on another
     engine, whose bits differ. Every name is checked before the first run begins. `watch(what)` gives the progress of
@@ -63,9 +66,10 @@ def compare(
     task = load_data(data, network=network, flip=flip, split=split, name=name)  # once for all
     sets = []
     for method in methods:
-        for budget in ipc:
+        budgets = ipc if settle_budget(method, None) is not None else [None]
+        for budget in budgets:
             for seed in range(draws):
-                called = f"{method}-ipc{budget}-seed{seed}"
+                called = name_run(method, budget, seed)
                 folder = out / called if out is not None else None
                 begun = folder is not None and any((folder / file).exists() for file in (MANIFEST, REQUEST))
                 kept: dict[str, Any] = {"out": folder, "resume": begun, "anyway": anyway}

@@ -1,11 +1,13 @@
 """From data to a condensed set on disk: resolve, run, record."""
 
 import dataclasses
+import logging
+import math
 import platform
 import time
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -22,10 +24,11 @@ from attar.engine.run import Progress, Run, silent
 from attar.files import read_json
 from attar.methods import find
 from attar.rng import Rng
-from attar.runs.default_method import choose
-from attar.runs.plan import Plan, forecast
-from attar.runs.recipe import Resolved, check_data, check_settings, fit_tiles, resolve
-from attar.runs.run_folder import FORMAT, begin, flip_as_begun, holds_result, lock_folder
+from attar.runs.default_method import choose, choose_recipe
+from attar.runs.plan import Plan, fit_updates, forecast
+from attar.runs.recipe import Resolved, check_data, check_settings, fit_tiles, resolve, settle_budget, suit_table
+from attar.runs.run_folder import FORMAT, begin, flip_as_begun, holds_result, lock_folder, updates_as_begun
+from attar.wording import duration
 
 
 @checked
@@ -33,12 +36,13 @@ from attar.runs.run_folder import FORMAT, begin, flip_as_begun, holds_result, lo
 def condense(
     data: Any,
     method: str | None = None,
-    ipc: int = 10,
+    ipc: int | None = None,
     *,
     out: str | Path | None = None,
     seed: int = 0,
     recipe: str | None = None,
     published: bool = False,
+    minutes: float | None = None,
     network: str | None = None,
     flip: bool | None = None,
     split: Split | None = None,
@@ -52,21 +56,22 @@ def condense(
     progress: Progress = silent,
     **settings: Any,
 ) -> CondensedSet:
-    """Condense `data` to `ipc` images per class.
+    """Condense `data` to `ipc` images per class: 10 by default, and none to be given where a method finds the number.
 
-    `data` is what `attar.load_data` takes: a name, `npz:PATH`, `npy:FOLDER`, arrays, a `Dataset`, or a `Task`. Without
-    a `method`, the best known for such data and so many images is taken, with the recipe of the nearest known data. The
-    choice is logged, with the reason. `settings` are hyper-parameters of the method, on top of the recipe for the data,
-    or for the known set named by `recipe`. `published` leaves out what the recipe does differently from the paper,
-    mostly to be faster. `flip`, `split` and `name` are those of `attar.load_data`: whether mirrored images keep their
-    class, what judges, and what own data is called.
+    `data` is what `attar.load_data` takes: a name, `folder:PATH`, `npz:PATH`, arrays, a `Dataset`, or a `Task`.
+    Without a `method`, the best known for such data and so many images is taken. The choice is logged, with the reason.
+    `settings` are hyper-parameters of the method, on top of the recipe for the data, or for the known set named by
+    `recipe`. Data without a recipe takes that of the nearest known data. `published` leaves out what the recipe does
+    differently from the paper, mostly to be faster. With `minutes` the run makes as many updates as fit into them. That
+    number comes from two seconds of trying, and so depends on the machine. `flip`, `split` and `name` are those of
+    `attar.load_data`: whether mirrored images keep their class, what judges, and what own data is called.
 
     With `out`, the result is saved there, and `resume` continues an interrupted run. `anyway` resumes also where
     another engine will give other bits. Raises `ValueError` for input that cannot be condensed as asked.
     """
     folder = None if out is None else Path(out)
-    if method is not None:
-        check_settings(find(method), settings)  # now: reading the data may take long
+    check_request(method, settings, minutes)  # now: reading the data may take long
+    ipc = settle_budget(method, ipc)
     if folder is not None:
         claim(folder)
     run = Run(Rng.of(seed), folder, *choose_device_and_precision(device, precision), compile, progress=progress)
@@ -74,6 +79,8 @@ def condense(
     if resume:
         task = flip_as_begun(task, folder, flip)
     method, resolved = decide(task, method, ipc, recipe, settings, published)
+    if minutes is not None:
+        resolved = fit_minutes(resolved, task, ipc, run, minutes, updates_as_begun(folder) if resume else None)
     request = describe(task, method, ipc, seed, resolved, run)
     if folder is not None and resume and holds_result(folder, request):
         return load(folder)
@@ -95,11 +102,12 @@ def condense(
 def plan(
     data: Any,
     method: str | None = None,
-    ipc: int = 10,
+    ipc: int | None = None,
     *,
     seed: int = 0,
     recipe: str | None = None,
     published: bool = False,
+    minutes: float | None = None,
     network: str | None = None,
     flip: bool | None = None,
     split: Split | None = None,
@@ -113,17 +121,19 @@ def plan(
 
     Raises `ValueError` for input that cannot be condensed as asked.
     """
-    if method is not None:
-        check_settings(find(method), settings)
+    check_request(method, settings, minutes)
+    ipc = settle_budget(method, ipc)
     run = Run(Rng.of(seed), None, *choose_device_and_precision(device, precision), compile)
     task = load_data(data, network=network, flip=flip, split=split, name=name).to(run.device)
     _, resolved = decide(task, method, ipc, recipe, settings, published)
+    if minutes is not None:
+        resolved = fit_minutes(resolved, task, ipc, run, minutes)
     with use_precision(run.precision), use_device(run.device):
         return forecast(resolved.method, task, ipc, run)
 
 
 def decide(
-    task: Task, method: str | None, ipc: int, recipe: str | None, settings: dict[str, Any], published: bool
+    task: Task, method: str | None, ipc: int | None, recipe: str | None, settings: dict[str, Any], published: bool
 ) -> tuple[str, Resolved]:
     """The method's name, the best known where none is given, and the method with its values.
 
@@ -131,15 +141,50 @@ def decide(
     """
     if method is None:
         method, recipe = choose(task, ipc, recipe)
-    source = check_data(recipe) if recipe else task.name
+    source = check_data(recipe) if recipe else choose_recipe(task, method)
     resolved = resolve(method, source, ipc, settings, published)
+    if task.columns is not None:
+        resolved = suit_table(resolved, settings)
     if not published and "factor" not in settings:
         resolved = fit_tiles(resolved, task, ipc)
     usual = source == task.name and task.network.name == "ConvNet"  # what the bands were measured with
     return method, resolved if usual else dataclasses.replace(resolved, expect={})
 
 
-def describe(task: Task, method: str, ipc: int, seed: int, resolved: Resolved, run: Run) -> dict[str, Any]:
+def check_request(method: str | None, settings: dict[str, Any], minutes: float | None) -> None:
+    """Raises `ValueError` for hyper-parameters that the method does not have, and for minutes that cannot be kept."""
+    if method is not None:
+        check_settings(find(method), settings)
+    if minutes is None:
+        return
+    if not 0 < minutes < math.inf:
+        raise ValueError(f"minutes must be a number above 0, not {minutes}")
+    if "updates" in settings:
+        raise ValueError(f"minutes and updates both say how long to run: give one, not {minutes:g} and the other")
+    if method is not None:
+        check_updates(find(method))
+
+
+def check_updates(cls: type) -> None:
+    """Raises `ValueError` for a method that makes no updates, whose number a time could decide."""
+    if not hasattr(cls, "updates"):
+        raise ValueError(f"minutes fits the number of updates to a time, but {cls.__name__} makes none")
+
+
+def fit_minutes(
+    resolved: Resolved, task: Task, ipc: int | None, run: Run, minutes: float, begun: int | None = None
+) -> Resolved:
+    """The method with as many updates as fit into the time, which is logged; a resumed run keeps its own, `begun`."""
+    check_updates(type(resolved.method))
+    if begun is None:
+        with use_precision(run.precision), use_device(run.device):
+            begun = fit_updates(resolved.method, task, ipc, run, minutes)
+        logging.getLogger("attar").warning(f"{begun:,} updates, as many as fit into {duration(60 * minutes)}")
+    told = f"{begun} updates, to take {duration(60 * minutes)}"
+    return Resolved(dataclasses.replace(cast(Any, resolved.method), updates=begun), (*resolved.sources, told), {})
+
+
+def describe(task: Task, method: str, ipc: int | None, seed: int, resolved: Resolved, run: Run) -> dict[str, Any]:
     """What a run is asked to do, and on what engine: the same request on the same engine gives the same bits."""
     return {
         "format": FORMAT,

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from importlib import resources
 from numbers import Integral
 from types import NoneType, UnionType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
 
 from attar.data.task import Task
 from attar.methods import Method, find, list_names
@@ -22,6 +22,8 @@ from attar.wording import unknown
 VERSION = 1  # of the format of recipes
 LARGEST = 1 << 63  # what tensors and loops count below
 TOY = "toy"
+PLAIN = {"factor": 1, "augment": "", "cutmix": 0.0}  # what methods do with rows of a table: no tiles, no augmentation
+BUDGET = 10  # images a class, where no number is asked for
 SECTIONS = ("version", "about", "like", "published", "defaults", "ipc", "expect")
 
 
@@ -38,13 +40,25 @@ class Resolved:
         return dict(vars(self.method))
 
 
-def resolve(method: str, data: str, ipc: int, settings: Mapping[str, Any], published: bool = False) -> Resolved:
+def settle_budget(method: str | None, ipc: int | None) -> int | None:
+    """The images a class that a run is asked for: `ipc`, or 10. None for a method whose images decide their number.
+
+    Raises `ValueError` where one is asked for all the same, or the method is unknown.
+    """
+    if method is None or not getattr(find(method), "decides_budget", False):
+        return BUDGET if ipc is None else ipc
+    if ipc is not None:
+        raise ValueError(f"{method} finds itself how many images it keeps: leave ipc out, not {ipc}")
+    return None
+
+
+def resolve(method: str, data: str, ipc: int | None, settings: Mapping[str, Any], published: bool = False) -> Resolved:
     """`method` for `data` at `ipc` images a class, with the caller's `settings` on top.
 
     `published` keeps to the paper's. A budget between two of the recipe's takes the lower one's values. Raises
     `ValueError` for an unknown method or key, a value of the wrong type, or a budget below 1.
     """
-    if not isinstance(ipc, Integral) or ipc < 1:  # Integral, as NumPy's whole numbers are no int
+    if ipc is not None and (not isinstance(ipc, Integral) or ipc < 1):  # Integral, as NumPy's whole numbers are no int
         raise ValueError(f"the budget must be a whole number of images per class, at least 1, not {ipc!r}")
     cls = find(method)
     recipe = read_recipe(method, data)
@@ -67,11 +81,13 @@ def resolve(method: str, data: str, ipc: int, settings: Mapping[str, Any], publi
     return Resolved(cls(**check_settings(cls, values)), tuple(sources), expect)
 
 
-def fit_tiles(resolved: Resolved, task: Task, ipc: int) -> Resolved:
+def fit_tiles(resolved: Resolved, task: Task, ipc: int | None) -> Resolved:
     """The method with fewer tiles, where its own want more real images than the smallest class has; which is logged."""
     method: Any = resolved.method
+    if ipc is None or getattr(method, "init", "noise") == "noise":
+        return resolved
     most = task.most_tiles(ipc)
-    if getattr(method, "init", "noise") == "noise" or not 0 < most < method.factor:
+    if not 0 < most < method.factor:
         return resolved
     told = (
         f"factor {most}, not {method.factor}: the smallest class has too few images ({task.fewest}) for {ipc} per class"
@@ -81,8 +97,30 @@ def fit_tiles(resolved: Resolved, task: Task, ipc: int) -> Resolved:
     return Resolved(dataclasses.replace(method, factor=most), (*resolved.sources, told), {})
 
 
-def lower_budget(tables: Mapping[str, Any], ipc: int) -> tuple[int | None, dict[str, Any]]:
-    """The greatest budget that is not above `ipc`, or the least one where all are above; and the values for it."""
+def suit_table(resolved: Resolved, settings: Mapping[str, Any]) -> Resolved:
+    """The method without what rows of a table do not have, whatever its recipe says.
+
+    Raises `ValueError` where the caller's `settings` ask for it.
+    """
+    changes = {name: value for name, value in PLAIN.items() if getattr(resolved.method, name, value) != value}
+    for name, value in changes.items():
+        if name in settings:
+            told = f"{name} is {settings[name]!r}, but rows of a table hold no tiles and are not augmented"
+            raise ValueError(f"{told}: {name}={value!r} suits them")
+    if not changes:
+        return resolved
+    told = ", ".join(f"{name}={value!r}" for name, value in changes.items())
+    method = dataclasses.replace(cast(Any, resolved.method), **changes)
+    return Resolved(method, (*resolved.sources, f"{told}, as for every table"), {})
+
+
+def lower_budget(tables: Mapping[str, Any], ipc: int | None) -> tuple[int | None, dict[str, Any]]:
+    """The greatest budget that is not above `ipc`, or the least one where all are above; and the values for it.
+
+    Nothing where there is no `ipc`.
+    """
+    if ipc is None:
+        return None, {}
     budgets = sorted(int(n) for n in tables)
     budget = max((n for n in budgets if n <= ipc), default=budgets[0] if budgets else None)
     return budget, {} if budget is None else tables[str(budget)]

@@ -12,7 +12,7 @@ from filelock import Timeout
 from attar.condensed.store import ARTEFACT, MANIFEST, REQUEST, claim, read_own, refuse_link
 from attar.data.known_sets import DATASETS
 from attar.data.task import Task
-from attar.evaluation.rows import REPORT, ROWS
+from attar.evaluation.rows import PICTURE, REPORT, ROWS
 from attar.files import make_folder, remove, sweep, write_json
 from attar.locks import hold_lock
 from attar.methods import find
@@ -22,8 +22,13 @@ from attar.synthesis.journal import METRICS, read_metrics
 
 LOCK = ".lock"
 FORMAT = 1
-OWN = (*ARTEFACT, REQUEST, *CHECKPOINTS, METRICS, ROWS, REPORT)
+OWN = (*ARTEFACT, REQUEST, *CHECKPOINTS, METRICS, ROWS, PICTURE, REPORT)
 NEXT = ".next.part"  # .part, so that `claim` does not take it for somebody's file
+
+
+def name_run(method: str, ipc: int | None, seed: int) -> str:
+    """`m3d-ipc10-seed0`; without a number where the method finds it."""
+    return "-".join([method, *([] if ipc is None else [f"ipc{ipc}"]), f"seed{seed}"])
 
 
 @contextlib.contextmanager
@@ -155,6 +160,14 @@ def flip_as_begun(task: Task, folder: Path | None, flip: bool | None) -> Task:
     if flip not in (None, begun):
         raise ValueError(f"{folder} holds a run with flip = {begun}, not {flip}")
     return dataclasses.replace(task, flip=begun)
+
+
+def updates_as_begun(folder: Path | None) -> int | None:
+    """How many updates the folder's run was to make; `None` where nothing has begun there."""
+    for place in () if folder is None else (folder / NEXT, folder):
+        if (place / REQUEST).exists():
+            return read_own(place / REQUEST)["hyperparameters"].get("updates")
+    return None
 
 
 def check_retired(folder: Path, earlier: dict[str, Any], request: dict[str, Any]) -> None:
