@@ -80,10 +80,11 @@ def condense(side: int, classes: int, method: str, ipc: int, run: Run, tick: Tic
 
 
 def literal_condense(side: int, classes: int, method: str, ipc: int, run: Run, tick: Tick) -> None:
-    from literal import matching
+    from literal import gradients, matching
 
+    loops = {"dc": gradients.dc, "dsa": gradients.dc, "idc": gradients.idc, "dm": matching.dm, "m3d": matching.m3d}
     task = task_of(side, classes, run.device)
-    getattr(matching, method)(find(method)(updates=10**6), task, ipc, run.rng, lambda *_: tick())
+    loops[method](find(method)(updates=10**6), task, ipc, run.rng, lambda *_: tick())
 
 
 STEPS = 20  # of training in a turn
@@ -238,4 +239,13 @@ def paths() -> list[Course]:
                     settings = {"side": side, "classes": classes, "method": method, "ipc": ipc}
                     name = f"{method}, {classes} classes, {side} px, IPC {ipc}"
                     found.append(Course(name, "condense", "literal_condense", images * flop(side), settings))
+    for method in ("dc", "dsa", "idc"):  # at one image a class, where the networks of DC and DSA do not learn
+        fields = find(method)()
+        real, synthetic = fields.costs
+        learnt = TRAINING * getattr(fields, "examples", 0)
+        for side in (32, 28):
+            passes = 10 * (real * fields.batch_real + synthetic * fields.factor**2) + learnt
+            settings = {"side": side, "classes": 10, "method": method, "ipc": 1}
+            name = f"{method}, 10 classes, {side} px, IPC 1"
+            found.append(Course(name, "condense", "literal_condense", passes * flop(side), settings))
     return found

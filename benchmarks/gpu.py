@@ -4,8 +4,8 @@
 
 Stops after `minutes`, in the middle of a piece if need be: call again until it says that nothing is left. What was cut
 is begun anew, but a condensation goes on where it was. In order: the tests marked `gpu`, the loops beside their literal
-versions, accuracies in each precision, then published settings at full length (MNIST and CIFAR-10 with DM and M3D,
-CIFAR-10 with the others; 1, 10 and 50 images a class), ten networks each.
+versions, accuracies in each precision, then published settings at full length (1, 10 and 50 images a class), ten
+networks each: MNIST and CIFAR-10 with DM, M3D, DC, DSA and IDC, CIFAR-10 with the others.
 """
 
 import subprocess
@@ -27,6 +27,8 @@ PATTERNS = (  # of the names of paths
     "train*",
     "dm, 10 classes, 32 px*",
     "m3d, 10 classes, 32 px*",
+    "d[cs]*, 10 classes, *",
+    "idc*",
     "dm, 100 classes*",
     "m3d, 100 classes*",
     "*10 classes, 64 px*",
@@ -46,6 +48,12 @@ PUBLISHED: list[tuple[str, str, str, str, dict[str, Any], tuple[str, str, str]]]
     ("cifar10", "idm", "", "dm", {}, ("45.6 ± 0.7", "58.6 ± 0.1", "67.5 ± 0.1")),
     ("cifar10", "cafe", "", "cafe", {}, ("30.3 ± 1.1", "46.3", "55.5")),
     ("cifar10", "cafe", "+dsa", "dm", DSA, ("31.6 ± 0.8", "50.9", "62.3")),
+    ("mnist", "dc", "", "dc-mnist", {}, ("91.7", "97.4", "98.8")),
+    ("mnist", "dsa", "", "dm", {}, ("88.7", "97.8", "99.2")),
+    ("mnist", "idc", "", "idc", {}, ("94.2", "98.4", "99.1")),
+    ("cifar10", "dc", "", "dc", {}, ("28.3", "44.9", "53.9")),
+    ("cifar10", "dsa", "", "dm", {}, ("28.8 ± 0.7", "52.1 ± 0.5", "60.6 ± 0.5")),
+    ("cifar10", "idc", "", "idc", {}, ("50.6", "67.5", "74.5")),
 ]
 CELLS = [
     Cell(data, method, ipc, (protocol,), value, seeds=10, settings={"published": True, **settings}, suffix=suffix)
