@@ -166,6 +166,13 @@ def test_a_path_alone_is_read_where_it_is_plainly_a_table(tmp_path, caplog):
     assert f"{file} is read as table:{file}" in caplog.text
 
 
+def test_a_parquet_file_without_pictures_is_read_as_a_table(tmp_path, caplog):
+    file = tmp_path / "train.parquet"
+    pq.write_table(pa.table({"age": [30.0, 40, 50, 20] * 2, "label": ["no", "yes"] * 4}), file)
+    assert load_data(str(file)).columns == load_data(str(tmp_path)).columns == read(file).columns
+    assert f"{file} is read as table:{file}" in caplog.text
+
+
 def test_iris_from_a_file_is_iris_from_python(tmp_path):
     data = load_iris(as_frame=True)
     frame = data.data.assign(species=data.target_names[data.target])

@@ -3,9 +3,11 @@
 import json
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from attar.data.check import list_some
 from attar.wording import unknown
@@ -98,6 +100,14 @@ def is_encoded(kind: pa.DataType) -> bool:
     if pa.types.is_struct(kind):
         return "bytes" in kind.names and str(kind.field("bytes").type) in BYTES
     return str(kind) in BYTES
+
+
+def holds_files(path: Path) -> bool:
+    """Whether a Parquet file has a column of encoded files. One that is damaged may have had any."""
+    try:
+        return any(is_encoded(field.type) for field in pq.read_schema(path))
+    except (pa.ArrowException, OSError):
+        return True
 
 
 def read_features(schema: pa.Schema) -> dict[str, dict[str, Any]]:

@@ -7,13 +7,14 @@ from typing import Any, NamedTuple
 
 from attar.arguments import resolve_home
 from attar.data.check import Found
+from attar.data.columns import holds_files
 from attar.data.hub import read_hub
 from attar.data.image_folder import holds_class_folders, read_folder
 from attar.data.known_sets import DATASETS
 from attar.data.numpy_files import read_npy, read_npz
 from attar.data.parquet import read_parquet
 from attar.data.reading import Reading
-from attar.data.table_files import is_text_table, read_tables
+from attar.data.table_files import is_parquet, is_table_file, read_tables
 from attar.wording import unknown
 
 LOG = logging.getLogger("attar")
@@ -48,7 +49,12 @@ def holds(ending: str) -> Callable[[Path], bool]:
     return lambda path: path.is_dir() and any(not file.name.startswith(".") for file in path.glob(f"*{ending}"))
 
 
-is_parquet, holds_parquet = begins_with(b"PAR1"), holds(".parquet")
+def has_pictures(path: Path) -> bool:
+    """Whether a path is a Parquet file with a column of encoded files, or a folder with one."""
+    files = path.glob("*.parquet") if path.is_dir() else [path]
+    return any(is_parquet(file) and holds_files(file) for file in files if not file.name.startswith("."))
+
+
 PICTURES = ("size", "skip_damaged")
 COLUMNS = ("image_column", "label_column")
 READERS = {
@@ -58,7 +64,7 @@ READERS = {
         "PATH",
         "pictures and labels of a Parquet file, or of a folder of them",
         PICTURES + COLUMNS,
-        lambda path: is_parquet(path) or holds_parquet(path),
+        has_pictures,
     ),
     "hf": Reader(
         read_hub, "NAME", "a data set of the Hugging Face hub, or a folder as that reads it", PICTURES + COLUMNS
@@ -72,7 +78,7 @@ READERS = {
         "PATH",
         "a table in a CSV or Parquet file, or in a folder with train.csv and perhaps test.csv",
         ("label_column",),
-        is_text_table,
+        is_table_file,
     ),
 }
 

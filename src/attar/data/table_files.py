@@ -8,6 +8,7 @@ import pyarrow as pa
 from pyarrow import csv, parquet, types
 
 from attar.data.check import Found, Given
+from attar.data.columns import holds_files
 from attar.data.frame import Frame, check_names, find_missing
 from attar.data.reading import Reading
 from attar.data.splits import PARTS, choose_parts
@@ -36,11 +37,22 @@ def read_tables(path: Path, reading: Reading) -> Found:
     return Found(given, tested)
 
 
-def is_text_table(path: Path) -> bool:
-    """Whether a path without a prefix is meant for a table: a Parquet file may as well hold images."""
+def is_table_file(path: Path) -> bool:
+    """Whether a path without a prefix is meant for a table: a text file of columns, or a Parquet file without images.
+
+    In a folder the file of the training part tells.
+    """
     if path.is_dir():
-        return any(is_text_table(path / f"{name}{ending}") for name in PARTS["train"] for ending in ENDINGS)
-    return path.is_file() and path.suffix.lower() in (".csv", ".tsv")
+        return any(is_table_file(path / f"{name}{ending}") for name in PARTS["train"] for ending in ENDINGS)
+    return path.is_file() and (path.suffix.lower() in (".csv", ".tsv") or (is_parquet(path) and not holds_files(path)))
+
+
+def is_parquet(path: Path) -> bool:
+    """Whether a path is a file that begins as Parquet does."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(len(MAGIC)) == MAGIC
 
 
 def list_files(folder: Path) -> dict[str, Path]:
