@@ -1,8 +1,11 @@
-"""What architectures share: normalisation, the border of small images, and the sizes that they take."""
+"""What architectures share: normalisation, the border of small images, the sizes that they take, residual stages."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+from jaxtyping import Float
 from torch import Tensor, nn
+
+WIDTHS = 64, 128, 256, 512  # channels of the stages of residual networks
 
 
 def make_norm(norm: str, width: int) -> nn.Module:
@@ -42,3 +45,22 @@ def list_layers(body: nn.Sequential, x: Tensor) -> list[Tensor]:
         if isinstance(layer, nn.ReLU):
             found.append(x)
     return [*found, x]
+
+
+class Staged(nn.Module):
+    """A stem, stages of residual blocks, the mean over each map, then a linear head: the base of residual networks."""
+
+    def __init__(self, stem: nn.Module, stages: Iterable[nn.Module], classes: int):
+        super().__init__()
+        self.stem, self.stages = stem, nn.ModuleList(stages)
+        self.head = nn.Linear(WIDTHS[-1], classes)
+
+    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k"]:
+        return self.head(self.layers(x)[-1])
+
+    def layers(self, x: Float[Tensor, "n c h w"]) -> list[Tensor]:
+        """What leaves the stem and each stage, and the features."""
+        maps = [self.stem(x)]
+        for stage in self.stages:
+            maps.append(stage(maps[-1]))
+        return [*maps, maps[-1].mean((2, 3))]

@@ -1,17 +1,17 @@
 """The network of He et al. (2016), as condensation papers have it for small images."""
 
+from functools import partial
+from itertools import pairwise, starmap
 from typing import ClassVar
 
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from attar.networks.architectures.parts import check_sides, make_norm
-
-WIDTHS = 64, 128, 256, 512  # channels of the stages
+from attar.networks.architectures.parts import WIDTHS, Staged, check_sides, make_norm
 
 
-class ResNet18(nn.Module):
+class ResNet18(Staged):
     """A 3×3 convolution, four stages of two residual blocks, the mean over each map, then a linear head.
 
     There is no pooling before the stages; all but the first halve the sides. `norm` is as in `make_norm`. Raises
@@ -21,26 +21,15 @@ class ResNet18(nn.Module):
     replayable: ClassVar[bool] = True  # see `Network.replayable`
 
     def __init__(self, shape: tuple[int, ...], classes: int, *, norm: str = "instance"):
-        super().__init__()
         channels, *sides = shape
         check_sides("ResNet-18", sides, 9)
-        self.stem = nn.Sequential(convolve(channels, WIDTHS[0], 3), make_norm(norm, WIDTHS[0]), nn.ReLU())
-        before, stages = WIDTHS[0], []
-        for i, width in enumerate(WIDTHS):
-            stages.append(nn.Sequential(Block(before, width, norm, 2 if i else 1), Block(width, width, norm, 1)))
-            before = width
-        self.stages = nn.ModuleList(stages)
-        self.head = nn.Linear(before, classes)
+        stem = nn.Sequential(convolve(channels, WIDTHS[0], 3), make_norm(norm, WIDTHS[0]), nn.ReLU())
+        super().__init__(stem, starmap(partial(make_stage, norm), pairwise((WIDTHS[0], *WIDTHS))), classes)
 
-    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k"]:
-        return self.head(self.layers(x)[-1])
 
-    def layers(self, x: Float[Tensor, "n c h w"]) -> list[Tensor]:
-        """What leaves the first block of layers and each stage, and the features."""
-        maps = [self.stem(x)]
-        for stage in self.stages:
-            maps.append(stage(maps[-1]))
-        return [*maps, maps[-1].mean((2, 3))]
+def make_stage(norm: str, before: int, width: int) -> nn.Sequential:
+    """Two blocks, of which the first halves the sides where there are more channels."""
+    return nn.Sequential(Block(before, width, norm, 1 if before == width else 2), Block(width, width, norm, 1))
 
 
 class Block(nn.Module):

@@ -1,17 +1,19 @@
 """The residual network of Kim et al. (ICML 2022), which halves maps by average pooling."""
 
 import math
+from functools import partial
+from itertools import pairwise, starmap
 from typing import ClassVar
 
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from attar.networks.architectures.parts import check_sides, make_norm
-from attar.networks.architectures.resnet import WIDTHS, convolve
+from attar.networks.architectures.parts import WIDTHS, Staged, check_sides, make_norm
+from attar.networks.architectures.resnet import convolve
 
 
-class ResNetAP10(nn.Module):
+class ResNetAP10(Staged):
     """A convolution, four stages of one residual block, the mean over each map, then a linear head.
 
     All stages but the first halve the sides. The first convolution is 3×3 up to 128 pixels a side, with 2×2 average
@@ -22,38 +24,23 @@ class ResNetAP10(nn.Module):
     replayable: ClassVar[bool] = True  # see `Network.replayable`
 
     def __init__(self, shape: tuple[int, ...], classes: int, *, norm: str = "instance"):
-        super().__init__()
         channels, *sides = shape
         check_sides("ResNetAP-10", sides, 16)
         size, pool = (3, 1) if max(sides) <= 64 else (3, 2) if max(sides) <= 128 else (7, 4)
         entry = convolve(channels, WIDTHS[0], size)
-        self.stem = nn.Sequential(entry, make_norm(norm, WIDTHS[0]), nn.ReLU(), nn.AvgPool2d(pool))
-        before, stages = WIDTHS[0], []
-        for i, width in enumerate(WIDTHS):
-            stages.append(PooledBlock(before, width, norm, 2 if i else 1))
-            before = width
-        self.stages = nn.ModuleList(stages)
-        self.head = nn.Linear(before, classes)
+        stem = nn.Sequential(entry, make_norm(norm, WIDTHS[0]), nn.ReLU(), nn.AvgPool2d(pool))
+        super().__init__(stem, starmap(partial(PooledBlock, norm), pairwise((WIDTHS[0], *WIDTHS))), classes)
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d):
                 nn.init.normal_(layer.weight, 0, math.sqrt(2 / (layer.kernel_size[0] ** 2 * layer.out_channels)))
 
-    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k"]:
-        return self.head(self.layers(x)[-1])
-
-    def layers(self, x: Float[Tensor, "n c h w"]) -> list[Tensor]:
-        """What leaves the first block of layers and each stage, and the features."""
-        maps = [self.stem(x)]
-        for stage in self.stages:
-            maps.append(stage(maps[-1]))
-        return [*maps, maps[-1].mean((2, 3))]
-
 
 class PooledBlock(nn.Module):
-    """Two 3×3 convolutions, average pooling of `pool` between them, to whose result the input is added."""
+    """Two 3×3 convolutions, to whose result the input is added. More channels come with half the sides, by pooling."""
 
-    def __init__(self, before: int, width: int, norm: str, pool: int):
+    def __init__(self, norm: str, before: int, width: int):
         super().__init__()
+        pool = 1 if before == width else 2
         entry = convolve(before, width, 3), make_norm(norm, width), nn.ReLU(), nn.AvgPool2d(pool)
         self.body = nn.Sequential(*entry, convolve(width, width, 3), make_norm(norm, width))
         shortcut = convolve(before, width, 1), nn.AvgPool2d(pool), make_norm(norm, width)
