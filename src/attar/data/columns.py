@@ -60,6 +60,7 @@ def choose_column(schema: pa.Schema, what: str, role: Role, asked: str | None) -
 
 
 def find_column(schema: pa.Schema, what: str, role: Role) -> str:
+    """The column with most signs of that role. Raises `ValueError` where none has any, or several have as many."""
     signs = {name: count_signs(schema, name, role) for name in schema.names}
     best = [name for name in signs if signs[name] and signs[name] == max(signs.values())]
     if not best:  # a known name that holds something else says why in the sentence about what was expected

@@ -85,6 +85,10 @@ def find_columns(x: Any, what: str, categories: Collection[str]) -> Columns:
 
 
 def find_channels(frame: Frame, what: str, name: str, asked: bool) -> Iterator[Column]:
+    """One channel for a column of numbers, or one for each category of a column that holds or is `asked` to hold them.
+
+    Raises `ValueError` where so many values differ that they are no categories.
+    """
     values = read_column(frame, what, name)
     if values.dtype.kind in "iuf" and not asked:
         yield Column(name)
@@ -109,6 +113,7 @@ def check_words(frame: Frame, what: str, name: str, texts: np.ndarray, found: li
 
 
 def say_categories(columns: Columns, what: str) -> None:
+    """One logged sentence about the columns that were taken for categories."""
     counts: dict[str, int] = {}
     for column in columns:
         if column.category is not None:
@@ -138,6 +143,7 @@ def encode(x: Any, what: str, columns: Columns) -> Float64[Tensor, "n d 1 1"]:
 
 
 def encode_numbers(frame: Frame, what: str, name: str) -> Float64[np.ndarray, "n 1"]:
+    """Raises `ValueError` naming the row of a value that is no finite number."""
     values = read_column(frame, what, name)
     if values.dtype.kind == "U":
         row = next((i for i, text in enumerate(values.tolist()) if not is_number(text)), 0)
@@ -152,6 +158,7 @@ def encode_numbers(frame: Frame, what: str, name: str) -> Float64[np.ndarray, "n
 
 
 def encode_categories(frame: Frame, what: str, name: str, known: list[str]) -> Float64[np.ndarray, "n k"]:
+    """Raises `ValueError` naming the row of a category that is not `known`."""
     texts, codes = as_text(read_column(frame, what, name)).tolist(), {text: i for i, text in enumerate(known)}
     row = next((i for i, text in enumerate(texts) if text not in codes), None)
     if row is not None:

@@ -66,6 +66,7 @@ def list_files(folder: Path) -> dict[str, Path]:
 
 
 def read_part(file: Path, part: str, label: str | None) -> Given:
+    """The rows and labels of one file. Raises `ValueError` where it has no rows, or a row has no label."""
     table, line = read_file(file)
     names = table.column_names
     check_names(names, str(file))
@@ -82,6 +83,7 @@ def read_part(file: Path, part: str, label: str | None) -> Given:
 
 
 def choose_labels(names: Sequence[str], file: Path, label: str | None) -> str:
+    """The column of the labels: the one asked for, or the only one of a known name. Raises `ValueError` else."""
     if label is not None:
         if label not in names:
             raise ValueError(f"{file}: {unknown('column', label, names)}")
