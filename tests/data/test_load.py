@@ -159,6 +159,12 @@ def test_a_path_alone_that_may_be_read_in_two_ways_is_refused(tmp_path):
         load_data(str(tmp_path / "mine"))
 
 
+def test_a_file_alone_that_no_reader_knows_is_refused_with_the_prefixes_of_files(tmp_path):
+    (tmp_path / "mine.npz").write_bytes(b"neither numbers nor pictures")
+    with pytest.raises(ValueError, match=r"as parquet:\S*mine.npz or npz:\S*mine.npz or table:\S*mine.npz$"):
+        load_data(str(tmp_path / "mine.npz"))
+
+
 @pytest.mark.parametrize("data", [(noise(4, 8, 8), turns(4)), pictures(), "digits"])
 @pytest.mark.parametrize("option", [{"size": 8}, {"skip_damaged": True}, {"image_column": "a"}, {"label_column": "a"}])
 def test_an_option_of_other_data_is_refused(data, option):

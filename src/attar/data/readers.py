@@ -97,7 +97,8 @@ def recognise(data: str) -> str:
         raise ValueError(unknown("data set", data, [*DATASETS, *places]))
     suited = [prefix for prefix, reader in READERS.items() if reader.suits and reader.suits(path)]
     if len(suited) != 1:
-        either = " or ".join(f"{prefix}:{data}" for prefix in suited or READERS)
+        possible = [prefix for prefix, reader in READERS.items() if path.is_dir() or reader.place == "PATH"]
+        either = " or ".join(f"{prefix}:{data}" for prefix in suited or possible)
         raise ValueError(f"{data} is a path, and its content does not say how to read it: a prefix does, as {either}")
     LOG.warning(f"{data} is read as {suited[0]}:{data}, {READERS[suited[0]].about}")
     return f"{suited[0]}:{data}"
