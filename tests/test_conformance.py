@@ -233,7 +233,7 @@ def test_a_method_that_decides_its_budget_keeps_real_images_of_every_class_and_t
     chosen = torch.tensor(found.provenance["indices"])
     assert torch.equal(found.images, unit(task.raw(chosen))) and len(chosen.unique()) == len(chosen)
     for ask in (attar.condense, attar.plan):
-        with pytest.raises(ValueError, match=rf"{name} finds itself how many images it keeps: leave ipc out, not 2"):
+        with pytest.raises(ValueError, match=rf"{name} decides how many images it keeps: leave ipc out, not 2"):
             ask(task, name, 2)
 
 

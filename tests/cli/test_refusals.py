@@ -46,7 +46,7 @@ here = pytest.fixture(enter)
         (["condense", "digits", "--method", "random", "--ipc", "9999"], "fewer than the 9999 per class"),
         (
             ["condense", "digits", "--method", "support-vectors", "--ipc", "3"],
-            "support-vectors finds itself how many images it keeps: leave ipc out, not 3",
+            "support-vectors decides how many images it keeps: leave ipc out, not 3",
         ),
         (["condense", "digits", "--minutes", "0"], "minutes must be a number above 0, not 0"),
         (["condense", "digits", "--method", "random", "--minutes", "5"], "but Random makes none"),

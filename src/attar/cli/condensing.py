@@ -21,7 +21,7 @@ class Condense:
     method: str | None = None
     """See `attar list methods`; by default the one that did best on the most similar known data."""
     ipc: int | None = None
-    """Images per class, by default 10; not for a method that finds their number itself."""
+    """Images per class, by default 10; not for a method that decides their number."""
     out: Path | None = None
     """Folder of the result; by default a new one under runs/."""
     dry_run: bool = False

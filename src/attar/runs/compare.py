@@ -43,7 +43,7 @@ def compare(
 ) -> tuple[list[CondensedSet], list[Row]]:
     """Condense by every method at every budget, `draws` times, and train `seeds` networks on each set.
 
-    A method that finds itself how many images it keeps does so once for all budgets.
+    A method that decides how many images it keeps runs once for all budgets.
     `whole` adds networks trained on all training images. With `out`, each set is kept in a folder of its own there.
     Sets that lie there already are taken as they are. Unfinished ones are resumed, with `anyway` also on another
     engine, whose bits differ. Every name is checked before the first run begins. `watch(what)` gives the progress of

@@ -48,7 +48,7 @@ def settle_budget(method: str | None, ipc: int | None) -> int | None:
     if method is None or not getattr(find(method), "decides_budget", False):
         return BUDGET if ipc is None else ipc
     if ipc is not None:
-        raise ValueError(f"{method} finds itself how many images it keeps: leave ipc out, not {ipc}")
+        raise ValueError(f"{method} decides how many images it keeps: leave ipc out, not {ipc}")
     return None
 
 
