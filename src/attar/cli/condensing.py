@@ -8,7 +8,7 @@ import tyro
 from tyro.conf import Positional, UseAppendAction, arg
 
 from attar.arguments import resolve_home
-from attar.cli.options import Engine, Source
+from attar.cli.options import Engine, Features, Source
 from attar.cli.terminal import confirm
 
 
@@ -43,6 +43,7 @@ class Condense:
     anyway: bool = False
     """Resume also where device, precision or compiler changed, which changes the bits."""
     source: tyro.conf.OmitArgPrefixes[Source] = field(default_factory=Source)
+    features: tyro.conf.OmitArgPrefixes[Features] = field(default_factory=Features)
     engine: tyro.conf.OmitArgPrefixes[Engine] = field(default_factory=Engine)
 
     def __call__(self) -> None:
@@ -51,7 +52,7 @@ class Condense:
         from attar.cli.progress import Progress
         from attar.condensed.card import tell_certificate
         from attar.methods import find
-        from attar.runs.condense import check_request, condense, plan
+        from attar.runs.condense import check_request, condense, looks_at_features, plan
         from attar.runs.default_method import choose
         from attar.runs.recipe import check_settings, parse_setting, settle_budget
         from attar.runs.run_folder import OtherEngine, name_run
@@ -59,10 +60,13 @@ class Condense:
 
         method, recipe, given = self.method, self.recipe, dict(map(parse_setting, self.set))
         check_request(method, given, self.minutes)  # now: reading the data may take long
+        self.features.check()
         ipc = settle_budget(method, self.ipc)
-        task = self.source.task(self.data)
+        task = self.features.give(self.source.task(self.data))
         if not method:  # chosen here, as the folder is named after it
             method, recipe = choose(task, ipc, recipe)
+        if task.encoder and not looks_at_features(find(method)):
+            raise ValueError(f"{method} looks at no encoder: selections such as herding and k-means do")
         settings = check_settings(find(method), given)  # again: a method that was chosen is known only now
         name = f"{shorten_data(self.data)}-{name_run(method, ipc, self.seed)}"
         folder = resolve_home("out", self.out or choose_folder(name, self.resume))

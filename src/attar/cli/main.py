@@ -15,7 +15,7 @@ from attar.arguments import resolve_home
 from attar.cli.caching import Cache
 from attar.cli.checking import Check
 from attar.cli.condensing import Condense
-from attar.cli.options import Engine, Source
+from attar.cli.options import Engine, Features, Source
 from attar.cli.terminal import one_sentence, open_streams, terminable
 
 if TYPE_CHECKING:
@@ -98,6 +98,7 @@ class Compare:
     anyway: bool = False
     """Resume unfinished sets also where device, precision or compiler changed, which changes the bits."""
     source: tyro.conf.OmitArgPrefixes[Source] = field(default_factory=Source)
+    features: tyro.conf.OmitArgPrefixes[Features] = field(default_factory=Features)
     engine: tyro.conf.OmitArgPrefixes[Engine] = field(default_factory=Engine)
 
     def __call__(self) -> "list[Row]":
@@ -107,9 +108,10 @@ class Compare:
         from attar.evaluation.rows import REPORT
         from attar.runs.compare import compare
 
+        self.features.check()
         name = f"{shorten_data(self.data)}-{'-'.join(self.methods)}"
         folder = resolve_home("out", self.out or choose_folder(name, resume=False))
-        task = self.source.task(self.data)
+        task = self.features.give(self.source.task(self.data))
         with say_how_to_resume(folder), in_turn() as watch:
             _, rows = compare(
                 task,
@@ -155,6 +157,7 @@ class Report:
     out: Path | None = None
     """The page; by default report.html in the first folder."""
     source: tyro.conf.OmitArgPrefixes[Source] = field(default_factory=Source)
+    features: tyro.conf.OmitArgPrefixes[Features] = field(default_factory=Features)
 
     def __call__(self) -> None:
         from attar.cli.folders import agree_on_data, find_sets, report_on
@@ -166,7 +169,9 @@ class Report:
         sets = [load(folder) for folder in find_sets(runs)]
         page = resolve_home("out", self.out or runs[0] / REPORT)
         check_place(page)  # now: reading the data may take long
-        print(report_on(runs, self.source.task(self.data or agree_on_data(sets)), page))
+        self.features.check()
+        task = self.features.give(self.source.task(self.data or agree_on_data(sets)))
+        print(report_on(runs, task, page))
 
 
 @dataclass(frozen=True)

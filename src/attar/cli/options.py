@@ -69,6 +69,31 @@ class Source:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Features:
+    """A network that was trained elsewhere, and learns no more: its features select images and lay out plots."""
+
+    encoder: str | None = None
+    """efficientnet-lite0 (extra `encoder`), or a network such as timm:NAME with --weights."""
+    weights: Path | None = None
+    """The file of the encoder's weights: safetensors, or of torch.save."""
+    encoder_size: int | None = None
+    """Pixels a side of what the encoder sees; by default what it was trained on, if that is known."""
+
+    def check(self) -> None:
+        """Raises `ValueError` where the options do not belong together, or the file of the weights is missing."""
+        from attar.data.encoder import check_weights
+
+        if self.encoder is not None:
+            check_weights(self.encoder, self.weights)
+        elif self.weights is not None or self.encoder_size is not None:
+            raise ValueError("--weights and --encoder-size are of an encoder: say which with --encoder")
+
+    def give(self, task: "Task") -> "Task":
+        """The task with this encoder, if there is one. Raises `ValueError` where it does not fit the images."""
+        return task if self.encoder is None else task.with_encoder(self.encoder, self.weights, self.encoder_size)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Engine:
     """The hardware, and how it is used."""
 

@@ -144,6 +144,7 @@ def list_facts(made: CondensedSet) -> dict[str, str]:
         else "keep their class"
         if about["flip"]
         else "not used",
+        "Encoder": about.get("encoder"),
         "Certificate": tell_certificate(made),
         "Seed": about.get("seed"),
         "Condensed in": duration(float(about["seconds"])) if isinstance(about.get("seconds"), int | float) else None,

@@ -6,12 +6,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
+from attar.data.encoder import Encoder, make_encoder
 from attar.data.normalisation import Normalisation, unit
 from attar.data.on_disk import fetch_rows, is_on_disk, pieces
 from attar.data.table import Columns
@@ -64,6 +66,8 @@ class Task:
     split: str = "test set"
     flip: bool = True
     columns: Columns | None = None
+    encoder: Encoder | None = None
+    """Where a user has a network that was trained elsewhere: selections and plots may look at its features."""
 
     @property
     def called(self) -> str:
@@ -90,11 +94,23 @@ class Task:
             return self
         stay = self.on_disk and self.train.x.nbytes > room(device)
         train, test = self.train.to(device, images=not stay), self.test.to(device)
-        return dataclasses.replace(self, train=train, test=test, network=self.network.to(device))
+        encoder = self.encoder and self.encoder.to(device)
+        return dataclasses.replace(self, train=train, test=test, network=self.network.to(device), encoder=encoder)
 
     def with_network(self, name: str) -> "Task":
         """The same data with another family of networks: a known name, or `file.py:Name`."""
         return dataclasses.replace(self, network=make_network(name, self.shape, len(self.classes)).to(self.device))
+
+    def with_encoder(self, name: str, weights: Path | str | None = None, size: int | None = None) -> "Task":
+        """The same data with a network that was trained elsewhere, whose features selections and reports then use.
+
+        `name` is `efficientnet-lite0` (extra `encoder`), or a known network, `timm:NAME` or `file.py:Name` with the
+        file of its `weights`: safetensors, or one that `torch.save` wrote. Images are brought to the size that the
+        weights of timm's models were trained at, and others stay as they are; `size` is another, in pixels a side.
+        Raises `ValueError` where the network or its weights are missing, or do not fit the images.
+        """
+        encoder = make_encoder(name, weights, size, self.shape, len(self.classes), self.normalisation)
+        return dataclasses.replace(self, encoder=encoder.to(self.device))
 
     @cached_property
     def on_disk(self) -> bool:

@@ -24,12 +24,7 @@ class TimmModel:
     @classmethod
     def named(cls, name: str, shape: tuple[int, ...], classes: int) -> "TimmModel":
         """Raises `ValueError` where timm is not installed, or has no such model."""
-        timm = import_timm()
-        if not timm.is_model(name):
-            near = difflib.get_close_matches(name, timm.list_models(), 1)
-            hint = f", did you mean {near[0]!r}?" if near else ""
-            raise ValueError(f"timm {timm.__version__} has no model {name!r}{hint}")
-        return cls(name, shape, classes, timm.__version__)
+        return cls(name, shape, classes, import_timm_with(name).__version__)
 
     @property
     def label(self) -> str:
@@ -50,6 +45,27 @@ class TimmModel:
         except Exception as error:  # a model of another's may end with anything
             told = f"{self.label} cannot be built for images of shape {self.shape}"
             raise ValueError(f"{told}: {in_a_line(error)}") from None
+
+
+def find_input(name: str) -> tuple[tuple[int, int], tuple[float, ...], tuple[float, ...]]:
+    """Sides, mean and deviation of the pictures that a model's usual weights were trained on.
+
+    Raises `ValueError` where timm is not installed, has no such model, or does not know.
+    """
+    about = import_timm_with(name).models.get_pretrained_cfg(name)
+    if about is None:
+        raise ValueError(f"timm has no weights of {name}, and does not know what they would take")
+    return about.input_size[1:], about.mean, about.std
+
+
+def import_timm_with(name: str) -> Any:
+    """Raises `ValueError` where timm is not installed, or has no such model."""
+    timm = import_timm()
+    if not timm.is_model(name):
+        near = difflib.get_close_matches(name, timm.list_models(), 1)
+        hint = f", did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"timm {timm.__version__} has no model {name!r}{hint}")
+    return timm
 
 
 def import_timm() -> Any:

@@ -109,6 +109,7 @@ def collect(
         "per_class": by_class(cells, names, made[0].classes if made else task.classes if task else (), best),
         "projection": project(sets, task, subject) if task and subject else None,
         "planes": place_class(task, subject) if task and subject else None,
+        "encoder": task.encoder.name if task and task.encoder else "an untrained network",
         "details": [(title(s, seed=True), list_settings(s)) for s in made],
     }
 

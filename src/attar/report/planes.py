@@ -1,6 +1,7 @@
 """Where images lie: among those of all classes, and those of one class in pixels and in features."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ MOST, PICTURES = 200, 8  # condensed images of one class: as points, and of thes
 
 
 def place_class(task: Task, subject: CondensedSet) -> dict[str, Any] | None:
-    """Images of the class of which the set has most, in pixels and in features of an unlearned network.
+    """Images of the class of which the set has most, in pixels and in features, as `embed` gives them.
 
     Each is shown in the plane in which the real images spread most. `None` where these are too few to span one.
     """
@@ -50,7 +51,8 @@ def span_plane(real: Float[Tensor, "n d"], x: Float[Tensor, "m d"]) -> Float[Ten
 
 def count_real(task: Task) -> int:
     """How many real images a projection shows."""
-    return min(PROJECTED, max(100, int(FLOPS / task.network.flop(task.shape))))
+    flop = task.encoder.flop if task.encoder else task.network.flop(task.shape)
+    return min(PROJECTED, max(100, int(FLOPS / flop)))
 
 
 def sample_real(task: Task, classes: Sequence[int], count: int) -> Int[Tensor, " n"]:
@@ -82,12 +84,18 @@ def project(sets: Sequence[CondensedSet], task: Task, subject: CondensedSet) -> 
 
 
 def embed(task: Task, x: Tensor) -> Tensor:
-    """Features of an unlearned network, in a mixed order: batch statistics then are those of all kinds of images."""
+    """Features of the task's encoder, or else of an unlearned network.
+
+    In a mixed order: batch statistics then are those of all kinds of images.
+    """
     rng = Rng.of(0)
     order = torch.randperm(len(x), generator=rng.fold("order").generator())
     with torch.no_grad(), rng.fold("features").scope(task.device):  # dropout takes no generator
-        w = task.network.init(rng)
-        parts = [task.network.features(w, x[part], train=True).float().cpu() for part in order.split(200)]
+        if task.encoder:
+            features = partial(task.encoder.features, task.encoder.weights)
+        else:
+            features = partial(task.network.features, task.network.init(rng), train=True)
+        parts = [features(x[part]).float().cpu() for part in order.split(64 if task.encoder else 200)]
     return torch.cat(parts)[order.argsort()]
 
 

@@ -7,7 +7,7 @@ import platform
 import time
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args, get_type_hints
 
 import torch
 
@@ -22,7 +22,7 @@ from attar.engine.device import use_device
 from attar.engine.precision import Precision, choose_device_and_precision, use_precision
 from attar.engine.run import Progress, Run, silent
 from attar.files import read_json
-from attar.methods import find
+from attar.methods import Method, find
 from attar.rng import Rng
 from attar.runs.default_method import choose, choose_recipe
 from attar.runs.plan import Plan, fit_updates, forecast
@@ -142,6 +142,8 @@ def decide(
     if method is None:
         method, recipe = choose(task, ipc, recipe)
     source = check_data(recipe) if recipe else choose_recipe(task, method)
+    if task.encoder is not None and looks_at_features(find(method)):
+        settings = {"features": "encoder"} | settings
     resolved = resolve(method, source, ipc, settings, published)
     if task.columns is not None:
         resolved = suit_table(resolved, settings)
@@ -149,6 +151,11 @@ def decide(
         resolved = fit_tiles(resolved, task, ipc)
     usual = source == task.name and task.network.name == "ConvNet"  # what the bands were measured with
     return method, resolved if usual else dataclasses.replace(resolved, expect={})
+
+
+def looks_at_features(cls: type) -> bool:
+    """Whether the method is one that can look at features of a user's encoder."""
+    return "encoder" in get_args(get_type_hints(cls).get("features"))
 
 
 def check_request(method: str | None, settings: dict[str, Any], minutes: float | None) -> None:
@@ -195,6 +202,7 @@ def describe(task: Task, method: str, ipc: int | None, seed: int, resolved: Reso
         "seed": seed,
         "network": task.network.name,
         "hyperparameters": resolved.hyperparameters,
+        **name_encoder(task, resolved.method),
         "fingerprint": task.fingerprint,
         "engine": {
             "device": run.device.type,
@@ -204,6 +212,13 @@ def describe(task: Task, method: str, ipc: int | None, seed: int, resolved: Reso
             "torch": torch.__version__,
         },
     }
+
+
+def name_encoder(task: Task, method: Method) -> dict[str, str]:
+    """Of the network by whose features the method selects; nothing where it looks at none."""
+    if task.encoder is None or getattr(method, "features", None) != "encoder":
+        return {}  # and no `None`: older runs, which know of no encoder, can be resumed
+    return {"encoder": task.encoder.identity}
 
 
 def sign(

@@ -1,8 +1,9 @@
 """Choosing real images by where they lie in a feature space, class by class."""
 
+import math
 from collections.abc import Callable
 from functools import partial
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from jaxtyping import Float, Int
@@ -14,7 +15,7 @@ from attar.engine.run import Run
 from attar.engine.slices import map_slices
 from attar.training.pretrained import train_whole
 
-FeatureSpace = Literal["pixels", "random", "trained"]
+FeatureSpace = Literal["pixels", "random", "trained", "encoder"]
 Select = Callable[[Float[Tensor, "n d"], int], Int[Tensor, " ipc"]]
 
 
@@ -36,21 +37,35 @@ def select(task: Task, ipc: int, run: Run, space: FeatureSpace, epochs: int, rul
 def make_embedding(
     task: Task, run: Run, space: FeatureSpace, epochs: int
 ) -> Callable[[Int[Tensor, " n"]], Float[Tensor, "n d"]]:
-    """Features of training images by index: `pixels`, or the last layer of a network, unlearned or trained on all."""
+    """Features of training images by index: `pixels`, or those of a network.
+
+    It is unlearned (`random`), `trained` on all of them, or the task's own `encoder`, which must be there.
+    """
     if space == "pixels":
         return lambda members: task.images(members).flatten(1)
-    network, flop = task.network, len(task.train.y) * task.network.flop(task.shape)
-    if space == "random":
-        w, features = network.init(run.rng.fold("network")), run.engine(partial(network.features, train=True), flop)
+    network, n, at_once = task.network, len(task.train.y), 1024
+    flop, features = n * network.flop(task.shape), cast(Callable[..., Tensor], network.features)
+    if space == "encoder":
+        if task.encoder is None:
+            raise ValueError("features=encoder needs an encoder: --encoder NAME, or task.with_encoder(NAME)")
+        # Fewer at once: its images are often enlarged.
+        w, features, flop, at_once = task.encoder.weights, task.encoder.features, n * task.encoder.flop, 64
+    elif space == "random":
+        w, features = network.init(run.rng.fold("network")), partial(network.features, train=True)
     else:
-        w, features = train_whole(task, run, epochs), run.engine(network.features, flop)
+        w = train_whole(task, run, epochs)
+    prepared, done = run.engine(features, flop), 0
     # An unlearned network with batch statistics takes them from the slice, which must not depend on the machine.
-    size = 256 if network.keeps_statistics else run.slice_size(1024)
+    size = 256 if space == "random" and network.keeps_statistics else run.slice_size(at_once)
 
     @torch.no_grad()
     def embed(members: Int[Tensor, " n"]) -> Float[Tensor, "n d"]:
-        parts = members.split(1024)
+        nonlocal done
+        parts = []
         with run.rng.fold("network's own").scope(run.device):  # dropout takes no generator
-            return torch.cat([map_slices(lambda x: features(w, x), task.images(part), size) for part in parts])
+            for part in members.split(at_once):
+                parts.append(map_slices(partial(prepared, w), task.images(part), size))
+                run.progress(done := done + len(part), n, math.nan)
+        return torch.cat(parts)
 
     return embed
