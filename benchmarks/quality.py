@@ -27,7 +27,9 @@ import tyro
 import attar
 from attar import CondensedSet
 from attar.cli.progress import Progress
+from attar.data.known_sets import DATASETS
 from attar.data.load import load_data
+from attar.data.task import Task
 from attar.evaluation.rows import COLUMNS, Row, summarise
 from attar.files import read_json, write_json
 from attar.methods import find
@@ -50,6 +52,8 @@ class Cell:
     """Of the method's name, where settings beside its recipe's make it another."""
     apart: str = ""
     """Of the file's name, where a protocol was measured apart from the others."""
+    networks: tuple[str, ...] = ()
+    """Those that judge, where it is not the usual one alone."""
 
     @property
     def name(self) -> str:
@@ -70,6 +74,7 @@ WHOLE = {  # CAFE as its paper stores images, with what was best for that
 }
 WHOLE_AT_TEN = WHOLE["mnist"] | {"updates": 500, "most": 100}
 DSA_AT_TEN = DSA | UNTILED | {"updates": 500}  # else as in the recipe
+FIVE = "convnet", "lenet", "alexnet", "vgg11", "resnet18"
 CELLS = [
     Cell("mnist", "whole", 0, ("whole20",), "99.6 ± 0.0", seeds=1),
     Cell("mnist", "m3d", 1, ("idc", "dm"), "94.4 ± 0.2", draws=3, seeds=2),
@@ -89,6 +94,8 @@ CELLS = [
     Cell("mnist", "random", 1, ("idc",), "", draws=3, seeds=2, apart="-idc"),
     Cell("mnist", "herding", 1, ("idc",), "", settings=TRAINED, apart="-idc"),
     Cell("mnist", "k-center", 1, ("dc-mnist", "dc"), "89.3 ± 1.5", settings=TRAINED),
+    Cell("mnist", "k-means", 1, ("dc-mnist", "dc"), "", settings=TRAINED),
+    Cell("mnist", "nearest-mean", 1, ("dc-mnist", "dc"), "", settings=TRAINED),
     Cell("mnist", "m3d", 10, ("idc", "dm"), "97.6 ± 0.1", seeds=4),
     Cell("mnist", "dm", 10, ("dm",), "97.5 ± 0.1", seeds=4),
     Cell("mnist", "dance", 10, ("idc",), "", seeds=4),
@@ -106,6 +113,8 @@ CELLS = [
     Cell("mnist", "random", 10, ("idc",), "", draws=3, seeds=1, apart="-idc"),
     Cell("mnist", "herding", 10, ("idc",), "", settings=TRAINED, apart="-idc"),
     Cell("mnist", "k-center", 10, ("dc-mnist", "dc"), "84.4 ± 1.7", settings=TRAINED),
+    Cell("mnist", "k-means", 10, ("dc-mnist", "dc"), "", settings=TRAINED),
+    Cell("mnist", "nearest-mean", 10, ("dc-mnist", "dc"), "", settings=TRAINED),
     Cell("cifar10", "whole", 0, ("whole20",), "84.8 ± 0.1", seeds=1),
     Cell("cifar10", "m3d", 1, ("idc", "dm"), "45.3 ± 0.3", draws=3, seeds=2),
     Cell("cifar10", "dm", 1, ("dm",), "26.0 ± 0.8", seeds=4),
@@ -119,11 +128,15 @@ CELLS = [
     Cell("cifar10", "dc", 1, ("dc",), "28.3", draws=3, seeds=2),
     Cell("cifar10", "dsa", 1, ("dm",), "28.8 ± 0.7", draws=3, seeds=2),
     Cell("cifar10", "idc", 1, ("idc",), "50.6", draws=3, seeds=2),
+    Cell("cifar10", "random", 1, ("dm",), "", seeds=2, networks=FIVE, apart="-networks"),
+    Cell("cifar10", "dsa", 1, ("dm",), "", seeds=2, networks=FIVE, apart="-networks"),
     Cell("cifar10", "random", 1, ("dc",), "14.4 ± 2.0", draws=3, seeds=2),
     Cell("cifar10", "herding", 1, ("dc",), "21.5 ± 1.2", seeds=4, settings=TRAINED),
     Cell("cifar10", "random", 1, ("idc",), "", draws=3, seeds=2, apart="-idc"),
     Cell("cifar10", "herding", 1, ("idc",), "", settings=TRAINED, apart="-idc"),
     Cell("cifar10", "k-center", 1, ("dc",), "21.5 ± 1.3", seeds=4, settings=TRAINED),
+    Cell("cifar10", "k-means", 1, ("dc",), "", settings=TRAINED),
+    Cell("cifar10", "nearest-mean", 1, ("dc",), "", settings=TRAINED),
     Cell("cifar10", "m3d", 10, ("idc", "dm"), "63.5 ± 0.2", seeds=4),
     Cell("cifar10", "dm", 10, ("dm",), "48.9 ± 0.6", seeds=4),
     Cell("cifar10", "dance", 10, ("idc",), "70.8 ± 0.2", draws=3, seeds=1),
@@ -137,17 +150,22 @@ CELLS = [
     Cell("cifar10", "random", 10, ("idc",), "", draws=3, seeds=1, apart="-idc"),
     Cell("cifar10", "herding", 10, ("idc",), "", settings=TRAINED, apart="-idc"),
     Cell("cifar10", "k-center", 10, ("dc",), "14.7 ± 0.9", settings=TRAINED),
+    Cell("cifar10", "k-means", 10, ("dc",), "", settings=TRAINED),
+    Cell("cifar10", "nearest-mean", 10, ("dc",), "", settings=TRAINED),
+    Cell("imagenette64", "random", 1, ("idc",), "", draws=2, seeds=1),
+    Cell("imagenette64", "m3d", 1, ("idc",), "", seeds=2, settings={"updates": 1000}),
+    Cell("imagenette64", "dance", 1, ("idc",), "", seeds=2, settings={"updates": 600}),
 ]
 
 
 def measure(cell: Cell, root: Path, results: Path = RESULTS, device: str = "cpu") -> None:
-    task = load_data(cell.data, root=root)
+    task = load_cell(cell.data, root)
     asked = {"device": device, **cell.settings}
     learns = cell.method != "whole" and "updates" in fields(cell.method)
     planned = attar.plan(task, cell.method, cell.ipc, **asked).seconds if learns else None
     sets = [CondensedSet.whole(task)] if cell.method == "whole" else []
     for seed in range(cell.draws) if not sets else ():
-        folder = RUNS / device / f"{cell.name}-seed{seed}"
+        folder = RUNS / device / f"{cell.name.removesuffix(cell.apart)}-seed{seed}"
         with Progress(folder.name) as progress:
             where = {"out": folder, "resume": (folder / "run.json").exists()}
             sets.append(attar.condense(task, cell.method, cell.ipc, seed=seed, progress=progress, **where, **asked))
@@ -155,7 +173,8 @@ def measure(cell: Cell, root: Path, results: Path = RESULTS, device: str = "cpu"
     for protocol in cell.protocols:
         with Progress(f"{cell.name}, {protocol}") as progress:
             for soft in (False, True) if cell.soft else (False,):
-                how = {"protocol": protocol, "seeds": cell.seeds, "soft": soft, "device": device}
+                how: dict[str, Any] = {"protocol": protocol, "seeds": cell.seeds, "soft": soft, "device": device}
+                how |= {"networks": cell.networks} if cell.networks else {}
                 rows += attar.evaluate(sets, task, progress=progress, **how)
         record = {
             "cell": cell.name,
@@ -171,6 +190,11 @@ def measure(cell: Cell, root: Path, results: Path = RESULTS, device: str = "cpu"
         write_json((results if protocol == cell.protocols[-1] else RUNS / device) / f"{cell.name}.json", record)
     for summary in summarise(rows):
         print("  ".join(summary.cells()), f"(published {cell.published})", flush=True)
+
+
+def load_cell(data: str, root: Path) -> Task:
+    """A known set, or else a folder of Parquet files of photographs, which may be mirrored."""
+    return load_data(data, root=root) if data in DATASETS else load_data(f"parquet:{root / data}", flip=True)
 
 
 def fields(method: str) -> set[str]:

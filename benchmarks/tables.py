@@ -1,6 +1,7 @@
 """What `results/quality` holds, as Markdown.
 
 python benchmarks/tables.py --results    # every row, for docs/results.md
+python benchmarks/tables.py --networks   # sets that several networks judged
 python benchmarks/tables.py --summary    # four budgets under one protocol, for README.md
 python benchmarks/tables.py --plans      # what each condensation was planned to take, and took
 """
@@ -20,7 +21,7 @@ from attar.wording import duration
 
 RESULTS = HOME / "results" / "quality"
 SECONDS = HOME / "results" / "seconds" / "cpu.json"  # by benchmarks/seconds.py
-TITLES = {"mnist": "MNIST", "cifar10": "CIFAR-10"}
+TITLES = {"mnist": "MNIST", "cifar10": "CIFAR-10", "imagenette64": "Imagenette at 64 pixels"}
 PROTOCOL = "idc"  # of the summary: that of the default methods' recipes
 
 
@@ -41,7 +42,9 @@ def tell_time(record: dict[str, Any], measured: dict[str, str]) -> str:
 
 def results() -> str:
     """One table for each data set and budget, with a column for each protocol."""
-    groups = groupby(measured(), key=lambda pair: (pair[0].data, pair[0].ipc))
+    groups = groupby(
+        (pair for pair in measured() if not pair[0].networks), key=lambda pair: (pair[0].data, pair[0].ipc)
+    )
     return "\n\n".join(
         tell_whole(*pairs) if budget == 0 else "\n".join(one_table(data, budget, list(pairs)))
         for (data, budget), pairs in groups
@@ -84,11 +87,12 @@ def summary() -> str:
     """Random selection, herding and the default method by one protocol; the whole set in a column of its own."""
     columns = "data", "images a class", "random", "herding", "default method", "whole set (published)", "condensed in"
     lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
-    found = {(cell.data, cell.ipc, label(cell)): record for cell, record in measured() if PROTOCOL in cell.protocols}
+    alone = [(cell, record) for cell, record in measured() if not cell.networks]
+    found = {(cell.data, cell.ipc, label(cell)): record for cell, record in alone if PROTOCOL in cell.protocols}
     wholes = {cell.data: record for cell, record in measured() if cell.method == "whole"}
     published = {cell.data: cell.published.split()[0] for cell in CELLS if cell.method == "whole"}
     for data in TITLES:
-        for budget, best in read_winners()[data].items():
+        for budget, best in read_winners().get(data, {}).items():
             own, whole = found[data, int(budget), best["method"]], wholes.get(data)
             plain = [tell_accuracy(found.get((data, int(budget), name))) for name in ("random", "herding")]
             told = f"**{tell_accuracy(own)}** (`{best['method']}`)"
@@ -117,6 +121,19 @@ def has_tiles(record: dict[str, Any]) -> bool:
     return "Xeon" in record["machine"]["cpu"]
 
 
+def by_network() -> str:
+    """A line for each set, a column for each network that was trained on it."""
+    judged = [(cell, record) for cell, record in measured() if cell.networks]
+    names = list(dict.fromkeys(row["network"] for _, record in judged for row in record["measured"]))
+    lines = [f"| set | protocol | {' | '.join(names)} | networks each |", "|---" * (len(names) + 3) + "|"]
+    for cell, record in judged:
+        found = {row["network"]: row for row in record["measured"]}
+        told = [f"{TITLES[cell.data]}, {cell.ipc} a class, `{label(cell)}`", f"`{cell.protocols[0]}`"]
+        told += [found[name]["accuracy"] if name in found else "" for name in names]
+        lines.append(f"| {' | '.join(told)} | {record['measured'][0]['networks']} |")
+    return "\n".join(lines)
+
+
 def plans() -> str:
     """Seconds of each condensation as `--dry-run` said before and as measured. What came from the cache is left out."""
     lines = ["| data | IPC | method | planned | taken | planned / taken |", "|---" * 6 + "|"]
@@ -133,12 +150,13 @@ def plans() -> str:
 def main(
     results_only: Annotated[bool, arg(name="results")] = False,
     summary_only: Annotated[bool, arg(name="summary")] = False,
+    networks_only: Annotated[bool, arg(name="networks")] = False,
     plans_only: Annotated[bool, arg(name="plans")] = False,
 ) -> None:
     """Print one of the tables."""
-    for asked, table in ((results_only, results), (summary_only, summary), (plans_only, plans)):
-        if asked:
-            print(table())
+    asked = {results: results_only, summary: summary_only, by_network: networks_only, plans: plans_only}
+    for table in (one for one, wanted in asked.items() if wanted):
+        print(table())
 
 
 if __name__ == "__main__":
