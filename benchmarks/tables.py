@@ -46,8 +46,8 @@ def results() -> str:
         (pair for pair in measured() if not pair[0].networks), key=lambda pair: (pair[0].data, pair[0].ipc)
     )
     return "\n\n".join(
-        tell_whole(*pairs) if budget == 0 else "\n".join(one_table(data, budget, list(pairs)))
-        for (data, budget), pairs in groups
+        tell_whole(*group) if budget == 0 else "\n".join(one_table(data, budget, list(group)))
+        for (data, budget), group in groups
     )
 
 
