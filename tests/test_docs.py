@@ -13,8 +13,8 @@ import pytest
 import torch
 from conftest import toy
 
-from attar.engine.run import Run
 from attar.data.known_sets import DATASETS
+from attar.engine.run import Run
 from attar.methods import find, list_names
 from attar.rng import Rng
 from attar.runs.default_method import read_winners
