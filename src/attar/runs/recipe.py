@@ -84,7 +84,7 @@ def resolve(method: str, data: str, ipc: int | None, settings: Mapping[str, Any]
 def fit_tiles(resolved: Resolved, task: Task, ipc: int | None) -> Resolved:
     """The method with fewer tiles, where its own want more real images than the smallest class has; which is logged."""
     method: Any = resolved.method
-    if ipc is None or getattr(method, "init", "noise") == "noise":
+    if ipc is None or not hasattr(method, "factor") or getattr(method, "init", "noise") == "noise":
         return resolved
     most = task.most_tiles(ipc)
     if not 0 < most < method.factor:
