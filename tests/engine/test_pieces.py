@@ -142,9 +142,9 @@ def is_alive(number: int) -> bool:
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
 @pytest.mark.parametrize("victim", ["command", "worker"])
 def test_killed_at_any_moment_it_goes_on_where_it_was(victim, tmp_path):
-    running = run_command(tmp_path, 2, 0.4)
+    running = run_command(tmp_path, 2, 1.2)
     wait_for(lambda: len({process for _, process in said(tmp_path / "begun")}) == 2 or running.poll() is not None)
-    time.sleep(random.uniform(0, 0.8))
+    time.sleep(random.uniform(0, 1.6))
     workers = {process for _, process in said(tmp_path / "begun")}
     os.kill(running.pid if victim == "command" else min(workers), signal.SIGKILL)
     _, err = running.communicate(timeout=60)
