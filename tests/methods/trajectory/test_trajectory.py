@@ -74,7 +74,8 @@ def test_the_loss_is_the_distance_after_plain_steps(method, small):
     fresh = task.network.init(Rng.of(0))
     shapes = {name: p.shape for name, p in fresh.params.items()}
     for i, loss in enumerate(losses[-4:]):
-        stretch = Stretch.draw(paths, range(2), 1, Rng.of(0).fold("episode", i).fold("expert"))
+        drawn = Stretch.draw(paths, range(2), 1, Rng.of(0).fold("episode", i).fold("expert"))
+        stretch = Stretch(*(p.float() for p in drawn))
         params = unflatten(stretch.start, shapes)
         for _ in range(3):
             params = {name: p.detach().requires_grad_() for name, p in params.items()}
