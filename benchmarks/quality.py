@@ -154,7 +154,7 @@ CELLS = [
     Cell("cifar10", "nearest-mean", 10, ("dc",), "", settings=TRAINED),
     Cell("imagenette64", "random", 1, ("idc",), "", draws=2, seeds=1),
     Cell("imagenette64", "m3d", 1, ("idc",), "", seeds=2, settings={"updates": 1000}),
-    Cell("imagenette64", "dance", 1, ("idc",), "", seeds=2, settings={"updates": 600}),
+    Cell("imagenette64", "dance", 1, ("idc",), "", seeds=2, settings={"updates": 300, "models": 2}),
 ]
 
 

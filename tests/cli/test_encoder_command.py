@@ -40,16 +40,12 @@ def test_a_selection_looks_at_the_encoder_and_records_it(here, monkeypatch, caps
     assert about["encoder"] == made.provenance["encoder"] == task.encoder.identity
     assert "| Encoder | convnet at 8 × 8 pixels" in (here / "a" / "README.md").read_text()
     # What another encoder would select is another run.
-    told = refused(monkeypatch, capsys_clear(capsys), *SELECT, *ENCODER[:3], "other", "--resume")
+    capsys.readouterr()
+    told = refused(monkeypatch, capsys, *SELECT, *ENCODER[:3], "other", "--resume")
     assert "holds a run with encoder = convnet at 8" in told
     # Without an encoder it is what it was: a network trained on the whole set, or what is asked for.
     assert attar_command(monkeypatch, *SELECT[:-1], "b", *ENCODER, "--set", "features=pixels") == 0
     assert "encoder" not in attar.load("b").provenance
-
-
-def capsys_clear(capsys):
-    capsys.readouterr()
-    return capsys
 
 
 def test_a_comparison_and_its_report_use_it(here, monkeypatch):

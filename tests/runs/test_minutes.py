@@ -7,6 +7,7 @@ from conftest import toy
 
 import attar
 from attar.engine.run import Run
+from attar.methods.distribution.dance import DANCE
 from attar.methods.distribution.dm import DM
 from attar.rng import Rng
 from attar.runs import condense as module
@@ -31,10 +32,17 @@ def test_what_is_left_of_a_time_is_for_updates(before, each, minutes, fits, monk
     assert fit_updates(DM(), toy(), 1, Run(Rng.of(0)), float(minutes)) == fits
 
 
-def test_a_time_that_is_over_before_the_first_update(monkeypatch):
+@pytest.mark.parametrize(
+    "method, told",
+    [
+        (DM(), "minutes is 1, but DM takes about 1 min 31 s until its first update is made$"),
+        (DANCE(), "no networks first$"),
+    ],
+)
+def test_a_time_that_is_over_before_the_first_update(method, told, monkeypatch):
     monkeypatch.setattr(plans, "forecast", forecast_of(90, 1))
-    with pytest.raises(ValueError, match="minutes is 1, but DM takes about 1 min 31 s until its first update is made"):
-        fit_updates(DM(), toy(), 1, Run(Rng.of(0)), 1.0)
+    with pytest.raises(ValueError, match=told):
+        fit_updates(method, toy(), 1, Run(Rng.of(0)), 1.0)
 
 
 def test_the_number_that_fits_is_that_of_the_run(task, tmp_path, monkeypatch, caplog):

@@ -159,7 +159,9 @@ def fit_updates(method: Any, task: Task, ipc: int | None, run: Run, minutes: flo
     fits = int((60 * minutes - made.first) / made.each)
     if fits < 1:
         told = f"{type(method).__name__} takes about {duration(made.first + made.each)} until its first update is made"
-        raise ValueError(f"minutes is {minutes:g}, but {told}")
+        first = hasattr(method, "stages") and any(stage.missing for stage in method.stages(task, run))
+        hint = ": m3d is a method that trains no networks first" if first else ""
+        raise ValueError(f"minutes is {minutes:g}, but {told}{hint}")
     return fits
 
 

@@ -21,7 +21,10 @@ from attar.methods.selection._features import FeatureSpace, select
 
 @dataclass(frozen=True)
 class KMeans:
-    """`features`: pixels, or the last layer of a network, unlearned or trained on the whole set for `epochs` epochs."""
+    """`features`: pixels, or what enters the last layer of a network.
+
+    That is unlearned (`random`), `trained` on the whole set for `epochs` epochs, or the task's `encoder`.
+    """
 
     features: FeatureSpace = "trained"
     epochs: int = 20
