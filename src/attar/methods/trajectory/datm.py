@@ -6,6 +6,7 @@ Needs FTD's experts first. Learns soft labels with the images.
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -148,7 +149,7 @@ def find_known(
         w = Weights(unflatten(path[-1].float(), shapes), fresh.buffers)
         if network.keeps_statistics:
             w = Weights(w.params, network.statistics(w, x))
-        scores.append(map_slices(lambda part, w=w: network.scores(w, part), x, run.slice_size(len(x))))
+        scores.append(map_slices(partial(network.scores, w), x, run.slice_size(len(x))))
     every = torch.stack(scores).unflatten(1, rows.shape)  # (experts, k, n, classes)
     right = (every.argmax(3) == torch.arange(len(task.classes), device=x.device)[:, None]).float()
     mean = (every * right[..., None]).sum(0) / right.sum(0)[..., None].clamp_min(1)

@@ -70,7 +70,8 @@ class MTT:
 
         def episode(syn, rng):
             stretch = Stretch.draw(paths, range(self.latest), self.ahead, rng.fold("expert"))
-            yield [student.miss(stretch, *syn(), rate.value(), rng)]
+            x, y = syn()
+            yield [student.miss(stretch, x, y, rate.value(), rng)]
 
         average = Average(syn.clamped, self.average)
         # d log α = dα / α: at first as fast as the authors' step on α itself.
