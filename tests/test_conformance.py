@@ -35,6 +35,7 @@ def fields_of(name: str) -> set[str]:
 LEARNED = [name for name in list_names() if not find(name).__module__.startswith("attar.methods.selection.")]
 FREE = [name for name in list_names() if getattr(find(name), "decides_budget", False)]  # how many is an outcome
 BUDGETED = [name for name in list_names() if name not in FREE]
+LOOKING = [name for name in LEARNED if "batch_real" in fields_of(name)]  # whose updates look at real images
 FROM_REAL = [name for name in BUDGETED if name not in LEARNED or "init" in fields_of(name)]
 SEPARABLE = [name for name in list_names() if find(name).separable]
 every = pytest.mark.parametrize("name", list_names())
@@ -255,7 +256,7 @@ def test_a_perceptron_will_do(name):
     assert len(found) == 6 or name in FREE
 
 
-@learned
+@pytest.mark.parametrize("name", LOOKING)
 def test_nan_in_the_loss_is_caught_and_the_last_good_state_kept(name, task, tmp_path):
     floats = Examples(unit(task.train.x), task.train.y)
 
@@ -267,6 +268,14 @@ def test_nan_in_the_loss_is_caught_and_the_last_good_state_kept(name, task, tmp_
         small(name, updates=9)(dataclasses.replace(task, train=floats), 2, run(folder=tmp_path, progress=poison))
     tensors, meta = read_tensors(tmp_path / CHECKPOINT)
     assert meta["done"] in (4, 6) and all(tensor.isfinite().all() for tensor in tensors.values())
+
+
+@pytest.mark.parametrize("name", [name for name in LEARNED if name not in LOOKING])
+def test_images_that_run_away_are_caught_and_the_last_good_state_kept(name, task, tmp_path):
+    with pytest.raises(ValueError, match=r"became (nan|inf)"):
+        small(name, updates=50, lr=1e30)(task, 2, run(folder=tmp_path))
+    tensors, _ = read_tensors(tmp_path / CHECKPOINT)
+    assert all(tensor.isfinite().all() for tensor in tensors.values())
 
 
 @dataclasses.dataclass(frozen=True)

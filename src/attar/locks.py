@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 
 @contextmanager
@@ -31,6 +31,17 @@ def hold_lock(lock: Path, timeout: float = -1.0) -> Iterator[None]:
         held.release()
         if not deleted:  # some systems delete no file that is open; there another process's stays
             delete_lock(lock)
+
+
+def is_held(lock: Path) -> bool:
+    """Whether a process holds it now, as far as this one may ask. That of a killed process is free, though it stays."""
+    if not lock.exists():
+        return False
+    try:
+        with FileLock(lock, 0.0):
+            return False
+    except (Timeout, OSError):  # the second where the file is somebody else's
+        return True
 
 
 def delete_lock(lock: Path) -> bool:

@@ -25,7 +25,7 @@ def test_eight_bit_images_lose_half_a_level_at_most(made):
 
 
 def test_bytes(made):
-    assert made.bytes == {"stored": 6 * 3 * 64 * 4 + 6 * 8, "eight_bit": 24 * 3 * 64, "soft": 0}
+    assert made.bytes == {"stored": 6 * 3 * 64 * 4 + 6 * 8, "eight_bit": 24 * 3 * 64, "soft": 0, "whitening": 0}
     assert made.ipc == 2
 
 

@@ -116,5 +116,5 @@ class Rough(Smooth):
 
 def test_a_network_without_second_derivatives_is_refused_in_a_sentence(task):
     rough = dataclasses.replace(task, network=Network(lambda: Rough(task.shape, 3)))
-    with pytest.raises(ValueError, match="Rough cannot be differentiated twice, which matching its gradients needs"):
+    with pytest.raises(ValueError, match="Rough cannot be differentiated twice, which this method needs"):
         DC(updates=1, batch_real=4)(rough, 1, Run(Rng.of(0)))

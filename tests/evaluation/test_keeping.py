@@ -11,7 +11,8 @@ from faults import FAULTS, RAISED, count_steps, failing
 
 import attar
 from attar.condensed.condensed_set import CondensedSet
-from attar.evaluation import processes
+from attar.engine.ledger import LEDGER
+from attar.evaluation import jobs
 from attar.evaluation.rows import ROWS, read_rows, write_rows
 from attar.training.protocol import PROTOCOLS
 
@@ -28,15 +29,15 @@ def folder(task, tmp_path):
 @pytest.fixture
 def trained(monkeypatch):
     """The seeds of networks that were trained; the third of them ends the evaluation if `stops` is among them."""
-    seeds, original = [], processes.train_and_test
+    seeds, original = [], jobs.train_and_test
 
-    def count(job, ticker, show=False):
+    def count(job, tick):
         if "stops" in seeds and len(seeds) == 3:
             raise KeyboardInterrupt
-        seeds.extend(job.seeds)
-        return original(job, ticker, show)
+        seeds.extend(row.seed for row in job.rows)
+        return original(job, tick)
 
-    monkeypatch.setattr(processes, "train_and_test", count)
+    monkeypatch.setattr(jobs, "train_and_test", count)
     return seeds
 
 
@@ -51,10 +52,11 @@ def test_an_interrupted_evaluation_goes_on_with_the_seeds_that_are_missing(folde
     trained[:] = ["stops"]
     with pytest.raises(KeyboardInterrupt):
         attar.evaluate(folder, task, seeds=4, **OPTIONS)
-    assert [row.seed for row in read_rows(folder / ROWS)] == [0, 1]
+    assert [row.seed for row in read_rows(folder / ROWS)] == [0, 1] and (folder / LEDGER).exists()
     trained.clear()
     rows = attar.evaluate(folder, task, seeds=4, **OPTIONS)
     assert trained == [2, 3] and told(rows) == told(whole) == told(read_rows(folder / ROWS))
+    assert not (folder / LEDGER).exists()  # the rows tell the same
     trained.clear()
     assert attar.evaluate(str(folder), task, seeds=[3, 1, 3], **OPTIONS) == [rows[3], rows[1], rows[3]]
     assert not trained
@@ -71,6 +73,14 @@ def test_rows_of_several_sets_go_to_their_own_folders_or_to_one(task, tmp_path, 
     trained.clear()
     attar.compare(task, ["random"], [1], draws=2, seeds=1, out=tmp_path / "both", **OPTIONS)
     assert len(read_rows(tmp_path / "both" / ROWS)) == 2 and trained == [0, 0]
+
+
+def test_sets_with_the_same_images_share_networks_and_each_has_its_rows(task, tmp_path, trained):
+    """Draws of a method that draws nothing are such."""
+    sets = [attar.condense(task, "herding", 1, seed=seed) for seed in range(2)]
+    rows = attar.evaluate(sets, task, seeds=2, out=tmp_path / "rows", **OPTIONS)
+    assert [(row.draw, row.seed) for row in rows] == [(0, 0), (0, 1), (1, 0), (1, 1)] and trained == [0, 1]
+    assert told(rows) == told(read_rows(tmp_path / "rows" / ROWS))
 
 
 @pytest.mark.parametrize(
@@ -123,10 +133,12 @@ def test_what_cannot_be_kept_is_said_before_anything_is_trained(folder, task, tr
 def instant(monkeypatch):
     """No training, and no waiting for a disk."""
 
-    def test(job, ticker, show):
-        return [processes.Result((1.0, 2.0, 3.0), 2.0, 0.0) for _ in job.seeds]
+    def test(job, tick):
+        return [
+            dataclasses.replace(row, per_class=(1.0, 2.0, 3.0), accuracy=2.0, train_seconds=0.0) for row in job.rows
+        ]
 
-    monkeypatch.setattr(processes, "train_and_test", test)
+    monkeypatch.setattr(jobs, "train_and_test", test)
     monkeypatch.setattr("attar.evaluation.evaluate.evaluation_flop", lambda *_: 1)
     monkeypatch.setattr("os.fsync", lambda descriptor: None)
 

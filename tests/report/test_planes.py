@@ -9,8 +9,8 @@ from pages import read, sets
 
 from attar.data.task import Examples
 from attar.report import figures
-from attar.report.page import write_report
-from attar.report.planes import place_class, span_plane
+from attar.report.page import list_settings, write_report
+from attar.report.planes import place_class, project, span_plane
 
 
 def test_the_plane_is_that_of_the_real_images_whatever_was_condensed():
@@ -45,6 +45,28 @@ def test_real_images_are_those_of_the_class_and_the_condensed_ones_stand_before_
     for _, (real, _), (condensed, _), classes, alt, pictures in drawn:
         assert len(real) == 24 and len(condensed) == 10 and len(pictures) == 8 and classes == ["a"]
         assert alt.startswith("Real images of a and those of m3d, 10 per class, in ")
+
+
+def test_whitened_images_lie_where_they_are_without_whitening(monkeypatch):
+    task, drawn = toy(3), []
+    made = sets(task, ipc=10)[0]
+    whitened = made.renormalised(task.whitened().normalisation)
+    monkeypatch.setattr(figures, "plot_scatter", lambda *given: drawn.append(given[2][0]) or "")
+    for one in (made, whitened):
+        place_class(task, one)
+        project([one], task, one)
+    torch.testing.assert_close(drawn[0], drawn[3], rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(drawn[1], drawn[4], rtol=1e-2, atol=1e-2)
+    assert len(drawn) == 6
+
+
+def test_the_settings_of_a_page_tell_of_whitening_and_of_a_learned_step_size():
+    task = toy(3)
+    made = sets(task)[0]
+    whitened = dataclasses.replace(made.renormalised(task.whitened().normalisation), step_size=0.25)
+    told, plain = dict(list_settings(whitened)), dict(list_settings(made))
+    assert told["eps"] == "0.1" and told["step size"] == "0.25" and "148.2 kB to whiten" in told["bytes"]
+    assert not {"eps", "step size"} & plain.keys() and "whiten" not in plain["bytes"] and plain["mean"] == told["mean"]
 
 
 @pytest.mark.parametrize(("images", "shown"), [(1, False), (2, False), (3, True)])

@@ -1,4 +1,4 @@
-"""The command line: `attar condense | evaluate | compare | report | check | list | cache | demo`."""
+"""The command line: `attar condense | evaluate | compare | report | check | status | list | cache | demo`."""
 
 import os
 import sys
@@ -16,6 +16,7 @@ from attar.cli.caching import Cache
 from attar.cli.checking import Check
 from attar.cli.condensing import Condense
 from attar.cli.options import Engine, Features, Source
+from attar.cli.status import Status
 from attar.cli.terminal import one_sentence, open_streams, terminable
 
 if TYPE_CHECKING:
@@ -199,6 +200,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "compare": Compare,
     "report": Report,
     "check": Check,
+    "status": Status,
     "list": List,
     "cache": Cache,
     "demo": Demo,

@@ -10,6 +10,7 @@ from attar.condensed.condensed_set import CondensedSet
 from attar.condensed.pictures import CONTACT, IMAGES, shorten
 from attar.condensed.tables import TABLE, show_rows
 from attar.data.table import Columns
+from attar.data.whitening import AnyNormalisation
 from attar.files import write_text
 from attar.wording import duration, make_visible, size
 
@@ -29,6 +30,7 @@ def make_card(made: CondensedSet) -> str:
     about = made.provenance
     data, method, classes = about.get("data", "a data set"), about.get("method", "a method"), len(made.classes)
     network = "ConvNet" if made.columns is None else "MLP"
+    lr = "0.01" if made.step_size is None else "made.step_size"
     names = ", ".join(escape(shorten(name, 40)) for name in made.classes[:20]) + (", …" if classes > 20 else "")
     purpose = (
         f"{len(made.labels):,} stored {made.called}s ({made.each} a class, {classes} classes), to stand in for the "
@@ -43,7 +45,7 @@ def make_card(made: CondensedSet) -> str:
         picture if made.columns is None else list_rows(made),
         f"Classes, in the order of their labels: {names}.",
         make_table("|  |  |", list_facts(made)),
-        f"## Train on it\n\nFrom inside this folder:\n\n```python\n{SNIPPET.format(network=network)}```",
+        f"## Train on it\n\nFrom inside this folder:\n\n```python\n{SNIPPET.format(network=network, lr=lr)}```",
         describe_pictures(made) if made.columns is None else TOLD,
         "## How it decodes",
         describe_decoding(made),
@@ -61,7 +63,7 @@ from torch.utils.data import DataLoader
 
 made = attar.load(".")
 network = attar.{network}(made.images.shape[1:], len(made.classes))
-optimiser = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4)
+optimiser = torch.optim.SGD(network.parameters(), lr={lr}, momentum=0.9, weight_decay=5e-4)
 for epoch in range(300):
     for x, y in DataLoader(made.as_dataset(), batch_size=256, shuffle=True):
         optimiser.zero_grad()
@@ -74,9 +76,16 @@ for epoch in range(300):
 PICTURES = """\
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
-
-steps = [{grey}transforms.ToTensor(), transforms.Normalize({mean}, {std})]
+{read}
+steps = [{grey}transforms.ToTensor(), {step}]
 images = ImageFolder("{folder}", transforms.Compose(steps))
+"""
+
+
+STORED = """\
+from safetensors.torch import load_file
+
+stored = load_file("condensed.safetensors")
 """
 
 
@@ -108,9 +117,17 @@ def describe_pictures(made: CondensedSet) -> str:
         return f"{told} They hold only {kept} of {channels}."
     if channels == 1:
         told += " They are grey, but `ImageFolder` gives RGB, three times the same: make them grey again, as here."
-    mean, std = ([round(value, 6) for value in values] for values in (made.normalisation.mean, made.normalisation.std))
     grey = "transforms.Grayscale(), " if channels == 1 else ""
-    return f"{told}\n\n```python\n{PICTURES.format(folder=IMAGES, grey=grey, mean=mean, std=std)}```"
+    read, step = name_step(made.normalisation)
+    return f"{told}\n\n```python\n{PICTURES.format(folder=IMAGES, grey=grey, read=read, step=step)}```"
+
+
+def name_step(normalisation: AnyNormalisation) -> tuple[str, str]:
+    """torchvision's own for the same, as code, and the code that reads what it takes."""
+    if normalisation.tensors:
+        return STORED, 'transforms.LinearTransformation(stored["whitening"], stored["mean_image"].flatten())'
+    mean, std = ([round(value, 6) for value in values] for values in normalisation.entries.values())
+    return "", f"transforms.Normalize({mean}, {std})"
 
 
 def make_header(made: CondensedSet, title: str) -> str:
@@ -133,12 +150,14 @@ def list_facts(made: CondensedSet) -> dict[str, str]:
     """What is known of where the set comes from."""
     about, bytes = made.provenance, made.bytes
     eight_bit = f", {size(bytes['eight_bit'])} decoded to 8 bit" if made.columns is None else ""
+    whitening = f", and {size(bytes['whitening'])} by which they are whitened" if bytes["whitening"] else ""
     known: dict[str, Any] = {
         "Method": about.get("method"),
         "Data": about.get("data"),
         f"{made.called.capitalize()}s a class": made.each,
-        "Bytes": f"{size(bytes['stored'])} as stored (floats)" + eight_bit,
+        "Bytes": f"{size(bytes['stored'])} as stored (floats){eight_bit}{whitening}",
         "Soft labels": None if made.soft is None else "a row for each decoded image, from as_dataset(soft=True)",
+        "Step size": None if made.step_size is None else f"{made.step_size:.6g}, learned with the {made.called}s",
         "Mirrored images": None
         if "flip" not in about or made.columns
         else "keep their class"
@@ -181,9 +200,9 @@ def brief(value: Any) -> str:
 def describe_decoding(made: CondensedSet) -> str:
     """From stored floats to what networks see, in words."""
     c, h, w = made.images.shape[1:]
-    measured = made.normalisation.mean, made.normalisation.std
-    mean, std = (", ".join(f"{value:.4g}" for value in values) for values in measured)
-    where = "on [0, 1]" if made.space == "unit" else "already normalised"
+    normalised = "normalised per channel, to mean 0 and deviation 1"
+    normalised = made.normalisation.describe() if made.columns is None else normalised
+    where = "on [0, 1]" if made.space == "unit" else "already as networks see them"
     tiles = made.factor**2
     seen = f"{h} × {w} with {c} channel{'s' * (c > 1)}" if made.columns is None else describe_channels(made.columns)
     told = f"{made.called.capitalize()}s are {seen}, stored {where} as floats in `condensed.safetensors`."
@@ -192,9 +211,7 @@ def describe_decoding(made: CondensedSet) -> str:
             f" Each stored image holds {tiles} tiles ({made.factor} × {made.factor}), and each tile is enlarged "
             f"bilinearly to full size: {len(made.labels):,} stored images decode to {len(made.decoded_labels()):,}."
         )
-    by = f" with mean {mean} and standard deviation {std}" if made.columns is None else ", to mean 0 and deviation 1"
-    seen = f"Networks see them normalised per channel{by}"
-    return f"{told} {seen}; `as_dataset()` does all this."
+    return f"{told} Networks see them {normalised}; `as_dataset()` does all this."
 
 
 def describe_channels(columns: Columns) -> str:

@@ -15,21 +15,23 @@ from torch.utils.data import TensorDataset
 
 from attar.condensed.pictures import encode_preview
 from attar.condensed.tables import draw_rows
-from attar.condensed.tiles import check_factor, unpack_tiles
+from attar.condensed.tiles import check_factor, check_whole, unpack_tiles
 from attar.condensed.validate import (
     check_classes,
     check_columns,
     check_images,
     check_labels,
-    check_normalisation,
     check_parts,
     check_provenance,
     check_soft,
+    check_step_size,
     read_columns,
 )
-from attar.data.normalisation import Normalisation, unit
+from attar.condensed.validate_normalisation import check_normalisation, read_normalisation
+from attar.data.normalisation import unit
 from attar.data.table import Columns, name_labels, restore
 from attar.data.task import Task
+from attar.data.whitening import AnyNormalisation
 from attar.engine.ambient import plain_torch
 from attar.wording import make_visible
 
@@ -41,18 +43,20 @@ class CondensedSet:
     `images` are as learned: on [0, 1] where `space` is `"unit"`, as networks see them where it is `"normalised"`. Each
     holds `factor`² tiles, which decoding enlarges to images of the full side. `soft` is a row for each decoded image:
     probabilities of the classes, where a teacher gave them, or learned labels. `columns` are those of a table, one for
-    each channel of its rows, which are images of one pixel here.
+    each channel of its rows, which are images of one pixel here. `step_size` is SGD's, where it was learned with the
+    images.
     """
 
     images: Float[Tensor, "n c h w"]
     labels: Int[Tensor, " n"]
     classes: tuple[str, ...]
-    normalisation: Normalisation
+    normalisation: AnyNormalisation
     factor: int = 1
     space: str = "unit"
     provenance: dict[str, Any] = field(default_factory=dict)
     soft: Float[Tensor, "m k"] | None = None
     columns: Columns | None = None
+    step_size: float | None = None
 
     # Run-time checks of types, where one has switched them on, would come before `check` and its sentences.
     __no_type_check__ = True
@@ -68,12 +72,15 @@ class CondensedSet:
         check_classes(self.classes)
         check_images(self.images, self.space)
         check_labels(self.labels, len(self.images), self.classes)
-        check_normalisation(self.normalisation, self.images.shape[1])
+        check_normalisation(self.normalisation, tuple(self.images.shape[1:]))
         check_factor(self.factor, self.images.shape[2:])
+        check_whole(self.normalisation, self.factor)
         if self.soft is not None:
             check_soft(self.soft, len(self.images) * self.factor**2, len(self.classes))
         if self.columns is not None:
             check_columns(self.columns, tuple(self.images.shape[1:]))
+        if self.step_size is not None:
+            check_step_size(self.step_size)
         check_provenance(self.provenance)
 
     @classmethod
@@ -83,11 +90,11 @@ class CondensedSet:
         Raises `ValueError` where it is none.
         """
         check_parts(tensors, entries)
-        # JSON has no tuples, and whole numbers without a point.
-        mean, std = (tuple(map(float, entries[name])) for name in ("mean", "std"))
-        parts = {name: entries[name] for name in ("factor", "space")} | {"classes": tuple(entries["classes"])}
+        parts: dict[str, Any] = {name: entries[name] for name in ("factor", "space", "step_size") if name in entries}
+        parts |= {name: tensors[name] for name in ("images", "labels", "soft") if name in tensors}
+        parts |= {"classes": tuple(entries["classes"]), "normalisation": read_normalisation(tensors, entries)}
         parts["columns"] = read_columns(entries["columns"]) if "columns" in entries else None
-        return cls(**tensors, **parts, normalisation=Normalisation(mean, std), provenance=provenance)
+        return cls(**parts, provenance=provenance)
 
     @classmethod
     def of(
@@ -102,7 +109,8 @@ class CondensedSet:
         provenance: dict[str, Any] | None = None,
     ) -> "CondensedSet":
         """A set of the task's classes, in its normalisation."""
-        about = task.classes, task.normalisation, factor, space, provenance or {}, soft, task.columns
+        normalisation = task.normalisation.to(images.device)
+        about = task.classes, normalisation, factor, space, provenance or {}, soft, task.columns
         return cls(images, labels, *about)
 
     @classmethod
@@ -129,7 +137,7 @@ class CondensedSet:
             raise ValueError("there are no sets to join")
         first = sets[0]
         for other in sets[1:]:
-            for name in ("classes", "normalisation", "factor", "space", "columns"):
+            for name in ("classes", "normalisation", "factor", "space", "columns", "step_size"):
                 if getattr(other, name) != getattr(first, name):
                     raise ValueError(f"the sets differ in {name}: {getattr(first, name)} and {getattr(other, name)}")
             if (other.soft is None) != (first.soft is None):
@@ -158,13 +166,25 @@ class CondensedSet:
 
     @property
     def bytes(self) -> dict[str, int]:
-        """Bytes of the float images and labels as stored, of the decoded 8-bit images, and of soft labels.
+        """Bytes of the float images and labels as stored, of the decoded 8-bit images, of soft labels, of whitening.
 
-        All are uncompressed.
+        All are uncompressed. Who trains on soft labels or on whitened images needs those bytes too.
         """
         decoded = self.images.numel() * self.factor**2
         soft = 0 if self.soft is None else self.soft.nbytes
-        return {"stored": self.images.nbytes + self.labels.nbytes, "eight_bit": decoded, "soft": soft}
+        whitening = sum(tensor.nbytes for tensor in self.normalisation.tensors.values())
+        stored = self.images.nbytes + self.labels.nbytes
+        return {"stored": stored, "eight_bit": decoded, "soft": soft, "whitening": whitening}
+
+    @plain_torch()
+    def renormalised(self, normalisation: AnyNormalisation) -> "CondensedSet":
+        """The same images under another normalisation, and the set itself where it has that one."""
+        if normalisation == self.normalisation:
+            return self
+        images = self.images
+        if self.space == "normalised":
+            images = normalisation.to_network(self.normalisation.to_pixels(images))
+        return dataclasses.replace(self, images=images, normalisation=normalisation)
 
     @plain_torch()
     def decoded(self) -> Float[Tensor, "m c h w"]:

@@ -52,9 +52,11 @@ def save(made: CondensedSet, folder: str | Path, *, overwrite: bool = False) -> 
             raise ValueError(f"{folder} already holds a condensed set: save(..., overwrite=True) replaces it")
         refuse_link(folder)
     meta = {name: getattr(made, name) for name in ("classes", "factor", "space")}
-    meta |= {"mean": made.normalisation.mean, "std": made.normalisation.std}
+    meta |= made.normalisation.entries
     meta |= {} if made.columns is None else {"columns": [asdict(column) for column in made.columns]}
-    tensors = {"images": made.images, "labels": made.labels} | ({} if made.soft is None else {"soft": made.soft})
+    meta |= {} if made.step_size is None else {"step_size": made.step_size}
+    tensors = {"images": made.images, "labels": made.labels, **made.normalisation.tensors}
+    tensors |= {} if made.soft is None else {"soft": made.soft}
     with stage(folder, ARTEFACT) as staged:
         write_tensors(staged / TENSORS, tensors, meta)
         if made.columns is None:

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from attar.data.normalisation import per_channel
+from attar.data.whitening import AnyNormalisation, Whitening
 from attar.engine.exact import products
 
 MOST = 8  # tiles a side; decoding takes the square of it in memory
@@ -27,6 +28,12 @@ def check_factor(factor: Any, sides: Sequence[int]) -> None:
             raise ValueError(f"{told}: tiles would lie outside")
     if factor > MOST:
         raise ValueError(f"factor is {factor}; expected a whole number from 1 to {MOST}")
+
+
+def check_whole(normalisation: AnyNormalisation, factor: int) -> None:
+    """Raises `ValueError` for tiles of whitened images: a part of one is not what its pixels are when whitened."""
+    if isinstance(normalisation, Whitening) and factor > 1:
+        raise ValueError(f"whitened images are stored whole: factor must be 1, not {factor}")
 
 
 def pack_tiles(images: Float[Tensor, "k t ipc c h w"], factor: int) -> Float[Tensor, "k ipc c h w"]:

@@ -9,16 +9,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from attar.data.normalisation import Normalisation
 from attar.data.table import Column, Columns
 
-TENSORS, OPTIONAL = ("images", "labels"), ("soft",)
-ENTRIES, TABULAR = ("classes", "factor", "space", "mean", "std"), ("columns",)
+WHITENING = ("mean_image", "whitening", "eps")  # two tensors and an entry
+TENSORS, MORE_TENSORS = ("images", "labels"), ("soft", "mean_image", "whitening")
+ENTRIES, MORE_ENTRIES = ("classes", "factor", "space", "mean", "std"), ("columns", "eps", "step_size")
 ADDED = ("format", "sha256", "bytes", "files", "checksum")  # to a provenance, in the manifest that it becomes
 SPACES = ("unit", "normalised")
 FLOATS = (torch.float32, torch.float64)
 FAR = 10.0  # what lies beyond was not meant for pixels on [0, 1]
 LEAST = 1e-4  # a tenth of the least deviation that is measured
+LONGEST_STEP = 1000.0  # of an optimiser: by a longer one nothing is learned
 LONGEST = 10_000  # bits of a whole number: Python prints no more than 4300 digits
 DEEPEST = 50  # levels of a provenance: what writes and prints it calls itself once or twice a level
 # What a provenance may say, and of what type: as it is printed, compared and counted with. It may say more.
@@ -43,7 +44,8 @@ CALLED: dict[tuple[type, ...], str] = {
 
 def check_parts(tensors: dict[str, Any], entries: dict[str, Any]) -> None:
     """What a file holds: all parts of a set, none that no set has, and lists where a set has tuples."""
-    for kind, found, needed, allowed in (("tensor", tensors, TENSORS, OPTIONAL), ("entry", entries, ENTRIES, TABULAR)):
+    kinds = ("tensor", tensors, TENSORS, MORE_TENSORS), ("entry", entries, ENTRIES, MORE_ENTRIES)
+    for kind, found, needed, allowed in kinds:
         for name in needed:
             if name not in found:
                 raise ValueError(f"there is no {kind} {name!r}")
@@ -113,12 +115,11 @@ def check_labels(labels: Any, count: int, classes: Sequence[str]) -> None:
         raise ValueError(f"the labels go from {low} to {high}; expected 0 to {len(classes) - 1}, as the classes do")
 
 
-def check_normalisation(normalisation: Any, channels: int) -> None:
-    """A mean and a deviation for each channel."""
-    if not isinstance(normalisation, Normalisation):
-        raise ValueError(f"the normalisation is {quote(normalisation)}; expected attar.Normalisation(mean, std)")
-    check_moments(normalisation.mean, "mean", channels)
-    check_moments(normalisation.std, "std", channels)
+def check_step_size(value: Any) -> None:
+    """A number above 0, as one trains with it."""
+    if not is_a(value, NUMBER) or not 0 < value <= LONGEST_STEP:
+        told = f"expected a number above 0, of at most {LONGEST_STEP:g}"
+        raise ValueError(f"the learned step_size is {quote(value)}; {told}")
 
 
 def check_moments(values: Any, name: str, channels: int | None = None) -> None:

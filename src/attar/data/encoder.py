@@ -10,6 +10,7 @@ from torch import Tensor
 
 from attar.arguments import checked
 from attar.data.normalisation import Normalisation
+from attar.data.whitening import AnyNormalisation
 from attar.files import hash_file
 from attar.networks import efficientnet_lite, timm_model
 from attar.networks.by_name import is_row, make_network
@@ -33,7 +34,7 @@ class Encoder:
     weights: Weights
     shape: tuple[int, int, int]
     normalisation: Normalisation
-    given: Normalisation
+    given: AnyNormalisation
     code: str
     """A hash of the file of its weights."""
 
@@ -50,7 +51,7 @@ class Encoder:
     def to(self, device: torch.device) -> "Encoder":
         """The same on another device."""
         moved = [{name: tensor.to(device) for name, tensor in part.items()} for part in self.weights]
-        return replace(self, network=self.network.to(device), weights=Weights(*moved))
+        return replace(self, network=self.network.to(device), weights=Weights(*moved), given=self.given.to(device))
 
     def features(self, w: Weights, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d"]:
         """Of images as the task's networks see them. They are brought to this one's size; grey becomes three colours.
@@ -70,7 +71,7 @@ def make_encoder(
     size: int | None,
     shape: tuple[int, int, int],
     classes: int,
-    given: Normalisation,
+    given: AnyNormalisation,
 ) -> Encoder:
     """The encoder for images of this shape, which it brings to `size` pixels a side where that is given.
 
@@ -105,7 +106,7 @@ def check_weights(name: str, weights: Path | None) -> None:
 
 
 def find_input(
-    name: str, shape: tuple[int, int, int], given: Normalisation
+    name: str, shape: tuple[int, int, int], given: AnyNormalisation
 ) -> tuple[int, tuple[int, int], Normalisation]:
     """Channels, sides and normalisation of what the encoder was trained on: that of the task where nothing is known."""
     if name == efficientnet_lite.NAME:
@@ -113,4 +114,4 @@ def find_input(
     if name.startswith(timm_model.PREFIX):
         sides, mean, std = timm_model.find_input(name.removeprefix(timm_model.PREFIX))
         return len(mean), sides, Normalisation(mean, std)
-    return shape[0], shape[1:], given
+    return shape[0], shape[1:], given.plain

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -32,9 +33,40 @@ class Normalisation:
         return tuple((0.5 - m) / s for m, s in zip(self.mean, self.std, strict=True))
 
     @property
-    def identity(self) -> tuple[tuple[float, ...], ...]:
+    def identity(self) -> tuple[Any, ...]:
         """What tells it from others; JSON can hold it."""
         return self.mean, self.std
+
+    # What follows is what `data/whitening.py` has too, so that nobody who carries one asks which it is.
+
+    @property
+    def plain(self) -> "Normalisation":
+        """The same without whitening."""
+        return self
+
+    def to(self, device: torch.device) -> "Normalisation":
+        """The same on another device."""
+        return self
+
+    @property
+    def remark(self) -> str:
+        """What a row says of it: nothing, as this is the usual."""
+        return ""
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """Those that a file keeps of it."""
+        return {}
+
+    @property
+    def entries(self) -> dict[str, Any]:
+        """What a file keeps of it beside its tensors."""
+        return {"mean": self.mean, "std": self.std}
+
+    def describe(self) -> str:
+        """For a reader."""
+        mean, std = (", ".join(f"{value:.4g}" for value in values) for values in (self.mean, self.std))
+        return f"normalised per channel with mean {mean} and standard deviation {std}"
 
 
 def unit(x: Tensor) -> Float[Tensor, "*n c h w"]:

@@ -14,9 +14,10 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from attar.data.encoder import Encoder, make_encoder
-from attar.data.normalisation import Normalisation, unit
+from attar.data.normalisation import unit
 from attar.data.on_disk import fetch_rows, is_on_disk, pieces
 from attar.data.table import Columns
+from attar.data.whitening import AnyNormalisation, whiten
 from attar.engine.slices import at_rows
 from attar.networks.by_name import make_network
 from attar.networks.network import Network
@@ -61,7 +62,7 @@ class Task:
     train: Examples
     test: Examples
     classes: tuple[str, ...]
-    normalisation: Normalisation
+    normalisation: AnyNormalisation
     network: Network
     split: str = "test set"
     flip: bool = True
@@ -94,12 +95,25 @@ class Task:
             return self
         stay = self.on_disk and self.train.x.nbytes > room(device)
         train, test = self.train.to(device, images=not stay), self.test.to(device)
-        encoder = self.encoder and self.encoder.to(device)
-        return dataclasses.replace(self, train=train, test=test, network=self.network.to(device), encoder=encoder)
+        parts: dict[str, Any] = {"normalisation": self.normalisation.to(device), "network": self.network.to(device)}
+        parts["encoder"] = self.encoder and self.encoder.to(device)
+        return dataclasses.replace(self, train=train, test=test, **parts)
 
     def with_network(self, name: str) -> "Task":
         """The same data with another family of networks: a known name, or `file.py:Name`."""
         return dataclasses.replace(self, network=make_network(name, self.shape, len(self.classes)).to(self.device))
+
+    def whitened(self) -> "Task":
+        """The same data, whose images networks see whitened (ZCA) by what its training part has in common.
+
+        It takes up to a minute for 50,000 images of 3 × 32 × 32, once: the cache keeps it. Raises `ValueError` for a
+        table, for images of more than 4,096 numbers, and where there are fewer than two.
+        """
+        if self.columns is not None:
+            raise ValueError("whitening is for images, and these are rows of a table")
+        normalisation = whiten(self.train.x, self.fingerprint, self.normalisation.plain).to(self.device)
+        encoder = self.encoder and dataclasses.replace(self.encoder, given=normalisation)
+        return dataclasses.replace(self, normalisation=normalisation, encoder=encoder)
 
     def with_encoder(self, name: str, weights: Path | str | None = None, size: int | None = None) -> "Task":
         """The same data with a network that was trained elsewhere, whose features selections and reports then use.

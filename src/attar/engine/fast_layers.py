@@ -88,6 +88,28 @@ class HalvingPool(nn.AvgPool2d):
         return x[..., :h, :w].unflatten(3, (-1, 2)).unflatten(2, (-1, 2)).mean((3, 5))
 
 
+class OneType(nn.GroupNorm):
+    """Group normalisation whose scale and bias are of its input's type.
+
+    In bfloat16 torch keeps them in float32. Compiled, the second derivative in a network's weights then mixes types.
+    """
+
+    def forward(self, x: Float[Tensor, "n d *sides"]) -> Float[Tensor, "n d *sides"]:
+        return F.group_norm(x, self.num_groups, self.weight.to(x.dtype), self.bias.to(x.dtype), self.eps)
+
+
+def unify(module: nn.Module) -> nn.Module:
+    """The module with such normalisation throughout, replaced in place."""
+    for name, layer in list(module.named_children()):
+        if type(layer) is nn.GroupNorm and layer.affine:
+            one = OneType(layer.num_groups, layer.num_channels, layer.eps)
+            one.weight, one.bias = layer.weight, layer.bias
+            setattr(module, name, one)
+        else:
+            unify(layer)
+    return module
+
+
 class FirstBlock(nn.Sequential):
     """A ConvNet's first block: where there is a kernel for it, one forward and one backward.
 

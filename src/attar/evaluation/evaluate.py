@@ -1,16 +1,13 @@
 """Training fresh networks on condensed sets and testing them, once each, at the end."""
 
-import hashlib
-import json
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from attar.arguments import checked
 from attar.condensed.condensed_set import CondensedSet
@@ -19,26 +16,26 @@ from attar.data.load import Split
 from attar.data.task import Task
 from attar.engine.ambient import plain_torch
 from attar.engine.compiling import Compile, compiles
+from attar.engine.ledger import LEDGER, drop_ledger
+from attar.engine.piece import Piece
+from attar.engine.pieces import run_pieces
 from attar.engine.precision import Precision, choose_device_and_precision
 from attar.engine.run import Progress, silent
+from attar.engine.staging import staging_folder, write_part
+from attar.evaluation.jobs import Job, divide, make_piece, make_row, take_kept
 from attar.evaluation.judged_on import (
     describe,
-    find_fingerprint,
     find_task,
     warn_of_other_data,
     warn_of_unexpected,
 )
-from attar.evaluation.processes import Job, Part, Result, Ticker, execute
 from attar.evaluation.rows import ROWS, Row, read_rows, write_rows
-from attar.evaluation.staging import stage
-from attar.files import hash_tensors, write_tensors
 from attar.networks.network import Network
 from attar.networks.weights import TRAINING
 from attar.training.protocol import PROTOCOLS, Protocol
 from attar.wording import unknown
 
 MOST_SEEDS = 100_000
-VERSION = 1  # of how networks are trained and tested: rows of another are not taken
 
 
 @checked
@@ -74,10 +71,11 @@ def evaluate(
     `network` is trained instead of the data's own. `networks` names several, each of which judges every set. They are
     known names, `timm:NAME`, or `file.py:Name`.
 
-    `eight_bit` trains on what the 8-bit images hold instead of the exact floats, `soft` on a set's soft labels. `flip`,
+    `eight_bit` trains on what the 8-bit images hold instead of the exact floats, `soft` on a set's soft labels. Some
+    protocols, `mtt` and `datm`, take more of a set: its learned step size, its whitening, its soft labels. `flip`,
     `split` and `name` are those of `attar.load_data`: whether mirrored images keep their class, what judges, and what
     own data is called. Where a set's training images may be among the test images, it warns. Raises `ValueError` where
-    a set is not of this data or lacks soft labels, and for an unknown network, protocol, device or precision.
+    a set is not of this data or lacks what is taken of it, and for an unknown network, protocol, device or precision.
     """
     check_networks(network, networks)
     device, precision = choose_device_and_precision(device, precision)
@@ -88,46 +86,71 @@ def evaluate(
     earlier = [[] if home is None else read_rows(home) for home in homes]
     loaded = [made if isinstance(made, CondensedSet) else load(made) for made in given]
     task = find_task(loaded, data, test, network=network, flip=flip, split=split, name=name)
+    soft = soft or protocol.soft
     check_soft(loaded, soft)
+    check_step_size(loaded, protocol)
+    if not protocol.whitened:
+        loaded = [made.renormalised(made.normalisation.plain) for made in loaded]
     protocol = protocol if task.columns is None else protocol.plain()
     warn_of_other_data(loaded, task, given=test is not None)
     # Decided once for all networks: what one compiles, the next finds in the cache.
     families = [family.to(device) for family in find_networks(task, networks)]  # not the task: only what is trained on
     flop = evaluation_flop(loaded, task, families, protocol) * len(seeds)
     compile = "on" if compiles(flop, device, compile) else "off"
-    common = protocol, len(task.classes), tuple(dict.fromkeys(seeds)), task.flip, precision, compile, device
+    engine = {"precision": precision, "compile": compile, "device": device}
     kind = {"eight_bit": eight_bit, "soft": soft}
     rows: dict[tuple[int, str, int], Row] = {}
-
-    def keep(job: Job, results: Sequence[Result]) -> None:
-        made = [
-            make_row(loaded[job.of], task, job, seed, kind, result)
-            for seed, result in zip(job.seeds, results, strict=True)
-        ]
-        rows.update({(job.of, row.network, row.seed): row for row in made})
-        if made and (home := homes[job.of]):
-            write_rows(home, made)
-
-    with stage() as folder:
-        # Once, however many sets there are. Each set brings its normalisation, by which test images are normalised too.
-        test = write_part(folder / "test.safetensors", task.test.x.cpu(), task.test.y.cpu())
-        jobs = []
-        for i, made in enumerate(loaded):
-            train = write_part(folder / f"{i}.safetensors", *made.as_dataset(**kind).tensors)
-            for family in families:
-                job = Job(i, train, test, made.normalisation, family, *common)
-                found = find_results(job, earlier[i])
-                keep(replace(job, seeds=tuple(found)), list(found.values()))
-                jobs += divide(job, [seed for seed in job.seeds if seed not in found])
-        ticks = sum(protocol.updates(len(loaded[job.of].decoded_labels())) for job in jobs)
+    with staging_folder() as folder:
+        pieces: list[tuple[int, Piece]] = []
+        each = dict.fromkeys(seeds)  # once
+        for i, job in make_jobs(folder, loaded, task, families, protocol, each, kind, homes, engine):
+            found = take_kept(job.rows, earlier[i])
+            if found and job.home:
+                write_rows(job.home, found)  # with what rows of older versions lack
+            rows |= index(i, found)
+            cost = evaluation_flop([loaded[i]], task, [job.network], protocol)
+            steps = protocol.updates(len(loaded[i].decoded_labels()))
+            pieces += [(i, make_piece(part, cost * len(part.rows), steps, folder)) for part in divide(job, found)]
         if rows:
-            told = f"networks with rows from an earlier run: {len(rows)}; networks to train now: "
-            logging.getLogger("attar").warning(told + str(sum(len(job.seeds) for job in jobs)))
-        if jobs:
-            execute(jobs, flop, Ticker(folder / "ticks", ticks, progress), keep)
-    for i, made in enumerate(loaded):
-        warn_of_unexpected(made, [rows[i, family.name, seed] for family in families for seed in seeds])
+            left = len(loaded) * len(families) * len({*seeds}) - len(rows)
+            told = f"networks with rows from an earlier run: {len(rows)}; networks to train now: {left}"
+            logging.getLogger("attar").warning(told)
+        made = run_pieces([piece for _, piece in pieces], called="networks", device=device, progress=progress)
+    for (i, _), own in zip(pieces, made, strict=True):
+        rows |= index(i, own)
+    for folder in {home.parent for home in homes if home}:
+        drop_ledger(folder)  # the rows tell the same
+    for i, judged in enumerate(loaded):
+        warn_of_unexpected(judged, [rows[i, family.name, seed] for family in families for seed in seeds])
     return [rows[i, family.name, seed] for i in range(len(loaded)) for family in families for seed in seeds]
+
+
+def make_jobs(
+    folder: Path,
+    sets: Sequence[CondensedSet],
+    task: Task,
+    networks: Sequence[Network],
+    protocol: Protocol,
+    seeds: Iterable[int],
+    kind: dict[str, bool],
+    homes: Sequence[Path | None],
+    engine: dict[str, Any],
+) -> Iterator[tuple[int, Job]]:
+    """All networks of one kind that judge a set, with the set's number; `folder` gets what they are trained on."""
+    # Once, however many sets there are. Each set brings its normalisation, by which test images are normalised too.
+    test = write_part(folder / "test.safetensors", task.test.x.cpu(), task.test.y.cpu())
+    about: dict[str, Any] = {"test": test, "classes": len(task.classes), "flip": task.flip} | engine
+    for i, (made, home) in enumerate(zip(sets, homes, strict=True)):
+        train = write_part(folder / f"{i}.safetensors", *made.as_dataset(**kind).tensors)
+        for network in networks:
+            own: dict[str, Any] = {"normalisation": made.normalisation, "protocol": protocol.at(made.step_size)}
+            job = Job(train=train, network=network, home=home, **own, **about)
+            yield i, replace(job, rows=tuple(make_row(made, task, job, seed, kind) for seed in seeds))
+
+
+def index(i: int, rows: Sequence[Row]) -> dict[tuple[int, str, int], Row]:
+    """Rows of the i-th set by its number, their network and their seed."""
+    return {(i, row.network, row.seed): row for row in rows}
 
 
 def check_networks(network: str | None, networks: str | Sequence[str]) -> None:
@@ -152,37 +175,11 @@ def find_home(made: CondensedSet | str | Path, out: Path | None) -> Path | None:
     if folder is None:
         return None
     if out is not None:
-        claim(out, (ROWS, MANIFEST, REQUEST, f"*/{MANIFEST}"))
+        claim(out, (ROWS, LEDGER, MANIFEST, REQUEST, f"*/{MANIFEST}"))
         out.mkdir(parents=True, exist_ok=True)
     if folder.is_dir() and not os.access(folder, os.W_OK):
         raise ValueError(f"rows cannot be kept in {folder}, which is read-only: name another folder with --out")
     return folder / ROWS
-
-
-def find_results(job: Job, rows: Sequence[Row]) -> dict[int, Result]:
-    """By seed what is known of the job's networks from rows that were kept."""
-    kept = {row.key: Result(row.per_class, row.accuracy, row.train_seconds, row.measures) for row in rows if row.key}
-    keys = {seed: identify(job, seed) for seed in job.seeds} if kept else {}
-    return {seed: kept[key] for seed, key in keys.items() if key in kept}
-
-
-def identify(job: Job, seed: int) -> str:
-    """A hash of all that a network's accuracy depends on; empty where the network itself cannot be told from others.
-
-    Compiled and eager networks, and those of other numbers of threads, differ in their last bits alone: they are one.
-    """
-    if not job.network.key:
-        return ""
-    engine = job.precision, job.device.type, torch.__version__
-    parts = job.normalisation.identity, job.network.key, job.protocol, job.classes, job.flip
-    facts = VERSION, seed, parts, engine, job.train.hash, job.test.hash
-    return hashlib.blake2b(repr(facts).encode(), digest_size=16).hexdigest()
-
-
-def divide(job: Job, seeds: Sequence[int]) -> list[Job]:
-    """A GPU trains networks side by side, which one alone would not fill; on a CPU each may go to another process."""
-    teams = [tuple(seeds)] if job.device.type == "cuda" and seeds else [(seed,) for seed in seeds]
-    return [replace(job, seeds=team) for team in teams]
 
 
 def list_seeds(seeds: int | Iterable[int]) -> list[int]:
@@ -210,66 +207,17 @@ def check_soft(sets: Sequence[CondensedSet], soft: bool) -> None:
             raise ValueError(f"{describe(made)}, {told}")
 
 
+def check_step_size(sets: Sequence[CondensedSet], protocol: Protocol) -> None:
+    """Raises `ValueError` where one lacks the learned step size that the protocol takes."""
+    for made in sets:
+        if protocol.learned_step and made.step_size is None:
+            told = f"has no learned step size, with which the protocol {protocol.name} trains"
+            raise ValueError(f"{describe(made)}, {told}: methods such as mtt learn one, and dm needs none")
+
+
 def evaluation_flop(sets: Sequence[CondensedSet], task: Task, networks: Sequence[Network], protocol: Protocol) -> int:
     """Floating-point operations of training each of the networks once on each set, and testing it."""
     images = sum(
         TRAINING * protocol.length(n) * n + len(task.test.y) for n in (len(made.decoded_labels()) for made in sets)
     )
     return images * sum(network.flop(task.shape) for network in networks)
-
-
-def write_part(path: Path, x: Tensor, y: Tensor) -> Part:
-    """Images and labels in a file, which processes share."""
-    tensors = {"x": x.contiguous(), "y": y.contiguous()}
-    write_tensors(path, tensors, {})
-    return Part(path, hash_tensors(tensors, ""))  # not of the file, whose header has no certain order
-
-
-def variant(made: CondensedSet) -> str:
-    """Tells apart sets of one method, by how they were made and from what.
-
-    Where nothing is known of that, by their images.
-    """
-    about = made.provenance
-    if "hyperparameters" in about:
-        # Not the seed: draws of one variant are averaged.
-        precision = about.get("engine", {}).get("precision")
-        facts = about["hyperparameters"], about.get("network"), about.get("fingerprint"), precision
-        told = json.dumps(facts).encode()
-    else:
-        told = made.images.numpy().tobytes()
-    return hashlib.blake2b(told, digest_size=4).hexdigest()
-
-
-def make_row(made: CondensedSet, task: Task, job: Job, seed: int, kind: dict[str, bool], result: Result) -> Row:
-    """The result with all that a reader needs to judge it.
-
-    What the set's provenance does not say is `given`, 0 or `None`.
-    """
-    about: dict[str, Any] = made.provenance
-    return Row(
-        data=task.name,
-        method=about.get("method", "given"),
-        ipc=made.ipc,
-        draw=about.get("seed", 0),
-        variant=variant(made),
-        protocol=job.protocol.name,
-        network=job.network.name,
-        seed=seed,
-        accuracy=result.accuracy,
-        per_class=result.per_class,
-        epochs=job.protocol.length(len(made.decoded_labels())),
-        bytes=made.bytes["eight_bit" if kind["eight_bit"] else "stored"] + made.bytes["soft"] * kind["soft"],
-        eight_bit=kind["eight_bit"],
-        soft=kind["soft"],
-        precision=job.precision,
-        split=task.split,
-        condense_seconds=about.get("seconds"),
-        train_seconds=round(result.seconds, 2),
-        flip=task.flip if task.columns is None else None,
-        key=identify(job, seed),
-        measures=result.measures,
-        fingerprint=find_fingerprint(made, task),
-        tested=job.test.hash,
-        images=len(made.labels),
-    )

@@ -41,7 +41,7 @@ class Row:
     """`None` where the test part has no image of the class."""
     epochs: int
     bytes: int
-    """What the trained-on images take: floats as stored, or decoded 8-bit ones."""
+    """Of the images trained on, as stored floats or as decoded 8-bit ones, and of soft labels and whitening if used."""
     eight_bit: bool
     precision: str
     """Of the network's training: fp32, tf32 or bf16."""
@@ -63,11 +63,17 @@ class Row:
     """A hash of the test part."""
     images: int = 0
     """Stored images of all classes; 0 in rows that older versions wrote."""
+    whitening: str = ""
+    """`ZCA` where the network saw whitened images."""
+    step_size: float | None = None
+    """That learned with the set, where the network was trained with it."""
 
     @property
     def remark(self) -> str:
-        """What the network was trained on, where that is not the exact floats with hard labels."""
-        unusual = [name for name, holds in (("8 bit", self.eight_bit), ("soft labels", self.soft)) if holds]
+        """What the network was trained on and how, where that is not the exact floats with hard labels alone."""
+        known = {"8 bit": self.eight_bit, "soft labels": self.soft, self.whitening: self.whitening}
+        known["learned step size"] = self.step_size is not None  # without the number, which draws differ in
+        unusual = [name for name, holds in known.items() if holds]
         return f" ({', '.join(unusual)})" if unusual else ""
 
 
@@ -208,7 +214,7 @@ def explain_marks(cells: Sequence[Summary]) -> str:
 def circumstances(row: Row) -> tuple:
     """What rows must have in common to be compared, such as with random selection."""
     same = row.fingerprint or row.data, row.tested or row.split  # the same data may have been given under two names
-    return *same, row.ipc, row.protocol, row.network, row.eight_bit, row.soft, row.precision, row.flip
+    return *same, row.ipc, row.protocol, row.network, row.eight_bit, row.soft, row.whitening, row.precision, row.flip
 
 
 def identity(row: Row) -> tuple:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from attar.engine.cuda_graphs import Recording
-from attar.engine.fast_layers import quicken
+from attar.engine.fast_layers import quicken, unify
 from attar.networks.weights import Labels, Weights, flatten, unflatten
 from attar.rng import CPU, Rng
 from attar.wording import in_a_line
@@ -48,7 +48,7 @@ class Network:
             if is_replayable(whole):
                 whole = quicken(whole, kernel=not self.twice_differentiable)
                 smooth = quicken(smooth, kernel=False)
-        self._templates["smooth"] = with_statistics_kept(smooth.train())
+        self._templates["smooth"] = with_statistics_kept(unify(smooth).train())
         self._templates["statistics"] = with_statistics_taken(copy.deepcopy(whole).eval())
         head = self.head or last_linear(whole)
         headless = copy.deepcopy(whole)

@@ -141,7 +141,7 @@ def find_whole(cells: Sequence[Summary], best: Summary | None) -> Summary | None
 def are_alike(a: Summary, b: Summary) -> bool:
     """Whether they differ in how their networks were trained in nothing but the set."""
     first, second = (
-        (cell.data, *(getattr(cell.first, name) for name in ("protocol", "network", "eight_bit", "soft")))
+        (cell.data, *(getattr(cell.first, name) for name in ("protocol", "network", "eight_bit", "soft", "whitening")))
         for cell in (a, b)
     )
     return first == second
@@ -225,14 +225,15 @@ def by_class(
 def list_settings(made: CondensedSet) -> list[tuple[str, str]]:
     """Every entry of the provenance, those of its parts by their path."""
     eight_bit = f", {size(made.bytes['eight_bit'])} at 8 bit" if made.columns is None else ""
-    took = f"{size(made.bytes['stored'])} stored{eight_bit}"
+    whitening = f", {size(made.bytes['whitening'])} to whiten" if made.bytes["whitening"] else ""
+    took = f"{size(made.bytes['stored'])} stored{eight_bit}{whitening}"
     facts = {
         f"{made.called}s": f"{len(made.labels)} stored, {len(made.decoded_labels())} decoded",
         "bytes": took,
         "factor": made.factor,
         "space": made.space,
-        "mean": list(made.normalisation.mean),
-        "std": list(made.normalisation.std),
+        **made.normalisation.entries,
+        **({} if made.step_size is None else {"step size": made.step_size}),
     }
     return list(flatten_entries(facts | made.provenance))
 

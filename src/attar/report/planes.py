@@ -27,7 +27,7 @@ def place_class(task: Task, subject: CondensedSet) -> dict[str, Any] | None:
     c = int(labels.bincount().argmax())  # the first of those that have as many
     real = task.images(sample_real(task, [c], count_real(task)))
     own = labels == c
-    x = torch.cat([real, subject.decoded()[own][:MOST].to(task.device)])
+    x = torch.cat([real, subject.renormalised(task.normalisation).decoded()[own][:MOST].to(task.device)])
     pixels = "In pixels" if task.columns is None else "In numbers of the table"
     views = {f"{pixels}, the input space": x.flatten(1).float().cpu(), "In features, a latent space": embed(task, x)}
     if len(real) < 3 or min(view.shape[1] for view in views.values()) < 2:
@@ -72,7 +72,8 @@ def project(sets: Sequence[CondensedSet], task: Task, subject: CondensedSet) -> 
     for made in shown:
         labels = made.decoded_labels()
         chosen = torch.cat([(labels == c).nonzero()[: max(1, 200 // len(classes)), 0] for c in classes])
-        parts.append((made.decoded()[chosen].to(task.device), labels[chosen].to(task.device)))
+        seen = made.renormalised(task.normalisation).decoded()  # as its networks may see whitened images
+        parts.append((seen[chosen].to(task.device), labels[chosen].to(task.device)))
     sizes = [len(x) for x, _ in parts]
     placed = reduce_to_plane(embed(task, torch.cat([x for x, _ in parts]))).split(sizes)
     real, *condensed = [(points, y.cpu()) for points, (_, y) in zip(placed, parts, strict=True)]

@@ -12,6 +12,7 @@ from filelock import Timeout
 from attar.condensed.store import ARTEFACT, MANIFEST, REQUEST, claim, read_own, refuse_link
 from attar.data.known_sets import DATASETS
 from attar.data.task import Task
+from attar.engine.ledger import LEDGER
 from attar.evaluation.rows import PICTURE, REPORT, ROWS
 from attar.files import make_folder, remove, sweep, write_json
 from attar.locks import hold_lock
@@ -22,7 +23,7 @@ from attar.synthesis.journal import METRICS, read_metrics
 
 LOCK = ".lock"
 FORMAT = 1
-OWN = (*ARTEFACT, REQUEST, *CHECKPOINTS, METRICS, ROWS, PICTURE, REPORT)
+OWN = (*ARTEFACT, REQUEST, *CHECKPOINTS, METRICS, ROWS, LEDGER, PICTURE, REPORT)
 NEXT = ".next.part"  # .part, so that `claim` does not take it for somebody's file
 
 

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from attar.condensed.condensed_set import CondensedSet
-from attar.condensed.tiles import check_factor, pack_tiles, unpack_tiles
+from attar.condensed.tiles import check_factor, check_whole, pack_tiles, unpack_tiles
 from attar.data.normalisation import unit
 from attar.data.task import Task
 from attar.engine.run import Run
@@ -60,10 +60,11 @@ class Pixels(nn.Module):
 
         `noise`: N(0, 1) as networks see it, or N(½, ¼²) on [0, 1] in the space `unit`. Tiles are always mixed when real
         images fill a factor above 1. Raises `ValueError` where a class has too few images, or images
-        cannot hold so many tiles.
+        cannot hold so many tiles; whitened ones hold none.
         """
         classes, rng = run.shard(len(task.classes)), run.rng.fold("init")
         check_factor(factor, task.shape[1:])
+        check_whole(task.normalisation, factor)
         if init == "noise":
             images = draw_noise(classes, (len(task.classes), ipc, *task.shape), rng, task.device)
             images = images if space == "normalised" else (images / 4 + 0.5).clamp(0, 1)

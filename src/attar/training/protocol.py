@@ -2,7 +2,7 @@
 
 import math
 import reprlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from attar.arguments import read
@@ -18,7 +18,7 @@ IDC = Augment("color_crop_flip_scale_rotate", "idc")
 
 @dataclass(frozen=True)
 class Protocol:
-    """SGD with hard labels; the accuracy reported is that of the last epoch.
+    """SGD with hard labels, unless it takes soft ones; the accuracy reported is that of the last epoch.
 
     `decay="half"` divides the step size by ten just past half-way and forgets the momentum, as the authors of DC do.
     `"thirds"` multiplies it by 0.2 at two thirds and at five sixths, but never before the first epoch. `steps` caps the
@@ -37,6 +37,13 @@ class Protocol:
     lr: float = 0.01
     momentum: float = 0.9
     weight_decay: float = 5e-4
+    # What a protocol takes of a set shows in the images, labels and step size that rows are kept by: not here again.
+    learned_step: bool = field(default=False, repr=False)
+    """Whether it trains with the step size that was learned with a set, instead of `lr`."""
+    soft: bool = field(default=False, repr=False)
+    """Whether it trains on a set's soft labels."""
+    whitened: bool = field(default=False, repr=False)
+    """Whether networks see images whitened where a set is."""
 
     # Run-time checks of types, where one has switched them on, would come before these sentences.
     __no_type_check__ = True
@@ -59,6 +66,10 @@ class Protocol:
             return self
         name, about = f"{self.name}-plain", f"{self.about}; here without augmentation"
         return replace(self, name=name, about=about, augment=NONE, cutmix=0.0)
+
+    def at(self, step_size: float | None) -> "Protocol":
+        """The same with the step size that was learned with a set, where it takes that and the set has one."""
+        return replace(self, lr=step_size) if self.learned_step and step_size is not None else self
 
     def length(self, n: int) -> int:
         """Epochs for a set of `n` images."""
@@ -85,6 +96,27 @@ PROTOCOLS = {
         ),
         Protocol("cafe", "601 epochs, no augmentation (CAFE)", 601, 256, "half"),
         Protocol("dm", "1001 epochs, DSA (DSA, DM)", 1001, 256, "half", DSA),
+        Protocol(
+            "mtt",
+            "1001 epochs, DSA, each set's learned step size; whitened where the set is (MTT, FTD)",
+            1001,
+            256,
+            "half",
+            DSA,
+            learned_step=True,
+            whitened=True,
+        ),
+        Protocol(
+            "datm",
+            "as mtt, but batches of 128 and each set's soft labels (DATM)",
+            1001,
+            128,
+            "half",
+            DSA,
+            learned_step=True,
+            soft=True,
+            whitened=True,
+        ),
         Protocol("idc", "1000 epochs, DSA in IDC's style and CutMix (IDC, M3D)", 1000, 64, "thirds", IDC, cutmix=0.5),
         Protocol("whole20", "20 epochs as in idc, for whole training sets", 20, 64, "thirds", IDC, cutmix=0.5),
         Protocol("quick", "300 steps, DSA: for a first look, never for claims", 300, 256, "half", DSA, steps=300),

@@ -1,8 +1,9 @@
 """A network trained a little further: the inner training of methods."""
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -18,8 +19,7 @@ from attar.engine.structures import map_tensors
 from attar.networks.network import Network
 from attar.networks.weights import TRAINING, Labels, Weights
 from attar.rng import Rng
-
-Params = dict[str, Tensor]
+from attar.training.flatness import Flatness, Params
 
 
 @dataclass(frozen=True)
@@ -34,18 +34,75 @@ class SGD:
         """The velocities before the first step."""
         return {name: torch.zeros_like(p) for name, p in params.items()}
 
-    def step(self, params: Params, gradient: Params, velocity: Params) -> tuple[Params, Params]:
-        """The parameters and the velocities after a step."""
+    @property
+    def remembers(self) -> bool:
+        """Whether a step depends on the steps before it by more than the parameters."""
+        return self.momentum > 0
+
+    def step(
+        self, params: Params, gradient: Params, velocity: Params, lr: Float[Tensor, ""] | None = None
+    ) -> tuple[Params, Params]:
+        """The parameters and the velocities after a step; by `lr` instead of its own where that is learned."""
+        rate = self.lr if lr is None else lr
         velocity = {
             name: self.momentum * v + gradient[name] + self.weight_decay * params[name] for name, v in velocity.items()
         }
-        return {name: p - self.lr * velocity[name] for name, p in params.items()}, velocity
+        return {name: p - rate * velocity[name] for name, p in params.items()}, velocity
+
+
+class Moments(NamedTuple):
+    """What Adam goes on from: running means of the gradient and of its square, after so many steps."""
+
+    first: Params
+    second: Params
+    steps: Float[Tensor, ""]
+
+
+@dataclass(frozen=True)
+class Adam:
+    """θ ← θ − lr m̂ / (√v̂ + eps), as in torch (Kingma & Ba, ICLR 2015); `weight_decay` θ is added to the gradient.
+
+    A step can be differentiated, also where a gradient is zero.
+    """
+
+    lr: float = 1e-3
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+    remembers: ClassVar[bool] = True
+
+    def start(self, params: Params) -> Moments:
+        """The moments before the first step."""
+        zeros = [{name: torch.zeros_like(p) for name, p in params.items()} for _ in self.betas]
+        device = next(iter(params.values())).device
+        return Moments(zeros[0], zeros[1], torch.zeros((), dtype=torch.float64, device=device))
+
+    def step(
+        self, params: Params, gradient: Params, moments: Moments, lr: Float[Tensor, ""] | None = None
+    ) -> tuple[Params, Moments]:
+        """The parameters and the moments after a step; by `lr` instead of its own where that is learned."""
+        rate, steps = self.lr if lr is None else lr, moments.steps + 1
+        # 1 − βᵗ, which is what a mean that began at zero lacks.
+        short, short_of_square = (-torch.expm1(steps * math.log(beta)) for beta in self.betas)
+        gradient = {name: gradient[name] + self.weight_decay * p for name, p in params.items()}
+        a, b = self.betas
+        first = {name: a * m + (1 - a) * gradient[name] for name, m in moments.first.items()}
+        second = {name: b * v + (1 - b) * gradient[name].square() for name, v in moments.second.items()}
+        taken = {name: m / short / (root(second[name] / short_of_square) + self.eps) for name, m in first.items()}
+        return {name: p - rate * taken[name] for name, p in params.items()}, Moments(first, second, steps)
+
+
+def root(x: Tensor) -> Tensor:
+    """√x, whose derivative is 0 where x is: that of a step is finite there, while the root's own is not."""
+    positive = x > 0
+    return torch.where(positive, torch.where(positive, x, 1.0).sqrt(), 0.0)
 
 
 class TrainState(NamedTuple):
     """What training goes on from, besides the weights."""
 
-    velocity: Params
+    velocity: Any
+    """What the optimiser goes on from: the velocities of SGD, the moments of Adam."""
     tally: Int[Tensor, " 2"]
     """How many examples the network got right when it saw them, and how many it has seen."""
 
@@ -64,20 +121,21 @@ def train(
     *,
     steps: int | None = None,
     epochs: int | None = None,
-    optimiser: SGD = SGD(),
+    optimiser: SGD | Adam = SGD(),
     batch: int | None = None,
     rng: Rng,
     run: Run,
     augment: Augment | None = None,
     cutmix: float = 0.0,
+    flat: Flatness | None = None,
     state: TrainState | None = None,
 ) -> tuple[Weights, TrainState]:
     """`w` after `steps` mini-batches of `x`, or after whole `epochs` of it, and the state to go on from.
 
     `x` is network-ready, `y` hard labels or probabilities. Each epoch visits the examples in a fresh order, `batch` at
     a time; without `batch` each step sees all of them as they lie. Each image is augmented by itself; `cutmix` is the
-    probability that a mini-batch is mixed. The loss is the mean cross-entropy. Nothing is differentiated through:
-    the weights that come back carry no graph.
+    probability that a mini-batch is mixed. `flat` steps towards flat places, for twice the work. The loss is the mean
+    cross-entropy. Nothing is differentiated through: the weights that come back carry no graph.
 
     It runs on the engine of `run`: a method that calls this often first announces all the work that comes
     (`Run.announce`), else the first call decides whether to compile. A longer training begins as a shorter one.
@@ -89,7 +147,8 @@ def train(
     elif steps is None or epochs is not None:
         raise ValueError("give a number of steps or of epochs: one of the two")
     seen = steps * min(len(x), batch or len(x))
-    step = run.once(("step", network.train_logits, optimiser), lambda: make_step(network, optimiser, run, seen, x))
+    key = "step", network.train_logits, optimiser, flat
+    step = run.once(key, lambda: make_step(network, optimiser, flat, run, seen, x))
     w = Weights({name: p.detach() for name, p in w.params.items()}, w.buffers)  # they may come with a graph
     if state is None:
         state = TrainState(optimiser.start(w.params), torch.zeros(2, dtype=torch.long, device=x.device))
@@ -116,18 +175,29 @@ def batches(n: int, batch: int | None, total: int, rng: Rng) -> Iterator[tuple[T
         epoch += 1
 
 
-def make_step(network: Network, optimiser: SGD, run: Run, seen: int, x: Tensor) -> Callable[..., Any]:
+def make_step(
+    network: Network, optimiser: SGD | Adam, flat: Flatness | None, run: Run, seen: int, x: Tensor
+) -> Callable[..., Any]:
     """One step as a function of tensors, which a GPU records once and replays; `seen` images like `x` are to come."""
-    logits = run.announced(network.train_logits, TRAINING * seen * network.flop(tuple(x.shape[1:])))
+    passes = TRAINING * (1 if flat is None else 2)
+    logits = run.announced(network.train_logits, passes * seen * network.flop(tuple(x.shape[1:])))
 
     def step(
         w: Weights, state: TrainState, x: Tensor, y: Tensor, draw: Draw | None, mix: Mix | None
     ) -> tuple[Weights, TrainState]:
-        params = {name: p.detach().requires_grad_() for name, p in w.params.items()}
         x = x if draw is None else apply(x[:, None], draw)[:, 0]
-        scores, buffers = logits(Weights(params, w.buffers), x if mix is None else mix(x[None])[0])
-        loss = F.cross_entropy(scores, y) if mix is None else mix.cross_entropy(0, scores, y)
-        gradient = dict(zip(params, torch.autograd.grad(loss, list(params.values())), strict=True))
+        x = x if mix is None else mix(x[None])[0]
+
+        def differentiate(at: Params) -> tuple[Params, Tensor, dict[str, Tensor]]:
+            params = {name: p.detach().requires_grad_() for name, p in at.items()}
+            scores, buffers = logits(Weights(params, w.buffers), x)
+            loss = F.cross_entropy(scores, y) if mix is None else mix.cross_entropy(0, scores, y)
+            found = torch.autograd.grad(loss, list(params.values()))
+            return dict(zip(params, found, strict=True)), scores, buffers
+
+        gradient, scores, buffers = differentiate(w.params)
+        if flat is not None:
+            gradient = flat.combine(gradient, differentiate(flat.climb(w.params, gradient))[0])
         trained, velocity = optimiser.step(w.params, gradient, state.velocity)
         # Counted on the way, from scores that are there anyway: IDM weighs its judge by them.
         hard = y if y.ndim == 1 else y.argmax(1)

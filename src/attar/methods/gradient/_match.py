@@ -1,9 +1,7 @@
 """The term of gradient matching: what a network would learn from the real and from the synthetic images of a class."""
 
-import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,10 +9,8 @@ from torch import Tensor
 from attar.distances.gradients import Gradient
 from attar.engine.by_hand import with_gradient
 from attar.methods._views import View, Views, labels
-from attar.networks.network import Network
+from attar.networks.second_order import twice_differentiable
 from attar.networks.weights import Weights
-from attar.rng import Rng
-from attar.wording import in_a_line
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,12 +31,11 @@ class Match:
 
         Raises `ValueError` for a network that has no second derivative.
         """
-        network = dataclasses.replace(views.task.network, twice_differentiable=True)
+        network = twice_differentiable(views.task.network, views.task.shape)
 
         def compare(w: Weights, s: Tensor, y: Tensor, target: Gradient) -> tuple[Tensor, Tensor]:
             return torch.func.grad_and_value(lambda s: distance(network.gradient(w, s, y), target))(s)
 
-        refuse_once_differentiable(network, views.task.shape, compare)
         run = views.run
         return cls(views, run.engine(network.gradient, real), run.engine(compare, synthetic))
 
@@ -52,13 +47,3 @@ class Match:
             s = view.synthetic([c])
             gradient, value = self.compare(w, s.detach(), labels((c,), len(s), s.device), target)
             yield with_gradient(value, s, gradient)
-
-
-def refuse_once_differentiable(network: Network, shape: tuple[int, ...], compare: Callable[..., Any]) -> None:
-    """Tries one image. Raises `ValueError` where that has no second derivative."""
-    w, x = network.init(Rng.of(0)), torch.zeros(1, *shape, device=network.device)
-    try:
-        compare(w, x, torch.zeros(1, dtype=torch.long, device=network.device), w.params)
-    except RuntimeError as error:
-        told = f"{network.name} cannot be differentiated twice, which matching its gradients needs"
-        raise ValueError(f"{told}: {in_a_line(error)}") from None

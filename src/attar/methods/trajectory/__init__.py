@@ -1,0 +1,1 @@
+"""Networks that learn from the images walk where networks that learn from all data walk."""

@@ -1,0 +1,25 @@
+"""FTD: flat trajectory distillation (Du et al., CVPR 2023).
+
+Needs experts first, each at twice the cost of one for MTT: they step towards flat places. They are kept.
+"""
+
+from dataclasses import dataclass
+
+from attar.methods.trajectory.mtt import MTT
+from attar.training.flatness import Flatness
+
+
+@dataclass(frozen=True, kw_only=True)
+class FTD(MTT):
+    """MTT with experts whose walk is flat, and a running average of the pixels.
+
+    Experts step by adaptive GSAM with `rho` and `alpha`. A student that starts from what it has learned itself, and not
+    from an expert's weights, then goes astray less.
+    """
+
+    average: float = 0.9999
+    rho: float = 0.01
+    alpha: float = 0.3
+
+    def flatness(self) -> Flatness:
+        return Flatness(self.rho, self.alpha)
