@@ -43,6 +43,7 @@ TABLES = [
     ("agreement", "--name cpu-avx2 --table", "docs/numbers.md"),
     ("ipm", "--table", "results/ipm/README.md"),
     ("peeking", "--table", "docs/numbers.md"),
+    ("tesla", "--table", "docs/numbers.md"),
 ]
 
 
