@@ -150,13 +150,17 @@ def list_facts(made: CondensedSet) -> dict[str, str]:
     """What is known of where the set comes from."""
     about, bytes = made.provenance, made.bytes
     eight_bit = f", {size(bytes['eight_bit'])} decoded to 8 bit" if made.columns is None else ""
+    stored = (
+        "stored" if made.decoder is None else "generator and codes" if made.decoder.codes is not None else "generator"
+    )
     whitening = f", and {size(bytes['whitening'])} by which they are whitened" if bytes["whitening"] else ""
     known: dict[str, Any] = {
         "Method": about.get("method"),
         "Data": about.get("data"),
         f"{made.called.capitalize()}s a class": made.each,
-        "Bytes": f"{size(bytes['stored'])} as stored (floats){eight_bit}{whitening}",
+        "Bytes": f"{size(bytes['stored'])} as {stored} (floats){eight_bit}{whitening}",
         "Soft labels": None if made.soft is None else "a row for each decoded image, from as_dataset(soft=True)",
+        "Generator": None if made.decoder is None else made.decoder.name,
         "Step size": None if made.step_size is None else f"{made.step_size:.6g}, learned with the {made.called}s",
         "Mirrored images": None
         if "flip" not in about or made.columns
@@ -211,6 +215,9 @@ def describe_decoding(made: CondensedSet) -> str:
             f" Each stored image holds {tiles} tiles ({made.factor} × {made.factor}), and each tile is enlarged "
             f"bilinearly to full size: {len(made.labels):,} stored images decode to {len(made.decoded_labels()):,}."
         )
+    if made.decoder is not None:
+        codes = "of whose codes they are samples" if made.generative else "from the codes that lie beside them"
+        told += f" They were made by a generator, {codes}; its weights are in the same file."
     return f"{told} Networks see them {normalised}; `as_dataset()` does all this."
 
 
