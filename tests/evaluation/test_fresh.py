@@ -1,6 +1,7 @@
 """The protocol dim: each epoch has fresh images of a generator, and its rows stand apart from those of images."""
 
 import dataclasses
+import re
 
 import pytest
 import torch
@@ -42,9 +43,20 @@ def test_a_generator_travels_with_samples_and_without_codes(tmp_path):
     family, w = again.decoder.generator((3, 8, 8), 3)
     assert torch.equal(family.images(w, syn.codes.flatten(0, 1), again.labels), again.images)
     assert again.bytes["stored"] == 4 * syn.weights.numel() + 6 * 8
-    assert "made by a generator, of whose codes they are samples" in (tmp_path / "set" / "README.md").read_text()
+    assert "A generator made them, at random codes" in (tmp_path / "set" / "README.md").read_text()
     more = start(task, each=20).export()
     assert more.bytes["stored"] - again.bytes["stored"] == 54 * 8  # labels alone: the generator is the same
+
+
+def test_the_code_on_its_card_runs(tmp_path, monkeypatch):
+    attar.save(made(), tmp_path)
+    card = (tmp_path / "README.md").read_text()
+    assert card.count("A generator, and 6 stored images (2 a class, 3 classes) of it") == 1
+    monkeypatch.chdir(tmp_path)
+    told = re.search(r"```python\n(.*?)```", card, re.DOTALL)[1].replace("range(1000)", "range(2)")
+    found: dict = {}
+    exec(told, found)  # as a reader would
+    assert found["x"].shape == (128, 1, 8, 8)
 
 
 def test_only_the_generator_is_learned():

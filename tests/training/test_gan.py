@@ -1,17 +1,28 @@
 """A generator trained against a critic: its losses by a slow formula, and the cache."""
 
+import dataclasses
+
 import pytest
 import torch
 import torch.nn.functional as F
 from conftest import narrow, toy
 
+from attar.cli.status import tell
+from attar.engine.ledger import read_ledger
 from attar.engine.run import Run
+from attar.networks.network import Network
 from attar.networks.weights import Weights
 from attar.rng import Rng
 from attar.training import gan as training
-from attar.training.gan import Gan, Losses, Pair, fool, make_families
+from attar.training.gan import Gan, Losses, Opponent, Pair, fool, make_families
 
 FEW = Gan(2, lr=1e-3, batch=24, critic=2)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    """Of the test's own: generators that others have trained are not there."""
+    monkeypatch.setenv("ATTAR_CACHE", str(tmp_path))
 
 
 @pytest.fixture
@@ -61,6 +72,19 @@ def test_the_generators_gradient_is_autograds(drawn):
         torch.testing.assert_close(gradient, expected[name], rtol=1e-10, atol=1e-12)
 
 
+def test_a_critic_that_learns_on_steps_as_adam_does(drawn):
+    losses, pair, x, y, z, share = drawn
+    params = {name: p.clone().requires_grad_() for name, p in pair.critic.params.items()}
+    opt = torch.optim.Adam(params.values(), lr=1e-3, betas=training.BETAS)
+    opponent = Opponent(losses.critic, pair.critic)
+    for _ in range(3):
+        gradient = losses.learn_critic(Pair(pair.generator, opponent.w()), x, y, z, share)
+        training.step(opt, params, {name: g.clone() for name, g in gradient.items()})
+        opponent.step(gradient, 1e-3)
+    for name, p in opponent.w().params.items():
+        torch.testing.assert_close(p, params[name].detach(), rtol=1e-9, atol=1e-12)
+
+
 def test_in_float32_the_penalty_is_the_same(drawn):
     losses, pair, x, _, _, _ = drawn
     exact = losses.steepness(pair.critic, x)
@@ -87,8 +111,8 @@ def test_a_generator_is_shared_by_runs_and_networks_and_trained_anew_for_other_s
     assert FEW.stage(task, Run(Rng.of(0))).missing == 1
     seen = []
     first = FEW.load(task, Run(Rng.of(0), progress=lambda done, total, loss: seen.append((done, total))))
-    assert seen == [(i, 6) for i in range(1, 7)]
-    assert "a generator is trained first: 2 epochs (" in caplog.text
+    assert {done for done, _ in seen} == {*range(1, 7)} and {total for _, total in seen} == {6}
+    assert "generators to train first: 1, epochs each: 2 (" in caplog.text
     other = Run(Rng.of(5))
     assert FEW.stage(toy(name="toy", architecture="mlp"), other).missing == 0
     again = FEW.load(task, other)
@@ -101,11 +125,10 @@ def test_a_generator_is_shared_by_runs_and_networks_and_trained_anew_for_other_s
 
 
 @pytest.mark.parametrize("damage", [b"", b"x" * 100])
-def test_a_damaged_generator_is_trained_anew_and_said(damage, caplog):
+def test_a_damaged_generator_is_trained_anew_and_said(damage, caplog, tmp_path):
     task, run = narrow(toy(name="toy")), Run(Rng.of(0))
     FEW.load(task, run)
-    path = training.cache_path(FEW.identify(task, run))
-    path.unlink()  # what was read of it stays mapped
+    (path,) = tmp_path.glob("generators/*.safetensors")
     path.write_bytes(damage)
     FEW.load(task, run)
     assert "this generator is trained anew" in caplog.text
@@ -125,3 +148,20 @@ def test_a_rehearsal_keeps_nothing():
     task, gan = narrow(toy(seed=7)), Gan(1, batch=24)
     gan.load(task, Run(Rng.of(0), rehearsal=True))
     assert gan.stage(task, Run(Rng.of(0))).missing == 1
+
+
+def test_a_status_tells_of_it(tmp_path):
+    task = narrow(toy(name="toy"))
+    FEW.load(task, Run(Rng.of(0)))
+    (told,) = tell(tmp_path / "generators")
+    assert told.startswith("done: 1 of 1 pieces in ")
+    (entry,) = read_ledger(tmp_path / "generators").values()
+    assert entry.name == "ConvGenerator on toy, epochs: 2" and entry.steps == 6
+
+
+def test_a_users_network_without_a_key_takes_it_from_the_cache():
+    task = toy(name="toy")
+    FEW.load(task, Run(Rng.of(0)))
+    assert (
+        FEW.stage(dataclasses.replace(task, network=Network(lambda: task.network.build())), Run(Rng.of(0))).missing == 0
+    )

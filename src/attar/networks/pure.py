@@ -32,6 +32,11 @@ class Pure:
         """What tells this family from others across processes; `None` where its `build` does not say."""
         return getattr(self.build, "key", None)
 
+    @property
+    def parameters(self) -> int:
+        """How many numbers its training changes."""
+        return sum(p.numel() for p in self.template.parameters())
+
     def init(self, rng: Rng) -> Weights:
         """Fresh weights as the module itself draws them."""
         with rng.scope(self.device), torch.device(self.device):

@@ -1,30 +1,26 @@
 """A conditional generator trained on the whole set against a critic, computed once and kept on disk."""
 
-import logging
-import math
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from attar.data.normalisation import unit
 from attar.data.task import Task
 from attar.engine.device import send
+from attar.engine.piece import Tick
 from attar.engine.run import Run
-from attar.files import cache_folder, check_cache, keep, read_tensors
 from attar.networks.generator import Generator, make_critic
 from attar.networks.pure import Pure
-from attar.networks.weights import TRAINING, Weights
+from attar.networks.weights import TRAINING, Weights, flatten, unflatten
 from attar.rng import Rng
 from attar.training.flatness import Params
-from attar.training.pretrained import Stage, cache_path
-from attar.wording import size
+from attar.training.stages import Cohort, Stage, Tensors, Wanted, describe_engine
 
 VERSION = 1  # of how generators are trained: with another, those in the cache are not taken
 CRITIC = 2 * TRAINING + 9  # passes of the critic in its own step: real and fake images, and the penalty's two orders
@@ -60,33 +56,22 @@ class Gan:
 
     def load(self, task: Task, run: Run) -> Pair:
         """Attar's own generator for these images, from the cache where it lies there whole; else it is trained."""
-        what = self.identify(task, run)
-        path = cache_path(what)
-        try:
-            if path.exists():
-                return read_pair(path, what, task, run)
-        except (ValueError, OSError) as error:
-            logging.getLogger("attar").warning(f"{error}: this generator is trained anew")
-        self.announce(task, run)
-        start = time.perf_counter()
-        pair = self.train(task, run)
-        if not run.rehearsal:
-            tensors = {f"{part}.{name}": p for part, w in pair._asdict().items() for name, p in w.params.items()}
-            keep(path, tensors, {"what": what, "seconds": time.perf_counter() - start})
-        return pair
+        cohort = self.gather(task, run)
+        cohort.announce()
+        ((tensors,),) = cohort.load()
+        return unpack(tensors)
 
     def stage(self, task: Task, run: Run) -> Stage:
         """Whether it is missing, and what it costs."""
-        return Stage(int(not cache_path(self.identify(task, run)).exists()), self.flop(task))
+        return self.gather(task, run).stage()
 
-    def announce(self, task: Task, run: Run) -> None:
-        if not run.rehearsal:
-            check_cache()
-            families = make_families(task)
-            took = size(sum(4 * p.numel() for family in families for p in family.template.parameters()))
-            cost = f"{self.epochs} epochs ({self.flop(task) / 1e12:.3g} TFLOP)"
-            told = f"a generator is trained first: {cost}; later runs find it in {cache_folder()} ({took})"
-            logging.getLogger("attar").warning(told)
+    def gather(self, task: Task, run: Run) -> Cohort:
+        """The one generator with its critic, which are one file."""
+        what, flop, families = self.identify(task, run), self.flop(task), make_families(task)
+        name = f"{Generator.own(task.shape, len(task.classes)).name} on {task.name}, epochs: {self.epochs}"
+        wanted = [Wanted(name, 0, (what,), what, partial(train_gan, self, what))]
+        steps, disk = self.epochs * self.per_epoch(task), 4 * sum(family.parameters for family in families)
+        return Cohort(task, run, "generator", "generators", wanted, self.epochs, steps, flop, disk, known=True)
 
     def flop(self, task: Task) -> int:
         """Floating-point operations of its training."""
@@ -105,18 +90,17 @@ class Gan:
 
     def identify(self, task: Task, run: Run) -> str:
         """All that its bits depend on."""
-        engine = run.device.type, run.precision, run.compiles(self.flop(task)), torch.get_num_threads()
-        keys = [family.key for family in make_families(task)]
+        engine, keys = describe_engine(run, self.flop(task), 1), [family.key for family in make_families(task)]
         return repr((VERSION, "gan", task.fingerprint, engine, torch.__version__, keys, self))
 
-    def train(self, task: Task, run: Run) -> Pair:
+    def train(self, task: Task, run: Run, tick: Tick) -> Pair:
         """From a fresh start, in whole batches of each epoch's order."""
         generator, critic = make_families(task)
         losses, flop = Losses(generator, critic, self.penalty), self.flop_parts(task)
         judge, create = run.engine(losses.learn_critic, flop[0]), run.engine(losses.learn_generator, flop[1])
         w = Pair(generator.init(RNG.fold("generator")), critic.init(RNG.fold("critic")))
         opts = [torch.optim.Adam(each.params.values(), lr=self.lr, betas=BETAS) for each in w]
-        total, codes = self.epochs * self.per_epoch(task), int(generator.template.codes)
+        codes = int(generator.template.codes)
         for t, (rows, rng) in enumerate(self.batches(task)):
             x, y = 2 * unit(task.raw(rows)) - 1, task.train.y[rows]
             z, share = draw(x, codes, rng)
@@ -124,7 +108,7 @@ class Gan:
             if (t + 1) % self.critic == 0:
                 z, _ = draw(x, codes, rng.fold("generator"))
                 step(opts[0], w.generator.params, create(w, y, z))
-            run.progress(t + 1, total, math.nan)
+            tick()
         if not all(p.isfinite().all() for each in w for p in each.params.values()):
             raise ValueError("the generator's training became non-finite: a smaller lr_gan helps, or look at the data")
         return w
@@ -173,6 +157,35 @@ class Losses:
         return fool(self.critic.call, w.critic, x, y)
 
 
+class Opponent(nn.Module):
+    """A critic that learns on with a method: its weights, and what Adam keeps of their gradients (`BETAS`)."""
+
+    weights: Tensor
+    square: Tensor
+    steps: Tensor
+
+    def __init__(self, critic: Pure, w: Weights):
+        super().__init__()
+        # In the order of the module: weights that come from a file have their own, and a run may resume with them.
+        self.shapes = {name: p.shape for name, p in critic.template.named_parameters()}
+        self.register_buffer("weights", self.pack(w.params))
+        self.register_buffer("square", torch.zeros_like(self.weights))
+        self.register_buffer("steps", torch.zeros((), dtype=torch.long))
+
+    def w(self) -> Weights:
+        return Weights(unflatten(self.weights, self.shapes), {})
+
+    def step(self, gradient: Params, lr: float) -> None:
+        """A step of Adam, whose first moment is the gradient itself."""
+        g = self.pack(gradient)
+        self.steps += 1
+        self.square.lerp_(g.square(), 1 - BETAS[1])
+        self.weights -= lr * g / ((self.square / (1 - BETAS[1] ** int(self.steps))).sqrt() + 1e-8)
+
+    def pack(self, params: Params) -> Tensor:
+        return flatten({name: params[name] for name in self.shapes})
+
+
 def fool(judge: Callable[[Weights, Tensor], Any], w: Weights, x: Images, y: Classes) -> Float[Tensor, ""]:
     """−E D(x), and the cross-entropy of the classes: what a generator of `x` makes small. `judge` is the critic."""
     judged, scores = judge(w, x)
@@ -198,15 +211,15 @@ def make_families(task: Task) -> tuple[Pure, Pure]:
     return Generator.own(*about).pure, make_critic(*about)
 
 
-def read_pair(path: Path, what: str, task: Task, run: Run) -> Pair:
-    """Raises `ValueError` where the file is damaged, or of another generator."""
-    tensors, meta = read_tensors(path)
-    if meta.get("what") != what:
-        raise ValueError(f"{path} holds another generator")
+def train_gan(gan: Gan, what: str, task: Task, run: Run, tick: Tick) -> dict[str, Tensors]:
+    """The generator's tensors and the critic's, for their file."""
+    pair = gan.train(task, run, tick)
+    return {what: {f"{part}.{name}": p for part, w in pair._asdict().items() for name, p in w.params.items()}}
+
+
+def unpack(tensors: Tensors) -> Pair:
     parts: dict[str, Params] = {"generator": {}, "critic": {}}
     for name, tensor in tensors.items():
         part, _, rest = name.partition(".")
-        parts[part][rest] = tensor.to(task.device)
-    # As if it had been trained here: a method's seconds do not depend on who ran before.
-    run.ledger.cached_seconds.append(meta["seconds"])
+        parts[part][rest] = tensor
     return Pair(*(Weights(params, {}) for params in parts.values()))

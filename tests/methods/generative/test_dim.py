@@ -66,7 +66,20 @@ def test_networks_of_the_pool_take_turns_and_learn(monkeypatch):
     assert not any(a.shape == b.shape and torch.equal(a, b) for a, b in pairwise(starts[::2]))
 
 
-def test_a_pool_that_cannot_be_is_refused():
+def test_the_critic_learns_on(monkeypatch):
+    seen, fool = [], dim.fool
+
+    def watch(judge, w, x, y):
+        seen.append(flatten(w.params).clone())
+        return fool(judge, w, x, y)
+
+    monkeypatch.setattr(dim, "fool", watch)
+    small(updates=3)(narrow(toy()), 1, Run(Rng.of(0)))
+    assert len(seen) == 3 and not any(torch.equal(a, b) for a, b in pairwise(seen))
+
+
+def test_a_pool_that_cannot_be_is_refused_before_a_generator_is_trained(monkeypatch):
+    monkeypatch.setattr(dim.DiM, "plan_gan", None)
     with pytest.raises(ValueError, match="unknown network 'nothing'"):
         small(pool="convnet_nothing")(toy(), 1, Run(Rng.of(0)))
     with pytest.raises(ValueError, match="ResNet-18 takes images of at least 9 pixels a side"):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from attar.data.task import Task
 from attar.engine.run import Run
 from attar.training.gan import Gan
-from attar.training.pretrained import Stage
+from attar.training.stages import Stage
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,11 +23,13 @@ from attar.methods.generative._gan import Pretrained
 from attar.networks.by_name import make_network
 from attar.networks.generator import Generator, make_critic
 from attar.networks.network import Network
+from attar.networks.pure import Pure
 from attar.networks.weights import TRAINING, Weights
 from attar.rng import Rng
 from attar.synthesis.generated import Generated
 from attar.synthesis.loop import optimise
-from attar.training.gan import BETAS, draw, fool
+from attar.training.flatness import Params
+from attar.training.gan import BETAS, CRITIC, Losses, Opponent, Pair, draw, fool
 from attar.training.pool import Pool
 from attar.training.train import TrainState, train
 
@@ -41,8 +43,8 @@ class DiM(Pretrained):
     A network, one of the `pool` (names with `_` between them; empty is the run's own), serves `ipm` updates, and makes
     `steps` steps on batches of `batch_train` real images before each. An update compares `batch_real` real images with
     generated ones of the same classes, under the same augmentation. `match` weighs the squared difference of log
-    probabilities beside what the critic makes of the generated images. The critic stays as it was trained: whether the
-    authors train it on is not known here. Their pool also has networks that Attar has not.
+    probabilities beside what the critic makes of the generated images. After each update the critic makes a step, too.
+    The authors' pool also has networks that Attar has not, and its networks learn from augmented images.
 
     `ipc` is how many images a class the protocol counts; how many bytes the generator takes does not depend on it.
     """
@@ -62,12 +64,14 @@ class DiM(Pretrained):
 
     def __call__(self, task: Task, ipc: int, run: Run) -> CondensedSet:
         about, looks = (task.shape, len(task.classes), task.device), self.updates * self.batch_real
-        pair, critic, networks = self.plan_gan().load(task, run), make_critic(*about), self.list_networks(task)
+        networks = self.list_networks(task)  # first: what cannot be is refused before a generator is trained
+        pair, critic = self.plan_gan().load(task, run), make_critic(*about)
         syn = Generated(task, ipc, run, Generator.own(*about), pair.generator, looks=looks)
         judge = run.engine(critic.call, 2 * looks * critic.flop(torch.empty(1, *task.shape, device="meta")))
+        learn = self.prepare_critic(syn.family, critic, task, run)
         scores = [self.prepare(network, task, run, 1 / len(networks)) for network in networks]
         augment = Augment(self.augment, self.style) if task.flip else Augment(self.augment, self.style).without_flip()
-        students = [Pool(network, 1) for network in networks]
+        students, opponent = [Pool(network, 1) for network in networks], Opponent(critic, pair.critic)
 
         def show(x, drawn):
             x = task.normalisation.to_network(x)
@@ -80,7 +84,7 @@ class DiM(Pretrained):
             z, _ = draw(x, syn.family.codes, rng)
             made = syn.sample(z, y)
             apart = (scores(w, show(made, drawn)).log_softmax(1) - real).square().mean()
-            return fool(judge, pair.critic, 2 * made - 1, y) + self.match * apart
+            return fool(judge, opponent.w(), 2 * made - 1, y) + self.match * apart
 
         def episode(syn, rng):
             born = students[0].due(self.ipm)
@@ -92,10 +96,14 @@ class DiM(Pretrained):
             student.put(0, *self.teach(network, student.at(0), task, rng.fold("train"), run))
             w = freeze(network, student.at(0)[0], task, rng)
             rows = choose(self.batch_real, task, rng.fold("real"))
-            yield [compare(scores[i], w, unit(task.raw(rows)), task.train.y[rows], rng)]
+            x, y = unit(task.raw(rows)), task.train.y[rows]
+            yield [compare(scores[i], w, x, y, rng)]
+            z, share = draw(x, syn.family.codes, rng.fold("critic"))
+            opponent.step(learn(Pair(syn.w(), opponent.w()), 2 * x - 1, y, z, share), self.lr)
 
+        state = nn.ModuleList([*students, opponent])
         opt = torch.optim.Adam(syn.parameters(), lr=self.lr, betas=BETAS)
-        return optimise(episode, syn, opt, updates=self.updates, run=run, state=nn.ModuleList(students)).export()
+        return optimise(episode, syn, opt, updates=self.updates, run=run, state=state).export()
 
     def list_networks(self, task: Task) -> list[Network]:
         """Those of the pool. Raises `ValueError` where one is unknown, or does not take such images."""
@@ -109,6 +117,12 @@ class DiM(Pretrained):
         flop = self.updates * share * network.flop(task.shape)
         run.announce(network.train_logits, int(TRAINING * self.steps * self.batch_train * flop))
         return run.engine(network.scores, int(3 * self.batch_real * flop))
+
+    def prepare_critic(self, family: Generator, critic: Pure, task: Task, run: Run) -> Callable[..., Params]:
+        """The gradient by which the critic learns, on the run's engine."""
+        flop = family.flop + CRITIC * critic.flop(torch.empty(1, *task.shape, device="meta"))
+        losses = Losses(family.pure, critic, self.plan_gan().penalty)
+        return run.engine(losses.learn_critic, self.updates * self.batch_real * flop)
 
     def teach(self, network: Network, pupil: tuple[Weights, TrainState], task: Task, rng: Rng, run: Run) -> Any:
         """The network and the state of its training, after a few steps on real images."""

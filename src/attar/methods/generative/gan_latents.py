@@ -24,7 +24,7 @@ from attar.networks.weights import Weights
 from attar.synthesis.latents import Latents
 from attar.synthesis.loop import optimise
 from attar.synthesis.optimisers import SCHEDULES, Schedule, adam
-from attar.training.pretrained import Stage
+from attar.training.stages import Stage
 
 FAR = 1e-12  # added to a squared distance, whose root has no derivative at 0
 LOOKS = 4  # passes of an image in an update: without a graph, and forward and backward to the codes (two)
@@ -55,10 +55,11 @@ class GanLatents(Pretrained):
     separable: ClassVar[bool] = False  # means of classes are pushed apart
 
     def __call__(self, task: Task, ipc: int, run: Run) -> CondensedSet:
+        found, batch = DISCREPANCIES[self.discrepancy], min(self.batch_real, int(task.counts.max()))
+        found(torch.ones(1, ipc, 1), torch.ones(1, batch, 1), run.rng)  # what it cannot compare is refused, first
         syn = Latents(task, ipc, run, *self.find_generator(task, run), looks=LOOKS * self.updates)
-        views = self.look(task, syn, run)
-        features, found = run.engine(task.network.features, views.flop), DISCREPANCIES[self.discrepancy]
-        found(torch.ones(1, syn.each, 1), torch.ones(1, views.batch, 1), run.rng)  # what it cannot compare is refused
+        views = self.look(task, syn, run, batch)
+        features = run.engine(task.network.features, views.flop)
 
         def episode(syn, rng):
             w = views.freeze(task.network.init(rng.fold("network")), rng)
@@ -79,9 +80,8 @@ class GanLatents(Pretrained):
         opt, schedule = adam(syn.parameters(), self.lr, 0.9), SCHEDULES[self.schedule](self.updates)
         return optimise(episode, syn, opt, updates=self.updates, run=run, schedule=schedule).export()
 
-    def look(self, task: Task, syn: Latents, run: Run) -> Views:
+    def look(self, task: Task, syn: Latents, run: Run, batch: int) -> Views:
         """The views that updates have of real and synthetic images."""
-        batch = min(self.batch_real, int(task.counts.max()))
         flop = self.updates * len(syn.classes) * (batch + 3 * syn.each) * task.network.flop(task.shape)
         return Views.of(task, syn, run, Augment(self.augment, self.style), batch=batch, flop=flop)
 
