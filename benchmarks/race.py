@@ -31,7 +31,7 @@ from attar.cli.progress import Progress
 from attar.data.load import load_data
 from attar.data.task import Task
 from attar.files import read_json, write_json
-from attar.methods import list_names
+from attar.methods import find, list_names
 from attar.wording import duration
 
 RESULTS, WINNERS = HOME / "results" / "race", HOME / "src" / "attar" / "recipes" / "best.toml"
@@ -80,7 +80,12 @@ def rank(runs: list[Entry]) -> list[Entry]:
 
 def list_missing(runs: list[Entry]) -> list[str]:
     """The methods that have not been entered."""
-    return [name for name in list_names() if name not in {run["method"] for run in runs}]
+    return [name for name in list_contenders() if name not in {run["method"] for run in runs}]
+
+
+def list_contenders() -> list[str]:
+    """All methods but those whose result is a generator, and no images of a number that others could have too."""
+    return [name for name in list_names() if not getattr(find(name), "generative", False)]
 
 
 def take_go(runs: list[Entry], one: Entry) -> list[Entry]:
@@ -189,7 +194,7 @@ def main(
         if earlier != (protocol, sorted(seconds)):
             raise SystemExit(f"{out} has a race by {earlier[0]} with {earlier[1]} seconds: all in a race have the same")
     done, go = {entry["method"] for entry in record["found"]}, secrets.token_hex(4)
-    for method in only or list_names():
+    for method in only or list_contenders():
         if again or method not in done:
             found = enter(task, method, ipc, seconds, protocol, seeds, go)
             record["found"] = [entry for entry in record["found"] if entry["method"] != method] + found

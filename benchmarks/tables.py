@@ -21,7 +21,13 @@ from attar.wording import duration
 
 RESULTS = HOME / "results" / "quality"
 SECONDS = HOME / "results" / "seconds" / "cpu.json"  # by benchmarks/seconds.py
-TITLES = {"mnist": "MNIST", "cifar10": "CIFAR-10", "imagenette64": "Imagenette at 64 pixels"}
+TITLES = {
+    "mnist": "MNIST",
+    "digits": "Digits",
+    "fashion-mnist": "Fashion-MNIST",
+    "cifar10": "CIFAR-10",
+    "imagenette64": "Imagenette at 64 pixels",
+}
 PROTOCOL = "idc"  # of the summary: that of the default methods' recipes
 
 
@@ -72,6 +78,7 @@ def one_table(data: str, budget: int, pairs: list[tuple[Cell, dict[str, Any]]]) 
             found = {row["protocol"]: row for row in rows if ("soft labels" in row["method"]) == soft}
             first = found[cell.protocols[0]]
             method = f"`{cell.method}`{cell.suffix.replace('+', ' + ')}" + ", soft labels" * soft
+            method += ", a generator" * first["ipc"].startswith("generator")
             # The published value is that of the first protocol, and of the labels that its paper took.
             published = f"{cell.published} (`{cell.protocols[0]}`)" if cell.published and cell.soft == soft else ""
             columns = [found[name]["accuracy"] if name in found else "" for name in protocols]

@@ -44,9 +44,13 @@ def size(count: int) -> str:
     return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
 
 
-def budget(ipc: int | None, images: int) -> str:
-    """How many images a set has, for a reader: `10 per class`, or all of them where the method found the number."""
-    return f"{images:,} images" if ipc is None else f"{ipc} per class"
+def budget(ipc: int | None, images: int, generator: bool = False) -> str:
+    """How many images a set has, for a reader: `10 per class`, or all of them where the method found the number.
+
+    A generator gives as many as are asked of it: `generator, 10 per class`.
+    """
+    told = f"{images:,} images" if ipc is None else f"{ipc} per class"
+    return f"generator, {told}" if generator else told
 
 
 def duration(seconds: float) -> str:

@@ -122,3 +122,7 @@ def test_what_is_entered_in_one_call_is_one_go(race, monkeypatch):
     race.main("digits", only=("m3d",), seconds=(60.0,), again=True)
     found = race.read_json(path)["found"]
     assert [own["method"] for own in found] == ["dm", "idm", "m3d"] and found[-1]["go"] not in first.values()
+
+
+def test_a_method_whose_result_is_a_generator_is_not_entered(race):
+    assert "gan-latents" in race.list_missing([]) and "dim" not in race.list_missing([])

@@ -11,6 +11,7 @@ FILES = {
     "measured": "0d198567.json",
     "stages": "1f.safetensors",
     "experts": "3f.safetensors",
+    "generators": "4f.safetensors",
     "kernels": "2f.so",
 }
 

@@ -10,6 +10,7 @@ KINDS = {
     "measured": "means and deviations of images",
     "stages": "networks that were trained first",
     "experts": "the same with the way of their training",
+    "generators": "generators that were trained first, and their critics",
     "kernels": "compiled code",
 }
 # Of no other ending does Attar write files there: the cache may be a folder in which a user has some too.
@@ -24,7 +25,7 @@ FETCHED = {
 class Cache:
     """List what Attar keeps to be faster, by kind and with sizes; or drop it, as all of it can be made anew."""
 
-    drop: tuple[Literal["all", "decoded", "measured", "stages", "experts", "kernels"], ...] = ()
+    drop: tuple[Literal["all", "decoded", "measured", "stages", "experts", "generators", "kernels"], ...] = ()
     """The kinds to delete."""
 
     def __call__(self) -> None:

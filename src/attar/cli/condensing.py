@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 from tyro.conf import Positional, UseAppendAction, arg
@@ -10,6 +10,9 @@ from tyro.conf import Positional, UseAppendAction, arg
 from attar.arguments import resolve_home
 from attar.cli.options import Engine, Features, Source
 from attar.cli.terminal import confirm
+
+if TYPE_CHECKING:
+    from attar.data.task import Task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +43,10 @@ class Condense:
     """Take the paper's settings instead of the recipe's faster ones; most call for a GPU."""
     minutes: float | None = None
     """Make as many updates as fit into this time."""
+    generator: str | None = None
+    """A generator of your own whose codes gan-latents learns, as file.py:Name."""
+    generator_weights: Path | None = None
+    """The file of its weights: safetensors, or of torch.save."""
     anyway: bool = False
     """Resume also where device, precision or compiler changed, which changes the bits."""
     source: tyro.conf.OmitArgPrefixes[Source] = field(default_factory=Source)
@@ -52,7 +59,7 @@ class Condense:
         from attar.cli.progress import Progress
         from attar.condensed.card import tell_certificate
         from attar.methods import find
-        from attar.runs.condense import check_request, condense, looks_at_features, plan
+        from attar.runs.condense import check_request, condense, looks_at_features, plan, takes_generator
         from attar.runs.default_method import choose
         from attar.runs.recipe import check_settings, parse_setting, settle_budget
         from attar.runs.run_folder import OtherEngine, name_run
@@ -61,12 +68,16 @@ class Condense:
         method, recipe, given = self.method, self.recipe, dict(map(parse_setting, self.set))
         check_request(method, given, self.minutes)  # now: reading the data may take long
         self.features.check()
+        if self.generator is None and self.generator_weights is not None:
+            raise ValueError("--generator-weights is of a generator: say which with --generator")
         ipc = settle_budget(method, self.ipc)
-        task = self.features.give(self.source.task(self.data))
+        task = self.give_generator(self.features.give(self.source.task(self.data)))
         if not method:  # chosen here, as the folder is named after it
             method, recipe = choose(task, ipc, recipe)
         if task.encoder and not looks_at_features(find(method)):
             raise ValueError(f"{method} looks at no encoder: selections such as herding and k-means do")
+        if task.generator and not takes_generator(find(method)):
+            raise ValueError(f"{method} takes no generator: gan-latents learns codes of one")
         settings = check_settings(find(method), given)  # again: a method that was chosen is known only now
         name = f"{shorten_data(self.data)}-{name_run(method, ipc, self.seed)}"
         folder = resolve_home("out", self.out or choose_folder(name, self.resume))
@@ -101,3 +112,7 @@ class Condense:
         print(f"{len(made.labels)} {made.called}s, {size(made.bytes['stored'])}{eight_bit}, in {folder}/")
         if told := tell_certificate(made):
             print(told)
+
+    def give_generator(self, task: "Task") -> "Task":
+        """The task with this generator, if there is one. Raises `ValueError` where it does not fit the images."""
+        return task if self.generator is None else task.with_generator(self.generator, self.generator_weights)

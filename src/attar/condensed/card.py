@@ -32,11 +32,13 @@ def make_card(made: CondensedSet) -> str:
     network = "ConvNet" if made.columns is None else "MLP"
     lr = "0.01" if made.step_size is None else "made.step_size"
     names = ", ".join(escape(shorten(name, 40)) for name in made.classes[:20]) + (", …" if classes > 20 else "")
+    stored = f"{len(made.labels):,} stored {made.called}s ({made.each} a class, {classes} classes)"
+    stored, them = (f"A generator, and {stored} of it", "fresh ones") if made.generative else (stored, "them")
     purpose = (
-        f"{len(made.labels):,} stored {made.called}s ({made.each} a class, {classes} classes), to stand in for the "
-        f"training set of {escape(data)}: networks trained on them alone should come near to those trained on all. "
-        "They are made to learn from, not to look real."
+        f"{stored}, to stand in for the training set of {escape(data)}: networks trained on {them} alone should come "
+        "near to those trained on all. They are made to learn from, not to look real."
     )
+    snippet = (FRESH if made.generative else SNIPPET).format(network=network, lr=lr)
     picture = f"![The condensed images, class by class]({CONTACT})"
     sections = [
         make_header(made, f"{data}, condensed by {method}"),
@@ -45,7 +47,7 @@ def make_card(made: CondensedSet) -> str:
         picture if made.columns is None else list_rows(made),
         f"Classes, in the order of their labels: {names}.",
         make_table("|  |  |", list_facts(made)),
-        f"## Train on it\n\nFrom inside this folder:\n\n```python\n{SNIPPET.format(network=network, lr=lr)}```",
+        f"## Train on it\n\nFrom inside this folder:\n\n```python\n{snippet}```",
         describe_pictures(made) if made.columns is None else TOLD,
         "## How it decodes",
         describe_decoding(made),
@@ -69,6 +71,22 @@ for epoch in range(300):
         optimiser.zero_grad()
         torch.nn.functional.cross_entropy(network(x), y).backward()
         optimiser.step()
+"""
+
+# On images that a generator has not given before.
+FRESH = """\
+import attar, torch
+
+made = attar.load(".")
+generator, w = made.decoder.generator(made.images.shape[1:], len(made.classes))
+network = attar.{network}(made.images.shape[1:], len(made.classes))
+optimiser = torch.optim.SGD(network.parameters(), lr={lr}, momentum=0.9, weight_decay=5e-4)
+for step in range(1000):
+    y = torch.arange(128) % len(made.classes)
+    x = made.normalisation.to_network(generator.images(w, torch.randn(128, generator.codes), y))
+    optimiser.zero_grad()
+    torch.nn.functional.cross_entropy(network(x), y).backward()
+    optimiser.step()
 """
 
 
@@ -150,13 +168,17 @@ def list_facts(made: CondensedSet) -> dict[str, str]:
     """What is known of where the set comes from."""
     about, bytes = made.provenance, made.bytes
     eight_bit = f", {size(bytes['eight_bit'])} decoded to 8 bit" if made.columns is None else ""
+    stored = (
+        "stored" if made.decoder is None else "generator and codes" if made.decoder.codes is not None else "generator"
+    )
     whitening = f", and {size(bytes['whitening'])} by which they are whitened" if bytes["whitening"] else ""
     known: dict[str, Any] = {
         "Method": about.get("method"),
         "Data": about.get("data"),
         f"{made.called.capitalize()}s a class": made.each,
-        "Bytes": f"{size(bytes['stored'])} as stored (floats){eight_bit}{whitening}",
+        "Bytes": f"{size(bytes['stored'])} as {stored} (floats){eight_bit}{whitening}",
         "Soft labels": None if made.soft is None else "a row for each decoded image, from as_dataset(soft=True)",
+        "Generator": None if made.decoder is None else made.decoder.name,
         "Step size": None if made.step_size is None else f"{made.step_size:.6g}, learned with the {made.called}s",
         "Mirrored images": None
         if "flip" not in about or made.columns
@@ -211,6 +233,9 @@ def describe_decoding(made: CondensedSet) -> str:
             f" Each stored image holds {tiles} tiles ({made.factor} × {made.factor}), and each tile is enlarged "
             f"bilinearly to full size: {len(made.labels):,} stored images decode to {len(made.decoded_labels()):,}."
         )
+    if made.decoder is not None:
+        codes = "at random codes" if made.generative else "of the codes that lie beside them"
+        told += f" A generator made them, {codes}; its weights are in the same file."
     return f"{told} Networks see them {normalised}; `as_dataset()` does all this."
 
 

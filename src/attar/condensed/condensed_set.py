@@ -13,6 +13,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 from torch.utils.data import TensorDataset
 
+from attar.condensed.decoder import Decoder, check_decoder, join, read_decoder
 from attar.condensed.pictures import encode_preview
 from attar.condensed.tables import draw_rows
 from attar.condensed.tiles import check_factor, check_whole, unpack_tiles
@@ -44,7 +45,7 @@ class CondensedSet:
     holds `factor`² tiles, which decoding enlarges to images of the full side. `soft` is a row for each decoded image:
     probabilities of the classes, where a teacher gave them, or learned labels. `columns` are those of a table, one for
     each channel of its rows, which are images of one pixel here. `step_size` is SGD's, where it was learned with the
-    images.
+    images. `decoder` is the generator that gives the images, where codes of one were learned, or it itself.
     """
 
     images: Float[Tensor, "n c h w"]
@@ -57,6 +58,7 @@ class CondensedSet:
     soft: Float[Tensor, "m k"] | None = None
     columns: Columns | None = None
     step_size: float | None = None
+    decoder: Decoder | None = None
 
     # Run-time checks of types, where one has switched them on, would come before `check` and its sentences.
     __no_type_check__ = True
@@ -81,6 +83,8 @@ class CondensedSet:
             check_columns(self.columns, tuple(self.images.shape[1:]))
         if self.step_size is not None:
             check_step_size(self.step_size)
+        if self.decoder is not None:
+            check_decoder(self.decoder, tuple(self.images.shape), len(self.classes))
         check_provenance(self.provenance)
 
     @classmethod
@@ -94,6 +98,7 @@ class CondensedSet:
         parts |= {name: tensors[name] for name in ("images", "labels", "soft") if name in tensors}
         parts |= {"classes": tuple(entries["classes"]), "normalisation": read_normalisation(tensors, entries)}
         parts["columns"] = read_columns(entries["columns"]) if "columns" in entries else None
+        parts["decoder"] = read_decoder(tensors, entries["decoder"]) if "decoder" in entries else None
         return cls(**parts, provenance=provenance)
 
     @classmethod
@@ -106,12 +111,13 @@ class CondensedSet:
         factor: int = 1,
         space: str = "unit",
         soft: Tensor | None = None,
+        decoder: Decoder | None = None,
         provenance: dict[str, Any] | None = None,
     ) -> "CondensedSet":
         """A set of the task's classes, in its normalisation."""
         normalisation = task.normalisation.to(images.device)
         about = task.classes, normalisation, factor, space, provenance or {}, soft, task.columns
-        return cls(images, labels, *about)
+        return cls(images, labels, *about, decoder=decoder)
 
     @classmethod
     def selected(cls, task: Task, indices: Int[Tensor, "*k"]) -> "CondensedSet":
@@ -148,7 +154,8 @@ class CondensedSet:
             tiles = torch.cat([s.soft.unflatten(0, (first.factor**2, -1)) for s in sets if s.soft is not None], 1)
             soft = tiles[:, order].flatten(0, 1)
         about = {"shards": [s.provenance for s in sets]}
-        return dataclasses.replace(first, images=images[order], labels=labels[order], provenance=about, soft=soft)
+        parts: dict[str, Any] = {"soft": soft, "decoder": join([s.decoder for s in sets], order)}
+        return dataclasses.replace(first, images=images[order], labels=labels[order], provenance=about, **parts)
 
     @property
     def ipc(self) -> int | None:
@@ -168,12 +175,13 @@ class CondensedSet:
     def bytes(self) -> dict[str, int]:
         """Bytes of the float images and labels as stored, of the decoded 8-bit images, of soft labels, of whitening.
 
-        All are uncompressed. Who trains on soft labels or on whitened images needs those bytes too.
+        All are uncompressed. Who trains on soft labels or on whitened images needs those bytes too. Where a decoder
+        gives the images, what is stored is the decoder and the codes.
         """
         decoded = self.images.numel() * self.factor**2
         soft = 0 if self.soft is None else self.soft.nbytes
         whitening = sum(tensor.nbytes for tensor in self.normalisation.tensors.values())
-        stored = self.images.nbytes + self.labels.nbytes
+        stored = (self.images.nbytes if self.decoder is None else self.decoder.bytes) + self.labels.nbytes
         return {"stored": stored, "eight_bit": decoded, "soft": soft, "whitening": whitening}
 
     @plain_torch()
@@ -199,6 +207,11 @@ class CondensedSet:
         return self.labels.repeat(self.factor**2)  # all first tiles, then all second ones, as images are unpacked
 
     @property
+    def generative(self) -> bool:
+        """Whether what was learned is a generator, of which the images are samples."""
+        return self.decoder is not None and self.decoder.codes is None
+
+    @property
     def called(self) -> str:
         """What a reader calls one of its examples."""
         return "image" if self.columns is None else "row"
@@ -222,11 +235,11 @@ class CondensedSet:
     def first(self, most: int, most_classes: int) -> "CondensedSet":
         """The first `most` stored images of each of the first `most_classes` classes that have some, to be looked at.
 
-        Soft labels are left out.
+        Soft labels and a decoder are left out.
         """
         classes = self.labels.unique()[:most_classes]
         rows = torch.cat([(self.labels == c).nonzero()[:most, 0] for c in classes])
-        return dataclasses.replace(self, images=self.images[rows], labels=self.labels[rows], soft=None)
+        return dataclasses.replace(self, images=self.images[rows], labels=self.labels[rows], soft=None, decoder=None)
 
     def _repr_html_(self) -> str:
         """What a notebook shows of the set: a line, and a small contact sheet or table within the page."""

@@ -55,8 +55,10 @@ def save(made: CondensedSet, folder: str | Path, *, overwrite: bool = False) -> 
     meta |= made.normalisation.entries
     meta |= {} if made.columns is None else {"columns": [asdict(column) for column in made.columns]}
     meta |= {} if made.step_size is None else {"step_size": made.step_size}
+    meta |= {} if made.decoder is None else {"decoder": made.decoder.name}
     tensors = {"images": made.images, "labels": made.labels, **made.normalisation.tensors}
     tensors |= {} if made.soft is None else {"soft": made.soft}
+    tensors |= {} if made.decoder is None else made.decoder.tensors
     with stage(folder, ARTEFACT) as staged:
         write_tensors(staged / TENSORS, tensors, meta)
         if made.columns is None:

@@ -12,8 +12,9 @@ from torch import Tensor
 from attar.data.table import Column, Columns
 
 WHITENING = ("mean_image", "whitening", "eps")  # two tensors and an entry
-TENSORS, MORE_TENSORS = ("images", "labels"), ("soft", "mean_image", "whitening")
-ENTRIES, MORE_ENTRIES = ("classes", "factor", "space", "mean", "std"), ("columns", "eps", "step_size")
+TENSORS, MORE_TENSORS = ("images", "labels"), ("soft", "mean_image", "whitening", "codes")
+ENTRIES, MORE_ENTRIES = ("classes", "factor", "space", "mean", "std"), ("columns", "eps", "step_size", "decoder")
+DECODER = "decoder."  # what the names of a decoder's weights begin with
 ADDED = ("format", "sha256", "bytes", "files", "checksum")  # to a provenance, in the manifest that it becomes
 SPACES = ("unit", "normalised")
 FLOATS = (torch.float32, torch.float64)
@@ -50,7 +51,7 @@ def check_parts(tensors: dict[str, Any], entries: dict[str, Any]) -> None:
             if name not in found:
                 raise ValueError(f"there is no {kind} {name!r}")
         for name in found:
-            if name not in (*needed, *allowed):
+            if name not in (*needed, *allowed) and not (name.startswith(DECODER) and "decoder" in entries):
                 raise ValueError(f"there is an unknown {kind} {quote(name)}; known: {', '.join((*needed, *allowed))}")
     if not isinstance(entries["classes"], list):
         raise ValueError(f"the classes are {quote(entries['classes'])}; expected a list of names")

@@ -20,6 +20,7 @@ from attar.data.table import Columns
 from attar.data.whitening import AnyNormalisation, whiten
 from attar.engine.slices import at_rows
 from attar.networks.by_name import make_network
+from attar.networks.generator import TrainedGenerator, read_generator
 from attar.networks.network import Network
 from attar.rng import Rng
 
@@ -69,6 +70,8 @@ class Task:
     columns: Columns | None = None
     encoder: Encoder | None = None
     """Where a user has a network that was trained elsewhere: selections and plots may look at its features."""
+    generator: TrainedGenerator | None = None
+    """Where a user has a generator of such images: methods that learn its codes take it instead of Attar's own."""
 
     @property
     def called(self) -> str:
@@ -97,6 +100,7 @@ class Task:
         train, test = self.train.to(device, images=not stay), self.test.to(device)
         parts: dict[str, Any] = {"normalisation": self.normalisation.to(device), "network": self.network.to(device)}
         parts["encoder"] = self.encoder and self.encoder.to(device)
+        parts["generator"] = self.generator and self.generator.to(device)
         return dataclasses.replace(self, train=train, test=test, **parts)
 
     def with_network(self, name: str) -> "Task":
@@ -125,6 +129,17 @@ class Task:
         """
         encoder = make_encoder(name, weights, size, self.shape, len(self.classes), self.normalisation)
         return dataclasses.replace(self, encoder=encoder.to(self.device))
+
+    def with_generator(self, name: str, weights: Path | str | None = None) -> "Task":
+        """The same data with a generator that was trained elsewhere, whose codes `gan-latents` then learns.
+
+        `name` is `file.py:Name`, a module called as `Name(shape, classes)`. Its attributes `codes` and `classes` are
+        the length of a code and the number of classes. Called with codes `(n, codes)` and classes `(n,)` it gives
+        images on [−1, 1]. Raises `ValueError` where it or the file of its `weights` is missing, or does not fit.
+        """
+        path = None if weights is None else Path(weights)
+        found = read_generator(name, path, self.shape, len(self.classes))
+        return dataclasses.replace(self, generator=found.to(self.device))
 
     @cached_property
     def on_disk(self) -> bool:

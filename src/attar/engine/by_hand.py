@@ -1,9 +1,12 @@
 """A value whose gradient is known, where autograd need not, or cannot, find it."""
 
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
+
+Chunk = TypeVar("Chunk")
 
 
 class WithGradient(torch.autograd.Function):
@@ -26,3 +29,21 @@ def with_gradient(value: Tensor, x: Tensor, grad: Tensor) -> Tensor:
     The shape of `value` is that of the leading dimensions of `x`; `grad` has the shape of `x`.
     """
     return WithGradient.apply(value.detach(), x, grad.detach())
+
+
+def chunked(
+    loss: Callable[[Tensor], Tensor], function: Callable[[Chunk], Tensor], chunks: Sequence[Chunk]
+) -> Iterator[Tensor]:
+    """Terms whose values and gradients add up to those of `loss`, of what `function` makes of all chunks together.
+
+    One chunk's graph is alive at a time, so memory does not grow with their number. `function` runs twice on each: for
+    the loss and its gradient in what comes out, and then to carry that gradient on (as in GLaD, Cazenavette et al.,
+    CVPR 2023).
+    """
+    with torch.no_grad():
+        found = [function(chunk) for chunk in chunks]
+    whole = torch.cat(found).requires_grad_()
+    value = loss(whole)
+    (gradient,) = torch.autograd.grad(value, whole)
+    for i, (chunk, own) in enumerate(zip(chunks, gradient.split(list(map(len, found))), strict=True)):
+        yield with_gradient(torch.zeros_like(value) if i else value, function(chunk), own)

@@ -22,6 +22,7 @@ from attar.engine.pieces import run_pieces
 from attar.engine.precision import Precision, choose_device_and_precision
 from attar.engine.run import Progress, silent
 from attar.engine.staging import staging_folder, write_part
+from attar.evaluation.fresh import Fresh
 from attar.evaluation.jobs import Job, divide, make_piece, make_row, take_kept
 from attar.evaluation.judged_on import (
     describe,
@@ -72,7 +73,8 @@ def evaluate(
     known names, `timm:NAME`, or `file.py:Name`.
 
     `eight_bit` trains on what the 8-bit images hold instead of the exact floats, `soft` on a set's soft labels. Some
-    protocols, `mtt` and `datm`, take more of a set: its learned step size, its whitening, its soft labels. `flip`,
+    protocols, `mtt` and `datm`, take more of a set: its learned step size, its whitening, its soft labels. `dim` takes
+    its generator, and draws fresh images of it for each epoch. `flip`,
     `split` and `name` are those of `attar.load_data`: whether mirrored images keep their class, what judges, and what
     own data is called. Where a set's training images may be among the test images, it warns. Raises `ValueError` where
     a set is not of this data or lacks what is taken of it, and for an unknown network, protocol, device or precision.
@@ -89,6 +91,7 @@ def evaluate(
     soft = soft or protocol.soft
     check_soft(loaded, soft)
     check_step_size(loaded, protocol)
+    check_generator(loaded, protocol, eight_bit)
     if not protocol.whitened:
         loaded = [made.renormalised(made.normalisation.plain) for made in loaded]
     protocol = protocol if task.columns is None else protocol.plain()
@@ -109,7 +112,7 @@ def evaluate(
                 write_rows(job.home, found)  # with what rows of older versions lack
             rows |= index(i, found)
             cost = evaluation_flop([loaded[i]], task, [job.network], protocol)
-            steps = protocol.updates(len(loaded[i].decoded_labels()))
+            steps = protocol.updates(protocol.seen(len(loaded[i].decoded_labels())))
             pieces += [(i, make_piece(part, cost * len(part.rows), steps, folder)) for part in divide(job, found)]
         if rows:
             left = len(loaded) * len(families) * len({*seeds}) - len(rows)
@@ -142,9 +145,10 @@ def make_jobs(
     about: dict[str, Any] = {"test": test, "classes": len(task.classes), "flip": task.flip} | engine
     for i, (made, home) in enumerate(zip(sets, homes, strict=True)):
         train = write_part(folder / f"{i}.safetensors", *made.as_dataset(**kind).tensors)
+        fresh = Fresh.of(made, folder / f"{i}-generator.safetensors") if protocol.fresh else None
         for network in networks:
             own: dict[str, Any] = {"normalisation": made.normalisation, "protocol": protocol.at(made.step_size)}
-            job = Job(train=train, network=network, home=home, **own, **about)
+            job = Job(train=train, network=network, home=home, fresh=fresh, **own, **about)
             yield i, replace(job, rows=tuple(make_row(made, task, job, seed, kind) for seed in seeds))
 
 
@@ -215,9 +219,20 @@ def check_step_size(sets: Sequence[CondensedSet], protocol: Protocol) -> None:
             raise ValueError(f"{describe(made)}, {told}: methods such as mtt learn one, and dm needs none")
 
 
+def check_generator(sets: Sequence[CondensedSet], protocol: Protocol, eight_bit: bool) -> None:
+    """Raises `ValueError` where one is no generator whose fresh images the protocol takes."""
+    if protocol.fresh and eight_bit:
+        raise ValueError(f"the protocol {protocol.name} draws fresh images, and there are none at 8 bit")
+    for made in sets:
+        if protocol.fresh and not made.generative:
+            told = f"is no generator, of which the protocol {protocol.name} draws fresh images"
+            raise ValueError(f"{describe(made)}, {told}: the method dim learns one")
+
+
 def evaluation_flop(sets: Sequence[CondensedSet], task: Task, networks: Sequence[Network], protocol: Protocol) -> int:
     """Floating-point operations of training each of the networks once on each set, and testing it."""
     images = sum(
-        TRAINING * protocol.length(n) * n + len(task.test.y) for n in (len(made.decoded_labels()) for made in sets)
+        TRAINING * protocol.length(n) * n + len(task.test.y)
+        for n in (protocol.seen(len(made.decoded_labels())) for made in sets)
     )
     return images * sum(network.flop(task.shape) for network in networks)

@@ -23,6 +23,7 @@ from attar.engine.piece import Piece, Tick
 from attar.engine.precision import Precision, use_precision
 from attar.engine.run import Run
 from attar.engine.staging import Part, read_part
+from attar.evaluation.fresh import Fresh
 from attar.evaluation.judged_on import find_fingerprint
 from attar.evaluation.rows import Row, identity, read_rows, write_rows
 from attar.networks.network import Network
@@ -51,6 +52,8 @@ class Job:
     precision: Precision
     compile: Compile
     device: torch.device
+    fresh: Fresh | None = None
+    """What gives other images for each epoch, where the protocol takes such."""
     rows: tuple[Row, ...] = ()
     """One for each network, with all but what its training will tell."""
 
@@ -73,7 +76,7 @@ def make_row(made: CondensedSet, task: Task, job: Job, seed: int, kind: dict[str
         seed=seed,
         accuracy=math.nan,
         per_class=(),
-        epochs=job.protocol.length(len(made.decoded_labels())),
+        epochs=job.protocol.length(job.protocol.seen(len(made.decoded_labels()))),
         bytes=sum(count for name, count in made.bytes.items() if name in used),
         eight_bit=kind["eight_bit"],
         soft=kind["soft"],
@@ -86,6 +89,7 @@ def make_row(made: CondensedSet, task: Task, job: Job, seed: int, kind: dict[str
         fingerprint=find_fingerprint(made, task),
         tested=job.test.hash,
         images=len(made.labels),
+        generator=made.generative,
         whitening=job.normalisation.remark,
         step_size=job.protocol.lr if job.protocol.learned_step else None,
     )
@@ -100,7 +104,8 @@ def identify(job: Job, seed: int) -> str:
         return ""
     engine = job.precision, job.device.type, torch.__version__
     parts = job.normalisation.identity, job.network.key, job.protocol, job.classes, job.flip
-    facts = VERSION, seed, parts, engine, job.train.hash, job.test.hash
+    drawn = [] if job.fresh is None else [job.fresh.hash]
+    facts = VERSION, seed, parts, engine, job.train.hash, job.test.hash, *drawn
     return hashlib.blake2b(repr(facts).encode(), digest_size=16).hexdigest()
 
 
@@ -136,7 +141,7 @@ def make_piece(job: Job, cost: int, steps: int, passing: Path) -> Piece:
     """
     row, count = job.rows[0], len(job.rows)
     networks = row.network if count == 1 else f"{count} × {row.network}"
-    name = f"{networks} on {row.method}, {budget(row.ipc, row.images)}, draw {row.draw}"
+    name = f"{networks} on {row.method}, {budget(row.ipc, row.images, row.generator)}, draw {row.draw}"
     shared = job.home is not None and all(each.key for each in job.rows)
     folder = job.home.parent if job.home and shared else passing
     recipe = " ".join(each.key or job.train.hash for each in job.rows)
@@ -185,9 +190,12 @@ def train_and_test(job: Job, tick: Tick) -> list[Row]:
     def look(part: slice) -> Tensor:
         return job.normalisation.to_network(unit(test_x[part]))  # floats only of a part: four times the bytes
 
+    renew = None if job.fresh is None else job.fresh.load(job.protocol.seen(len(y)), job.device)
+    if renew is not None:
+        x, y = renew(rngs[0])  # of as many as each epoch will have
     start = time.perf_counter()
     with use_precision(job.precision), use_device(job.device):
-        networks = fit_together(job.network, x, y, job.protocol, rngs, run, flip=job.flip, tick=count)
+        networks = fit_together(job.network, x, y, job.protocol, rngs, run, flip=job.flip, tick=count, renew=renew)
         seconds = (time.perf_counter() - start) / len(rngs)
         found = predict(job.network, networks, look, len(test_y), run)
     hits = [labels == test_y for labels in found]

@@ -87,7 +87,8 @@ def first_few(names: Sequence[str]) -> str:
 
 
 def describe(made: CondensedSet) -> str:
-    return f"the set of {make_visible(made.provenance.get('method', 'given'))}, {budget(made.ipc, len(made.labels))}"
+    told = budget(made.ipc, len(made.labels), made.generative)
+    return f"the set of {make_visible(made.provenance.get('method', 'given'))}, {told}"
 
 
 def fingerprints(made: CondensedSet) -> set[str]:

@@ -27,7 +27,10 @@ class Row:
     data: str
     method: str
     ipc: int | None
-    """Stored images of a class; `None` where the method found their number, which then is `images`."""
+    """Stored images of a class; `None` where the method found their number, which then is `images`.
+
+    Where a `generator` was judged, the images of a class by which the protocol counts an epoch.
+    """
     draw: int
     """The seed of the condensation."""
     variant: str
@@ -65,6 +68,8 @@ class Row:
     """Stored images of all classes; 0 in rows that older versions wrote."""
     whitening: str = ""
     """`ZCA` where the network saw whitened images."""
+    generator: bool = False
+    """Whether what was made is a generator, whose bytes these are, and no images."""
     step_size: float | None = None
     """That learned with the set, where the network was trained with it."""
 
@@ -132,10 +137,10 @@ class Summary:
     def cells(self) -> tuple[str, ...]:
         """As text, in the order of `COLUMNS`."""
         row, seconds = self.first, self.condense_seconds
-        draws = len({r.draw for r in self.rows})
+        draws, each = len({r.draw for r in self.rows}), f"{row.images:,} in all" if row.ipc is None else str(row.ipc)
         return (
             self.data,
-            f"{row.images:,} in all" if row.ipc is None else str(row.ipc),
+            f"generator ({each})" if row.generator else each,
             row.method + row.remark,
             row.protocol,
             row.network,
@@ -214,7 +219,8 @@ def explain_marks(cells: Sequence[Summary]) -> str:
 def circumstances(row: Row) -> tuple:
     """What rows must have in common to be compared, such as with random selection."""
     same = row.fingerprint or row.data, row.tested or row.split  # the same data may have been given under two names
-    return *same, row.ipc, row.protocol, row.network, row.eight_bit, row.soft, row.whitening, row.precision, row.flip
+    made = *same, row.ipc, row.generator
+    return *made, row.protocol, row.network, row.eight_bit, row.soft, row.whitening, row.precision, row.flip
 
 
 def identity(row: Row) -> tuple:

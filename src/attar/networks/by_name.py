@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import NamedTuple
 
 from torch import nn
@@ -88,9 +87,8 @@ def make_network(name: str, shape: tuple[int, ...], classes: int) -> Network:
         model = TimmModel.named(name.removeprefix(PREFIX), shape, classes)
         return check_scores(Network(model), name, shape, classes)
     if ".py:" in name:
-        file, _, within = name.rpartition(":")
-        build = UserFile.at(Path(file).resolve(), within, shape, classes)
-        return check_scores(Network(build), within, shape, classes)
+        build = UserFile.named(name, shape, classes)
+        return check_scores(Network(build), build.name, shape, classes)
     if name not in ARCHITECTURES:
         raise ValueError(unknown("network", name, [*ARCHITECTURES, *OTHERS]))
     if is_row(shape) and name != "mlp":

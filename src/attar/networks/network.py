@@ -71,8 +71,16 @@ class Network:
 
     @property
     def key(self) -> str | None:
-        """What tells this family from others across processes; `None` where its `build` does not say."""
+        """What tells this family from others across processes; `None` where its `build` does not say.
+
+        A network without one could be another under the same name: no cache keeps it.
+        """
         return getattr(self.build, "key", None)
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers its training changes."""
+        return sum(p.numel() for p in self._templates[True, True].parameters())
 
     @property
     def keeps_statistics(self) -> bool:

@@ -50,6 +50,12 @@ class UserFile:
             raise ValueError(f"no such file: {path}")
         return cls(str(path), name, shape, classes, load_file(path).code)
 
+    @classmethod
+    def named(cls, name: str, shape: tuple[int, ...], classes: int) -> "UserFile":
+        """That of `file.py:Name`."""
+        file, _, within = name.rpartition(":")
+        return cls.at(Path(file).resolve(), within, shape, classes)
+
     @property
     def label(self) -> str:
         """What was asked for, and which code it was."""

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from attar.networks.network import Network
 from attar.networks.weights import Weights
@@ -15,27 +15,38 @@ INSIDE = "state_dict", "model_state_dict", "model"  # where checkpoints of train
 
 
 def read_features(network: Network, path: Path) -> Weights:
-    """The weights of all but the head, which may be of other classes or not there. No code of the file is run.
+    """The weights of all but the head, which may be of other classes or not there.
 
     Raises `ValueError` naming the file, and what does not fit, where it does not hold this network's weights.
     """
-    found, module = read_tensors_of(path), network.build()
-    head = f"{network.head}."
-    wanted = {name: tensor for name, tensor in module.state_dict().items() if not name.startswith(head)}
-    missing = [name for name in wanted if name not in found and not name.endswith("num_batches_tracked")]
-    extra = [name for name in found if name not in wanted and not name.startswith(head)]
-    told = f"{path} does not hold the weights of {network.name}"
+    return read_weights(network.build(), path, network.name, network.device, (f"{network.head}.",))
+
+
+def read_weights(
+    module: nn.Module, path: Path, name: str, device: torch.device, without: tuple[str, ...] = ()
+) -> Weights:
+    """The weights of a module, which is called `name`. What begins with one of `without` stays as the module has it.
+
+    No code of the file is run. Raises `ValueError` naming the file, and what does not fit, where it does not hold them.
+    """
+    if not path.is_file():
+        raise ValueError(f"no such file: {path}")
+    found = read_tensors_of(path)
+    wanted = {key: tensor for key, tensor in module.state_dict().items() if not key.startswith(without)}
+    missing = [key for key in wanted if key not in found and not key.endswith("num_batches_tracked")]
+    extra = [key for key in found if key not in wanted and not key.startswith(without)]
+    told = f"{path} does not hold the weights of {name}"
     if missing or extra:
         raise ValueError(f"{told}: " + ", and ".join(count("lacks", missing) + count("has besides", extra)))
-    for name in wanted.keys() & found.keys():
-        if found[name].shape != wanted[name].shape:
-            shapes = f"{tuple(found[name].shape)}, and not {tuple(wanted[name].shape)}"
-            raise ValueError(f"{told}: {name} has the shape {shapes}")
-        if not found[name].isfinite().all():
-            raise ValueError(f"{told}: {name} has values that are no finite numbers")
-    module.load_state_dict({name: found[name] for name in wanted if name in found}, strict=False)
-    params = {name: p.detach().to(network.device) for name, p in module.named_parameters()}
-    return Weights(params, {name: buffer.to(network.device) for name, buffer in module.named_buffers()})
+    for key in wanted.keys() & found.keys():
+        if found[key].shape != wanted[key].shape:
+            shapes = f"{tuple(found[key].shape)}, and not {tuple(wanted[key].shape)}"
+            raise ValueError(f"{told}: {key} has the shape {shapes}")
+        if not found[key].isfinite().all():
+            raise ValueError(f"{told}: {key} has values that are no finite numbers")
+    module.load_state_dict({key: found[key] for key in wanted if key in found}, strict=False)
+    params = {key: p.detach().to(device) for key, p in module.named_parameters()}
+    return Weights(params, {key: buffer.to(device) for key, buffer in module.named_buffers()})
 
 
 def read_tensors_of(path: Path) -> dict[str, Tensor]:

@@ -27,11 +27,11 @@ def by_budget(ipc: int | None) -> tuple[bool, int]:
 
 def title(made: CondensedSet, *, seed: bool = False) -> str:
     drawn = f", seed {about(made, 'seed')}" if seed and about(made, "seed") is not None else ""
-    return f"{method(made)}, {budget(made.ipc, len(made.labels))}{drawn}"
+    return f"{method(made)}, {budget(made.ipc, len(made.labels), made.generative)}{drawn}"
 
 
 def name_cell(row: Row) -> str:
-    return row.method if row.method == "whole set" else f"{row.method}, {budget(row.ipc, row.images)}"
+    return row.method if row.method == "whole set" else f"{row.method}, {budget(row.ipc, row.images, row.generator)}"
 
 
 def label_cells(cells: Sequence[Summary], beside: Sequence[str] = ("protocol", "network")) -> list[str]:

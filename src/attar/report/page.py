@@ -128,7 +128,8 @@ def choose_best(cells: Sequence[Summary], sets: Sequence[CondensedSet]) -> Summa
     found = {*map(method, sets), *(cell.first.method for cell in cells)}
     subjects = found - set(figures.REFERENCES) or found - {"whole set"} or found
     judged = [cell for cell in cells if cell.first.method in subjects]
-    judged = [cell for cell in judged if not cell.first.soft] or judged  # others were trained on more than images
+    # Others were trained on more than images.
+    judged = [cell for cell in judged if not (cell.first.soft or cell.first.generator)] or judged
     return max(judged, key=lambda cell: cell.mean, default=None)
 
 
@@ -182,7 +183,7 @@ def table_rows(cells: Sequence[Summary]) -> list[dict[str, Any]]:
     groups: dict[tuple, list[Summary]] = {}
     for cell in (cell for cell in cells if cell.first.method != "whole set"):  # which would win each time
         row = cell.first
-        groups.setdefault((cell.data, row.ipc, row.protocol, row.network, row.remark), []).append(cell)
+        groups.setdefault((cell.data, row.ipc, row.generator, row.protocol, row.network, row.remark), []).append(cell)
     best = [max(group, key=lambda cell: cell.mean) for group in groups.values() if len(group) > 1]
     texts = [dict(zip(COLUMNS, map(unbroken, cell.cells()), strict=True)) for cell in cells]
     return [{"cells": own, "best": any(cell is one for one in best)} for own, cell in zip(texts, cells, strict=True)]
@@ -207,7 +208,10 @@ def by_class(
         return None
     order = list(range(len(classes)))
     if len(classes) > FEW and best:
-        near = [i for i in chosen if are_alike(cells[i], best) and cells[i].first.ipc == best.first.ipc]
+        made = best.first.ipc, best.first.generator
+        near = [
+            i for i in chosen if are_alike(cells[i], best) and (cells[i].first.ipc, cells[i].first.generator) == made
+        ]
         # Thirds of the classes stand side by side, each with room for four columns.
         chosen = [*near, *(i for i in chosen if cells[i].first.method == "whole set" and i not in near)][:4]
         names = [cell.first.method for cell in cells]

@@ -202,6 +202,7 @@ def describe(task: Task, method: str, ipc: int | None, seed: int, resolved: Reso
         "network": task.network.name,
         "hyperparameters": resolved.hyperparameters,
         **name_encoder(task, resolved.method),
+        **name_generator(task, type(resolved.method)),
         "fingerprint": task.fingerprint,
         "engine": {
             "device": run.device.type,
@@ -218,6 +219,16 @@ def name_encoder(task: Task, method: Method) -> dict[str, str]:
     if task.encoder is None or getattr(method, "features", None) != "encoder":
         return {}  # and no `None`: older runs, which know of no encoder, can be resumed
     return {"encoder": task.encoder.identity}
+
+
+def name_generator(task: Task, cls: type) -> dict[str, str]:
+    """Of the generator whose codes the method learns, the user's or Attar's; nothing where it learns none."""
+    return {"generator": task.generator.identity if task.generator else "own"} if takes_generator(cls) else {}
+
+
+def takes_generator(cls: type) -> bool:
+    """Whether the method learns codes of a generator, which may be a user's."""
+    return getattr(cls, "takes_generator", False)
 
 
 def sign(

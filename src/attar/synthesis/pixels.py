@@ -129,8 +129,6 @@ class Pixels(nn.Module):
         return rows.to(dtype)[:, None].repeat(1, self.each, 1)
 
 
-def draw_noise(
-    classes: Sequence[int], size: Sequence[int], rng: Rng, device: torch.device
-) -> Float[Tensor, "k ipc c h w"]:
+def draw_noise(classes: Sequence[int], size: Sequence[int], rng: Rng, device: torch.device) -> Float[Tensor, "k *size"]:
     """N(0, 1), drawn for all classes and then taken, like real images."""
     return torch.randn(size, generator=rng.generator(device), device=device)[at_rows(classes)]

@@ -66,11 +66,12 @@ def fit_together(
     *,
     flip: bool = True,
     tick: Callable[[list[Weights]], None] = lambda networks: None,
+    renew: Callable[[Rng], tuple[Images, Labels]] | None = None,
 ) -> list[Weights]:
     """`fit` for each of `rngs`, side by side: each has its own start, order and augmentation.
 
     A GPU replays a step of all of them. `flip` is whether mirrored images keep their class. `tick` is called with the
-    weights after each step of all.
+    weights after each step of all. `renew` gives a network other images and labels for each epoch, as many as `x`.
     """
     epochs, augment = protocol.length(len(x)), protocol.augment if flip else protocol.augment.without_flip()
     networks = [network.init(rng.fold("network")) for rng in rngs]
@@ -91,18 +92,18 @@ def fit_together(
         return run_side_by_side(one, len(networks))
 
     replay = Replay(gradients) if network.replayable else gradients
-    lr, drops = protocol.lr, protocol.drops(epochs)
+    lr, drops, given = protocol.lr, protocol.drops(epochs), (x, y)
     opt = sgd([p for own in params for p in own], protocol, lr)
     with rngs[0].fold("network's own").scope(x.device):  # dropout takes no generator
         for epoch in range(epochs):
             if epoch in drops:
                 lr *= drops[epoch]
                 opt = drop_rate(opt, protocol, lr)
-            orders = torch.stack(
-                [torch.randperm(len(x), generator=rng.fold("order", epoch).generator()) for rng in rngs]
-            )
-            for i, rows in enumerate(send(orders, x.device).split(protocol.batch, dim=1)):
-                batch = Batch.of(x[rows], y[rows], protocol, augment, [rng.fold("batch", epoch, i) for rng in rngs])
+            if renew is not None:
+                given = stack([renew(rng.fold("fresh", epoch)) for rng in rngs])
+            orders = [torch.randperm(len(x), generator=rng.fold("order", epoch).generator()) for rng in rngs]
+            for i, rows in enumerate(send(torch.stack(orders), x.device).split(protocol.batch, dim=1)):
+                batch = Batch.of(*take(*given, rows), protocol, augment, [rng.fold("batch", epoch, i) for rng in rngs])
                 found = replay(batch, tuple(w.buffers for w in networks))
                 for own, (grads, _) in zip(params, found, strict=True):
                     for p, grad in zip(own, grads, strict=True):
@@ -111,6 +112,19 @@ def fit_together(
                 networks = [Weights(w.params, after) for w, (_, after) in zip(networks, found, strict=True)]
                 tick(networks)
     return [Weights({name: p.detach() for name, p in w.params.items()}, w.buffers) for w in networks]
+
+
+def stack(own: Sequence[tuple[Images, Labels]]) -> tuple[Tensor, Tensor]:
+    """Images and labels of each network, with a leading axis for networks."""
+    return torch.stack([x for x, _ in own]), torch.stack([y for _, y in own])
+
+
+def take(x: Tensor, y: Tensor, rows: Int[Tensor, "networks b"]) -> tuple[Tensor, Tensor]:
+    """The mini-batch of each network, from images that all share, or from those of its own."""
+    if x.ndim == 4:
+        return x[rows], y[rows]
+    each = torch.arange(len(rows), device=rows.device)[:, None]
+    return x[each, rows], y[each, rows]
 
 
 def run_side_by_side(function: Callable[[int], Any], count: int) -> tuple[Any, ...]:

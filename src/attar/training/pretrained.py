@@ -110,9 +110,8 @@ def gather(
         seed = next((part for part in rng.path if isinstance(part, int)), 0)
         train = partial(train_network, protocol, rng, files)
         wanted.append(Wanted(name, seed, tuple(files[age] for age in ages), files[protocol.epochs], train))
-    return Cohort(
-        task, run, "network", "stages", wanted, protocol.epochs, protocol.updates(n), flop, disk=4 * len(kept)
-    )
+    disk, known = 4 * len(kept) * task.network.parameters, bool(task.network.key)
+    return Cohort(task, run, "network", "stages", wanted, protocol.epochs, protocol.updates(n), flop, disk, known)
 
 
 def training_flop(task: Task, protocol: Protocol) -> int:

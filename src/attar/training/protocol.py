@@ -44,6 +44,8 @@ class Protocol:
     """Whether it trains on a set's soft labels."""
     whitened: bool = field(default=False, repr=False)
     """Whether networks see images whitened where a set is."""
+    fresh: bool = field(default=False, repr=False)
+    """Whether each epoch has fresh images of a set's generator: whole batches that its samples fill, and one more."""
 
     # Run-time checks of types, where one has switched them on, would come before these sentences.
     __no_type_check__ = True
@@ -70,6 +72,10 @@ class Protocol:
     def at(self, step_size: float | None) -> "Protocol":
         """The same with the step size that was learned with a set, where it takes that and the set has one."""
         return replace(self, lr=step_size) if self.learned_step and step_size is not None else self
+
+    def seen(self, n: int) -> int:
+        """Images in an epoch, for a set of `n`; of a generator as DiM's authors count batches."""
+        return (n // self.batch + 1) * self.batch if self.fresh else n
 
     def length(self, n: int) -> int:
         """Epochs for a set of `n` images."""
@@ -116,6 +122,15 @@ PROTOCOLS = {
             learned_step=True,
             soft=True,
             whitened=True,
+        ),
+        Protocol(
+            "dim",
+            "1000 epochs, colour and crops, fresh images of each set's generator in every epoch (DiM)",
+            1000,
+            128,
+            "half",
+            Augment("color_crop", "idc"),
+            fresh=True,
         ),
         Protocol("idc", "1000 epochs, DSA in IDC's style and CutMix (IDC, M3D)", 1000, 64, "thirds", IDC, cutmix=0.5),
         Protocol("whole20", "20 epochs as in idc, for whole training sets", 20, 64, "thirds", IDC, cutmix=0.5),

@@ -25,7 +25,6 @@ from attar.engine.run import Ledger, Run, silent
 from attar.engine.staging import Part, read_part, staging_folder, write_part
 from attar.files import cache_folder, check_cache, lock_cache, read_tensors, say_unkept, write_tensors
 from attar.locks import lock_writer
-from attar.rng import Rng
 from attar.wording import size
 
 Tensors = dict[str, Tensor]
@@ -83,7 +82,9 @@ class Cohort:
     flop: int
     """Floating-point operations of training one."""
     disk: int
-    """Bytes that one takes there, for each of its parameters."""
+    """Bytes that one takes there."""
+    known: bool
+    """Whether they can be told from all others, so that the cache may keep them."""
 
     @property
     def home(self) -> Path:
@@ -93,16 +94,13 @@ class Cohort:
         return Stage(sum(not self.is_kept(one) for one in self.wanted), self.flop)
 
     def is_kept(self, one: Wanted) -> bool:
-        # A user's network without a key could be another one under the same name: it is never taken from the cache.
-        return bool(self.task.network.key) and all(locate(self.home, what).exists() for what in one.files)
+        return self.known and all(locate(self.home, what).exists() for what in one.files)
 
     def announce(self) -> None:
         """Say what is still to be trained, and what that costs."""
         missing = self.stage().missing
         if missing and not self.run.rehearsal:
-            params = sum(p.numel() for p in self.task.network.init(Rng.of(0)).params.values())
-            took = size(missing * self.disk * params)
-            kept = f"; later runs find them in {cache_folder()} ({took})" if self.task.network.key else ""
+            kept = f"; later runs find them in {cache_folder()} ({size(missing * self.disk)})" if self.known else ""
             cost = f"{missing * self.flop / 1e12:.3g} TFLOP"
             told = f"{self.called}s to train first: {missing}, epochs each: {self.epochs} ({cost}){kept}"
             logging.getLogger("attar").warning(told)
@@ -153,7 +151,7 @@ class Cohort:
 
     def make(self, left: Sequence[Wanted]) -> list[list[Tensors]]:
         """Train what is left, each as a piece of work; in a passing folder where the cache cannot keep it."""
-        kept = bool(self.task.network.key) and check_cache()
+        kept = self.known and check_cache()
         with staging_folder() as passing:
             data = write_part(passing / "train.safetensors", self.task.train.x.cpu(), self.task.train.y.cpu())
             # A run of its own: the method's other functions are compiled for other numbers of threads.

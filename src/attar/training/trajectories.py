@@ -58,7 +58,8 @@ class Experts:
             what = repr((VERSION, data, engine, torch.__version__, task.network.key, recipe, i))
             name = f"{task.network.name} on {task.name}, {'flat ' * (self.flat is not None)}epochs: {self.epochs}"
             wanted.append(Wanted(name, i, (what,), what, partial(train_expert, self, i, what)))
-        return Cohort(task, run, "expert", "experts", wanted, self.epochs, self.epochs, flop, 2 * (self.epochs + 1))
+        disk, known = 2 * (self.epochs + 1) * task.network.parameters, bool(task.network.key)
+        return Cohort(task, run, "expert", "experts", wanted, self.epochs, self.epochs, flop, disk, known)
 
     def flop(self, task: Task) -> int:
         """Floating-point operations of training one."""
