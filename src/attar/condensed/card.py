@@ -8,6 +8,7 @@ from typing import Any
 
 from attar.condensed.condensed_set import CondensedSet
 from attar.condensed.pictures import CONTACT, IMAGES, shorten
+from attar.condensed.steps import Steps
 from attar.condensed.tables import TABLE, show_rows
 from attar.data.table import Columns
 from attar.data.whitening import AnyNormalisation
@@ -30,7 +31,7 @@ def make_card(made: CondensedSet) -> str:
     about = made.provenance
     data, method, classes = about.get("data", "a data set"), about.get("method", "a method"), len(made.classes)
     network = "ConvNet" if made.columns is None else "MLP"
-    lr = "0.01" if made.step_size is None else "made.step_size"
+    snippet, lr = (STEPWISE if made.steps else SNIPPET), "0.01" if made.step_size is None else "made.step_size"
     names = ", ".join(escape(shorten(name, 40)) for name in made.classes[:20]) + (", …" if classes > 20 else "")
     purpose = (
         f"{len(made.labels):,} stored {made.called}s ({made.each} a class, {classes} classes), to stand in for the "
@@ -45,7 +46,7 @@ def make_card(made: CondensedSet) -> str:
         picture if made.columns is None else list_rows(made),
         f"Classes, in the order of their labels: {names}.",
         make_table("|  |  |", list_facts(made)),
-        f"## Train on it\n\nFrom inside this folder:\n\n```python\n{SNIPPET.format(network=network, lr=lr)}```",
+        f"## Train on it\n\nFrom inside this folder:\n\n```python\n{snippet.format(network=network, lr=lr)}```",
         describe_pictures(made) if made.columns is None else TOLD,
         "## How it decodes",
         describe_decoding(made),
@@ -69,6 +70,21 @@ for epoch in range(300):
         optimiser.zero_grad()
         torch.nn.functional.cross_entropy(network(x), y).backward()
         optimiser.step()
+"""
+
+
+# The training that was learned with the set: other trainings on its images are not what they were made for.
+STEPWISE = """\
+import attar, torch
+
+made = attar.load(".")
+network = attar.{network}(made.images.shape[1:], len(made.classes))
+x, y = made.as_dataset().tensors
+for sizes in made.steps.sizes:
+    for rows, size in zip(made.steps.rows, sizes):
+        network.zero_grad()
+        torch.nn.functional.cross_entropy(network(x[rows]), y[rows]).backward()
+        torch.optim.SGD(network.parameters(), lr=float(size)).step()
 """
 
 
@@ -157,7 +173,9 @@ def list_facts(made: CondensedSet) -> dict[str, str]:
         f"{made.called.capitalize()}s a class": made.each,
         "Bytes": f"{size(bytes['stored'])} as stored (floats){eight_bit}{whitening}",
         "Soft labels": None if made.soft is None else "a row for each decoded image, from as_dataset(soft=True)",
+        "Targets": None if made.targets is None else "a row for each decoded image, from as_dataset(targets=True)",
         "Step size": None if made.step_size is None else f"{made.step_size:.6g}, learned with the {made.called}s",
+        "Steps": None if made.steps is None else tell_steps(made.steps),
         "Mirrored images": None
         if "flip" not in about or made.columns
         else "keep their class"
@@ -172,6 +190,11 @@ def list_facts(made: CondensedSet) -> dict[str, str]:
         "Fingerprint of the training data": about.get("fingerprint"),
     }
     return {name: escape(str(value)) for name, value in known.items() if value not in (None, "")}
+
+
+def tell_steps(steps: Steps) -> str:
+    rounds, each = steps.sizes.shape
+    return f"{rounds} × {each}, in order, each on its own images and by a learned size"
 
 
 def tell_certificate(made: CondensedSet) -> str | None:

@@ -56,7 +56,9 @@ def save(made: CondensedSet, folder: str | Path, *, overwrite: bool = False) -> 
     meta |= {} if made.columns is None else {"columns": [asdict(column) for column in made.columns]}
     meta |= {} if made.step_size is None else {"step_size": made.step_size}
     tensors = {"images": made.images, "labels": made.labels, **made.normalisation.tensors}
-    tensors |= {} if made.soft is None else {"soft": made.soft}
+    learned = {"soft": made.soft, "targets": made.targets}
+    tensors |= {name: rows for name, rows in learned.items() if rows is not None}
+    tensors |= made.steps.tensors if made.steps else {}
     with stage(folder, ARTEFACT) as staged:
         write_tensors(staged / TENSORS, tensors, meta)
         if made.columns is None:

@@ -42,11 +42,21 @@ class Part(NamedTuple):
     hash: str
 
 
-def write_part(path: Path, x: Tensor, y: Tensor) -> Part:
-    """Images and labels in a file, which processes share."""
+def write_part(path: Path, x: Tensor, y: Tensor, sizes: Tensor | None = None) -> Part:
+    """Images and labels in a file, which processes share; and the sizes of the steps that show them as they lie."""
     tensors = {"x": x.contiguous(), "y": y.contiguous()}
+    tensors |= {} if sizes is None else {"sizes": sizes.contiguous()}
     write_tensors(path, tensors, {})
     return Part(path, hash_tensors(tensors, ""))  # not of the file, whose header has no certain order
+
+
+def list_examples(made: CondensedSet, protocol: Protocol, kind: dict[str, bool]) -> tuple[Tensor, ...]:
+    """The images and labels that networks are trained on; in the order of learned steps, with the sizes of these."""
+    x, y = made.as_dataset(**kind).tensors
+    if made.steps is None or not protocol.in_order:
+        return x, y
+    rows = made.steps.rows.flatten()
+    return x[rows], y[rows], made.steps.sizes.flatten()
 
 
 @dataclass(frozen=True)
@@ -75,7 +85,7 @@ def make_row(made: CondensedSet, task: Task, job: Job, seed: int, kind: dict[str
     What the set's provenance does not say is `given`, 0 or `None`.
     """
     about: dict[str, Any] = made.provenance
-    used = {"eight_bit" if kind["eight_bit"] else "stored", "whitening", *(["soft"] if kind["soft"] else [])}
+    used = {"eight_bit" if kind["eight_bit"] else "stored", "whitening", *(n for n in ("soft", "targets") if kind[n])}
     return Row(
         data=task.name,
         method=about.get("method", "given"),
@@ -102,6 +112,8 @@ def make_row(made: CondensedSet, task: Task, job: Job, seed: int, kind: dict[str
         images=len(made.labels),
         whitening=job.normalisation.remark,
         step_size=job.protocol.lr if job.protocol.learned_step else None,
+        learned_steps=made.steps.sizes.numel() if made.steps and job.protocol.in_order else 0,
+        targets=kind["targets"] and made.targets is not None,
     )
 
 
@@ -188,13 +200,12 @@ def take_kept(rows: Sequence[Row], kept: Sequence[Row]) -> list[Row]:
 
 def train_and_test(job: Job, tick: Tick) -> list[Row]:
     """The rows with accuracies in per cent over the test part, and each network's share of the seconds of training."""
-    x, y, test_x, test_y = (
-        tensors[name].to(job.device)
-        for tensors, _ in (read_tensors(job.train.path), read_tensors(job.test.path))
-        for name in ("x", "y")
-    )
+    parts = [read_tensors(part.path)[0] for part in (job.train, job.test)]
+    x, y, test_x, test_y = (tensors[name].to(job.device) for tensors in parts for name in ("x", "y"))
     rngs = [Rng.of(row.seed).fold("evaluate") for row in job.rows]
     run = Run(rngs[0], device=job.device, precision=job.precision, compile=job.compile)
+
+    options: dict[str, Any] = {"flip": job.flip, "sizes": parts[0].get("sizes")}
 
     def count(_: list[Weights]) -> None:
         tick()
@@ -204,7 +215,7 @@ def train_and_test(job: Job, tick: Tick) -> list[Row]:
 
     start = time.perf_counter()
     with use_precision(job.precision), use_device(job.device):
-        networks = fit_together(job.network, x, y, job.protocol, rngs, run, flip=job.flip, tick=count)
+        networks = fit_together(job.network, x, y, job.protocol, rngs, run, tick=count, **options)
         seconds = (time.perf_counter() - start) / len(rngs)
         found = predict(job.network, networks, look, len(test_y), run)
     hits = [labels == test_y for labels in found]

@@ -17,7 +17,8 @@ from attar.condensed.condensed_set import CondensedSet
 from attar.data.task import Task
 from attar.engine.run import Run
 from attar.engine.slices import map_slices
-from attar.methods.trajectory._student import Rate, Stretch, Student, make_optimiser, see
+from attar.methods._seen import see
+from attar.methods.trajectory._student import Rate, Stretch, Student, make_optimiser
 from attar.networks.weights import Weights, unflatten
 from attar.rng import Rng
 from attar.synthesis.loop import optimise

@@ -12,7 +12,8 @@ from torch import nn
 from attar.condensed.condensed_set import CondensedSet
 from attar.data.task import Task
 from attar.engine.run import Run
-from attar.methods.trajectory._student import Rate, Stretch, Student, make_optimiser, see
+from attar.methods._seen import see
+from attar.methods.trajectory._student import Rate, Stretch, Student, make_optimiser
 from attar.synthesis.average import Average
 from attar.synthesis.loop import optimise
 from attar.synthesis.optimisers import SCHEDULES, Schedule
