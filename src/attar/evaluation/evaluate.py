@@ -21,7 +21,8 @@ from attar.engine.piece import Piece
 from attar.engine.pieces import run_pieces
 from attar.engine.precision import Precision, choose_device_and_precision
 from attar.engine.run import Progress, silent
-from attar.evaluation.jobs import Job, divide, list_examples, make_piece, make_row, take_kept, write_part
+from attar.engine.staging import staging_folder, write_part
+from attar.evaluation.jobs import Job, divide, list_examples, make_piece, make_row, take_kept
 from attar.evaluation.judged_on import (
     describe,
     find_task,
@@ -29,7 +30,6 @@ from attar.evaluation.judged_on import (
     warn_of_unexpected,
 )
 from attar.evaluation.rows import ROWS, Row, read_rows, write_rows
-from attar.evaluation.staging import stage
 from attar.networks.network import Network
 from attar.networks.weights import TRAINING
 from attar.training.protocol import PROTOCOLS, Protocol
@@ -101,7 +101,7 @@ def evaluate(
     engine = {"precision": precision, "compile": compile, "device": device}
     kind = {"eight_bit": eight_bit, "soft": soft, "targets": protocol.loss == "squares"}
     rows: dict[tuple[int, str, int], Row] = {}
-    with stage() as folder:
+    with staging_folder() as folder:
         pieces: list[tuple[int, Piece]] = []
         each = dict.fromkeys(seeds)  # once
         for i, job in make_jobs(folder, loaded, task, families, protocol, each, kind, homes, engine):
@@ -139,10 +139,10 @@ def make_jobs(
 ) -> Iterator[tuple[int, Job]]:
     """All networks of one kind that judge a set, with the set's number; `folder` gets what they are trained on."""
     # Once, however many sets there are. Each set brings its normalisation, by which test images are normalised too.
-    test = write_part(folder / "test.safetensors", task.test.x.cpu(), task.test.y.cpu())
+    test = write_part(folder / "test.safetensors", x=task.test.x, y=task.test.y)
     about: dict[str, Any] = {"test": test, "classes": len(task.classes), "flip": task.flip} | engine
     for i, (made, home) in enumerate(zip(sets, homes, strict=True)):
-        train = write_part(folder / f"{i}.safetensors", *list_examples(made, protocol, kind))
+        train = write_part(folder / f"{i}.safetensors", **list_examples(made, protocol, kind))
         for network in networks:
             own: dict[str, Any] = {"normalisation": made.normalisation, "protocol": protocol.at(made)}
             job = Job(train=train, network=network, home=home, **own, **about)

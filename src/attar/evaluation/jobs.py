@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,9 +22,9 @@ from attar.engine.device import use_device
 from attar.engine.piece import Piece, Tick
 from attar.engine.precision import Precision, use_precision
 from attar.engine.run import Run
+from attar.engine.staging import Part, read_part
 from attar.evaluation.judged_on import find_fingerprint
 from attar.evaluation.rows import Row, identity, read_rows, write_rows
-from attar.files import hash_tensors, read_tensors, write_tensors
 from attar.networks.network import Network
 from attar.networks.weights import Weights
 from attar.rng import Rng
@@ -35,28 +35,13 @@ from attar.wording import budget
 VERSION = 1  # of how networks are trained and tested: rows of another are not taken
 
 
-class Part(NamedTuple):
-    """Images and labels in a file."""
-
-    path: Path
-    hash: str
-
-
-def write_part(path: Path, x: Tensor, y: Tensor, sizes: Tensor | None = None) -> Part:
-    """Images and labels in a file, which processes share; and the sizes of the steps that show them as they lie."""
-    tensors = {"x": x.contiguous(), "y": y.contiguous()}
-    tensors |= {} if sizes is None else {"sizes": sizes.contiguous()}
-    write_tensors(path, tensors, {})
-    return Part(path, hash_tensors(tensors, ""))  # not of the file, whose header has no certain order
-
-
-def list_examples(made: CondensedSet, protocol: Protocol, kind: dict[str, bool]) -> tuple[Tensor, ...]:
+def list_examples(made: CondensedSet, protocol: Protocol, kind: dict[str, bool]) -> dict[str, Tensor]:
     """The images and labels that networks are trained on; in the order of learned steps, with the sizes of these."""
     x, y = made.as_dataset(**kind).tensors
     if made.steps is None or not protocol.in_order:
-        return x, y
+        return {"x": x, "y": y}
     rows = made.steps.rows.flatten()
-    return x[rows], y[rows], made.steps.sizes.flatten()
+    return {"x": x[rows], "y": y[rows], "sizes": made.steps.sizes.flatten()}
 
 
 @dataclass(frozen=True)
@@ -200,26 +185,24 @@ def take_kept(rows: Sequence[Row], kept: Sequence[Row]) -> list[Row]:
 
 def train_and_test(job: Job, tick: Tick) -> list[Row]:
     """The rows with accuracies in per cent over the test part, and each network's share of the seconds of training."""
-    parts = [read_tensors(part.path)[0] for part in (job.train, job.test)]
-    x, y, test_x, test_y = (tensors[name].to(job.device) for tensors in parts for name in ("x", "y"))
+    learned, test = (read_part(part, job.device) for part in (job.train, job.test))
     rngs = [Rng.of(row.seed).fold("evaluate") for row in job.rows]
     run = Run(rngs[0], device=job.device, precision=job.precision, compile=job.compile)
-
-    options: dict[str, Any] = {"flip": job.flip, "sizes": parts[0].get("sizes")}
+    options: dict[str, Any] = {"flip": job.flip, "sizes": learned.get("sizes")}
 
     def count(_: list[Weights]) -> None:
         tick()
 
     def look(part: slice) -> Tensor:
-        return job.normalisation.to_network(unit(test_x[part]))  # floats only of a part: four times the bytes
+        return job.normalisation.to_network(unit(test["x"][part]))  # floats only of a part: four times the bytes
 
     start = time.perf_counter()
     with use_precision(job.precision), use_device(job.device):
-        networks = fit_together(job.network, x, y, job.protocol, rngs, run, tick=count, **options)
+        networks = fit_together(job.network, learned["x"], learned["y"], job.protocol, rngs, run, tick=count, **options)
         seconds = (time.perf_counter() - start) / len(rngs)
-        found = predict(job.network, networks, look, len(test_y), run)
-    hits = [labels == test_y for labels in found]
-    per_class = [tuple(average(right[test_y == c]) for c in range(job.classes)) for right in hits]
+        found = predict(job.network, networks, look, len(test["y"]), run)
+    hits = [labels == test["y"] for labels in found]
+    per_class = [tuple(average(right[test["y"] == c]) for c in range(job.classes)) for right in hits]
     accuracies = [100 * right.float().mean().item() for right in hits]
     return [
         replace(row, per_class=own, accuracy=accuracy, train_seconds=round(seconds, 2))

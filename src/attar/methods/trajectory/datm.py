@@ -24,7 +24,7 @@ from attar.rng import Rng
 from attar.synthesis.loop import optimise
 from attar.synthesis.pixels import Pixels
 from attar.training.flatness import Flatness
-from attar.training.pretrained import Stage
+from attar.training.stages import Stage
 from attar.training.trajectories import Experts, Trajectory
 from attar.training.unrolled import Through
 
@@ -110,6 +110,8 @@ class DATM:
         return max(self.earliest + 1, grown)
 
     def plan_experts(self) -> Experts:
+        if self.first > self.latest:
+            raise ValueError(f"first must be at most latest={self.latest}, not {self.first}")
         return Experts(
             self.experts, max(self.latest, self.earliest + 1) - 1 + self.ahead, Flatness(self.rho, self.alpha)
         )
@@ -145,12 +147,12 @@ def find_known(
     rows = task.indices(everyone, min(max(LOOKED, ipc), int(task.counts.max())), run.rng.fold("known"))
     x, fresh = task.images(rows).flatten(0, 1), network.init(Rng.of(0))
     shapes = {name: p.shape for name, p in fresh.params.items()}
-    scores = []
+    engine, scores = run.engine(network.scores, len(paths) * len(x) * network.flop(task.shape)), []
     for path in paths:
-        w = Weights(unflatten(path[-1].float(), shapes), fresh.buffers)
+        w = Weights(unflatten(path[-1].to(x.dtype), shapes), fresh.buffers)
         if network.keeps_statistics:
             w = Weights(w.params, network.statistics(w, x))
-        scores.append(map_slices(partial(network.scores, w), x, run.slice_size(len(x))))
+        scores.append(map_slices(partial(engine, w), x, run.slice_size(len(x))))
     every = torch.stack(scores).unflatten(1, rows.shape)  # (experts, k, n, classes)
     right = (every.argmax(3) == torch.arange(len(task.classes), device=x.device)[:, None]).float()
     mean = (every * right[..., None]).sum(0) / right.sum(0)[..., None].clamp_min(1)

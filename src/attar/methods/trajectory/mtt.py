@@ -19,7 +19,7 @@ from attar.synthesis.loop import optimise
 from attar.synthesis.optimisers import SCHEDULES, Schedule
 from attar.synthesis.pixels import Init, Pixels
 from attar.training.flatness import Flatness
-from attar.training.pretrained import Stage
+from attar.training.stages import Stage
 from attar.training.trajectories import Experts
 from attar.training.unrolled import Through
 
