@@ -3,11 +3,13 @@
 import dataclasses
 
 import pytest
+import torch
 import torch.nn.functional as F
 from conftest import toy
 
 import attar
 from attar.condensed.condensed_set import CondensedSet
+from attar.condensed.steps import Steps
 from attar.evaluation.jobs import variant
 from attar.files import read_tensors, write_tensors
 from attar.training.protocol import PROTOCOLS
@@ -77,7 +79,7 @@ def test_the_test_part_is_written_once_however_many_sets_there_are(task, monkeyp
         write_tensors(path, tensors, meta)
         written.append((path.name, len(read_tensors(path)[0]["y"])))
 
-    monkeypatch.setattr("attar.evaluation.jobs.write_tensors", write)
+    monkeypatch.setattr("attar.engine.staging.write_tensors", write)
     sets = [attar.condense(task, "random", 1, seed=seed) for seed in range(3)]
     rows = attar.evaluate(sets, task, protocol=QUICK, seeds=2, **CPU)
     assert len(rows) == 6 and len(task.test.y) == 60
@@ -90,7 +92,8 @@ def test_every_protocol_learns_an_easy_task(name):
     task = toy(side=12, counts=(40, 40, 40))
     protocol = dataclasses.replace(PROTOCOLS[name], epochs=25)
     made = CondensedSet.whole(task)
-    made = dataclasses.replace(made, step_size=0.01, soft=F.one_hot(made.labels, 3).float())
+    steps = Steps(torch.arange(120) % 40, torch.full((25, 40), 0.01))
+    made = dataclasses.replace(made, step_size=0.01, soft=F.one_hot(made.labels, 3).float(), steps=steps)
     (row,) = attar.evaluate(made, task, protocol=protocol, seeds=1, **CPU)
     assert row.accuracy > 80
 

@@ -16,6 +16,12 @@ from attar.training.protocol import NONE
 from attar.training.trajectories import Experts
 
 
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    """Of the test's own: experts that others have trained are not there."""
+    monkeypatch.setenv("ATTAR_CACHE", str(tmp_path))
+
+
 @pytest.fixture
 def plain(monkeypatch):
     """Without augmentation, as the slow formulas have none."""
@@ -91,8 +97,7 @@ def test_an_interrupted_expert_costs_that_expert_only(small):
 
 
 @pytest.mark.parametrize("damage", [b"", b"x" * 100])
-def test_a_damaged_expert_is_trained_anew_and_said(damage, small, tmp_path, monkeypatch, caplog):
-    monkeypatch.setenv("ATTAR_CACHE", str(tmp_path))
+def test_a_damaged_expert_is_trained_anew_and_said(damage, small, tmp_path, caplog):
     run = Run(Rng.of(0))
     (first,) = Experts(1, 2).load(small, run)
     (path,) = tmp_path.glob("experts/*.safetensors")

@@ -215,10 +215,10 @@ def check_step_size(sets: Sequence[CondensedSet], protocol: Protocol) -> None:
     for made in sets:
         if protocol.in_order and made.steps is None:
             told = f"has no learned steps, by which the protocol {protocol.name} trains"
-            raise ValueError(f"{describe(made)}, {told}: dd learns some, and dm needs none")
+            raise ValueError(f"{describe(made)}, {told}: dd learns some, and the protocol dm needs none")
         if protocol.learned_step and made.step_size is None:
             told = f"has no learned step size, with which the protocol {protocol.name} trains"
-            raise ValueError(f"{describe(made)}, {told}: methods such as mtt learn one, and dm needs none")
+            raise ValueError(f"{describe(made)}, {told}: methods such as mtt learn one, and the protocol dm needs none")
 
 
 def evaluation_flop(sets: Sequence[CondensedSet], task: Task, networks: Sequence[Network], protocol: Protocol) -> int:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from attar.augment.dsa import Augment, Draw, apply
 from attar.engine.by_hand import with_gradient
+from attar.engine.cuda_graphs import Replay
 from attar.engine.device import send
 from attar.engine.run import Run
 from attar.engine.structures import leaves, map_tensors
@@ -131,7 +132,8 @@ class Unrolled:
         student = Student(twice_differentiable(network, shape), optimiser, through)
         flop = network.flop(shape)
         step = run.engine(student.step, TRAINING * images * flop)
-        return cls(optimiser, step, run.engine(student.pull, ADJOINT[through] * (images - given) * flop))
+        pull = run.engine(student.pull, ADJOINT[through] * (images - given) * flop)
+        return cls(optimiser, Replay(step), Replay(pull)) if network.replayable else cls(optimiser, step, pull)
 
     def __call__(
         self,
@@ -169,7 +171,9 @@ class Unrolled:
         for i, step in enumerate(steps):
             x, y = step.augment(step.take(lesson.x)), step.take(lesson.y)
             params, state = self.step(Weights(params, w.buffers), state, x, y, lesson.rate(i))
-            state = state if self.optimiser.remembers else start  # else nobody looks at it: no copy is kept
+            # Copies, as the next replay writes where they lie; none of what nobody looks at.
+            params = map_tensors(params, torch.clone)
+            state = map_tensors(state, torch.clone) if self.optimiser.remembers else start
             yield params, state
 
     def go_back(

@@ -68,6 +68,10 @@ class Student:
     def of(
         cls, task: Task, syn: Pixels, run: Run, *, updates: int, steps: int, batch: int, augment: str, through: Through
     ) -> "Student":
+        """For a run of so many updates, of `steps` steps each. A `batch` of 0 is all images.
+
+        Raises `ValueError` for a network that has no second derivative.
+        """
         plain, every = SGD(momentum=0.0, weight_decay=0.0), updates * steps
         learner = Learner.of(task, syn, run, plain, steps=every, batch=batch, augment=augment, through=through)
         return cls(learner, task.network.init(Rng.of(0)), steps)
@@ -79,8 +83,3 @@ class Student:
         stretch, shapes = Stretch(*(p.to(x.dtype) for p in stretch)), {n: p.shape for n, p in self.fresh.params.items()}
         w = Weights(unflatten(stretch.start, shapes), self.fresh.buffers)
         return self.learner.learn(lambda end: stretch.distance(flatten(end.params)), w, x, y, lr, self.steps, rng)
-
-
-def make_optimiser(groups: Sequence[tuple[Tensor, float]], momentum: float) -> torch.optim.Optimizer:
-    """SGD, with a step size for each of what is learned."""
-    return torch.optim.SGD([{"params": [p], "lr": lr} for p, lr in groups], lr=0.0, momentum=momentum)

@@ -7,7 +7,6 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -18,52 +17,40 @@ from attar.data.task import Task
 from attar.engine.run import Run
 from attar.engine.slices import map_slices
 from attar.methods._seen import see
-from attar.methods.trajectory._student import Rate, Stretch, Student, make_optimiser
+from attar.methods.trajectory._settings import Settings
+from attar.methods.trajectory._student import Rate, Stretch
 from attar.networks.weights import Weights, unflatten
 from attar.rng import Rng
 from attar.synthesis.loop import optimise
 from attar.synthesis.pixels import Pixels
 from attar.training.flatness import Flatness
-from attar.training.stages import Stage
 from attar.training.trajectories import Experts, Trajectory
-from attar.training.unrolled import Through
 
 PATIENCE = 100  # stretches in a row that are too hard
 LOOKED = 256  # real images of a class, among which those are found that experts know
 
 
 @dataclass(frozen=True, kw_only=True)
-class DATM:
+class DATM(Settings):
     """Students follow experts where it is as hard as the budget allows, and labels are learned.
 
     Starts are the epochs from `earliest` on; their end grows from `first` to `latest` over `grow` updates, or is
     `latest` at once where that is 0. A stretch whose distance is above `skip` is passed over and another one drawn.
     The authors count those as updates too. Labels are the softmax of what is learned, with `lr_label` and a momentum of
     0.9. Images start as real ones that some expert classifies correctly, and labels as what these experts make of them.
-    The rest is as in `mtt`, and experts are as in `ftd`.
+    Experts are as in `ftd`.
     """
 
     updates: int = 10_000
-    experts: int = 100
     earliest: int = 0
     first: int = 0
     latest: int = 4
     grow: int = 0
-    ahead: int = 2
     steps: int = 80
-    batch_syn: int = 0
-    lr: float = 100.0
-    lr_step: float = 1e-7
     lr_label: float = 5.0
-    step_size: float = 0.01
-    momentum: float = 0.5
     skip: float = 1.1
-    through: Through = "exact"
-    zca: bool = True
-    augment: str = "color_crop_cutout_flip_scale_rotate"
     rho: float = 0.01
     alpha: float = 0.3
-    separable: ClassVar[bool] = False
 
     def __call__(self, task: Task, ipc: int, run: Run) -> CondensedSet:
         task = see(task, self.zca)
@@ -72,16 +59,7 @@ class DATM:
         known, scores = find_known(task, paths, ipc, run)
         labels = Labels(scores.flatten(0, 1))
         syn.put_(task.images(known))
-        student = Student.of(
-            task,
-            syn,
-            run,
-            updates=self.updates,
-            steps=self.steps,
-            batch=self.batch_syn,
-            augment=self.augment,
-            through=self.through,
-        )
+        student = self.make_student(task, syn, run)
 
         def episode(syn, rng):
             starts = range(self.earliest, self.end(int(labels.updates)))
@@ -97,8 +75,7 @@ class DATM:
                 f"{PATIENCE} stretches in a row had a distance above skip={self.skip:g}: a larger one helps"
             )
 
-        groups = [(syn.images, self.lr), (rate.log, self.lr_step / self.step_size**2), (labels.scores, self.lr_label)]
-        opt = make_optimiser(groups, self.momentum)
+        opt = self.make_optimiser(syn, rate, (labels.scores, self.lr_label))
         opt.param_groups[-1]["momentum"] = 0.9
         state = nn.ModuleDict({"rate": rate, "labels": labels})
         made = optimise(episode, syn, opt, updates=self.updates, run=run, state=state).export()
@@ -112,13 +89,8 @@ class DATM:
     def plan_experts(self) -> Experts:
         if self.first > self.latest:
             raise ValueError(f"first must be at most latest={self.latest}, not {self.first}")
-        return Experts(
-            self.experts, max(self.latest, self.earliest + 1) - 1 + self.ahead, Flatness(self.rho, self.alpha)
-        )
-
-    def stages(self, task: Task, run: Run) -> list[Stage]:
-        """What is trained first, for a plan."""
-        return [self.plan_experts().stage(see(task, self.zca), run)]
+        last = max(self.latest, self.earliest + 1) - 1
+        return Experts(self.experts, last + self.ahead, Flatness(self.rho, self.alpha))
 
 
 class Labels(nn.Module):
