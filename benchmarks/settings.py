@@ -15,9 +15,31 @@ from attar.runs.recipe import read_recipe, resolve
 Row = list[str]
 CELLS = [("mnist", 1), ("mnist", 10), ("cifar10", 1), ("cifar10", 10)]
 # What users turn, also where all values agree.
-TURNED = {"factor", "calibration", "discrepancy", "features", "epochs", "soft", "kernel", "C", "gamma", "most"}
+TURNED = {
+    "factor",
+    "calibration",
+    "discrepancy",
+    "features",
+    "epochs",
+    "soft",
+    "kernel",
+    "C",
+    "gamma",
+    "most",
+    "labels",
+    "depth",
+}
 # No paper gives the settings of these: they stand on Attar's own defaults.
-UNPUBLISHED = {"discrepancy", "gan-latents", "herding", "k-center", "k-means", "nearest-mean", "support-vectors"}
+UNPUBLISHED = {
+    "discrepancy",
+    "gan-latents",
+    "herding",
+    "k-center",
+    "k-means",
+    "nearest-mean",
+    "performance",
+    "support-vectors",
+}
 
 
 def table(method: str) -> str:

@@ -14,7 +14,7 @@ here = pytest.fixture(enter)
         (["condense", "digit"], "unknown data set 'digit', did you mean 'digits'? known: digits, mnist"),
         (
             ["condense", "digits", "--method", "m3"],
-            "unknown method 'm3', did you mean 'm3d'? known: cafe, dance, datm, dc, discrepancy, ",
+            "unknown method 'm3', did you mean 'm3d'? known: bptt, cafe, dance, datm, dc, dd, ",
         ),
         (
             ["condense", "digits", "--ipc", "0"],

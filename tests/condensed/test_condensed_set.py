@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 import torch
+import torch.nn.functional as F
 from conftest import toy
 
 from attar.condensed.condensed_set import CondensedSet
@@ -25,7 +26,8 @@ def test_eight_bit_images_lose_half_a_level_at_most(made):
 
 
 def test_bytes(made):
-    assert made.bytes == {"stored": 6 * 3 * 64 * 4 + 6 * 8, "eight_bit": 24 * 3 * 64, "soft": 0, "whitening": 0}
+    extras = dict.fromkeys(("soft", "targets", "whitening"), 0)
+    assert made.bytes == {"stored": 6 * 3 * 64 * 4 + 6 * 8, "eight_bit": 24 * 3 * 64, **extras}
     assert made.ipc == 2
 
 
@@ -39,18 +41,37 @@ def test_soft_labels_are_given_where_there_are_some(made):
     assert taught.bytes == made.bytes | {"soft": 24 * 3 * 4}
 
 
+def test_targets_are_learned_or_centred_one_hot_labels(made):
+    _, y = made.as_dataset(targets=True).tensors
+    assert torch.equal(y, F.one_hot(made.decoded_labels(), 3) - 1 / 3)
+    targets = torch.randn(24, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    taught = dataclasses.replace(made, targets=targets)
+    assert torch.equal(taught.as_dataset(targets=True).tensors[1], targets.float())
+    assert torch.equal(taught.as_dataset().tensors[1], made.decoded_labels())
+    assert taught.bytes == made.bytes | {"targets": 24 * 3 * 8}
+    with pytest.raises(ValueError, match="soft and targets are two kinds of labels: leave out one of them"):
+        taught.as_dataset(soft=True, targets=True)
+
+
 def test_shards_join_to_the_whole_in_the_order_of_labels(made):
     soft = torch.rand(24, 3, generator=torch.Generator().manual_seed(0)).softmax(1)
     whole = dataclasses.replace(made, soft=soft)
 
     def shard(c: int) -> CondensedSet:
         own, decoded = made.labels == c, made.decoded_labels() == c
-        parts = {"images": made.images[own], "labels": made.labels[own], "soft": soft[decoded]}
+        parts = {
+            "images": made.images[own],
+            "labels": made.labels[own],
+            "soft": soft[decoded],
+            "targets": -soft[decoded],
+        }
         return dataclasses.replace(made, **parts, provenance={"classes": [c]})
 
     joined = CondensedSet.concat([shard(c) for c in (2, 0, 1)])
     assert torch.equal(joined.images, whole.images) and torch.equal(joined.labels, whole.labels)
-    assert torch.equal(joined.soft, soft)
+    assert torch.equal(joined.soft, soft) and torch.equal(joined.targets, -soft)
+    with pytest.raises(ValueError, match="some of the sets have targets, others have none"):
+        CondensedSet.concat([shard(0), dataclasses.replace(shard(1), targets=None)])
     assert joined.provenance == {"shards": [{"classes": [c]} for c in (2, 0, 1)]}
 
 

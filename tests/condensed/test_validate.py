@@ -15,6 +15,7 @@ from attar.data.normalisation import Normalisation
 from attar.files import DamagedFile, hash_file, hash_tensors
 
 NAN, MANY = math.nan, 10**400
+OPTIONAL = ("soft", "targets")
 JUNK = (None, True, "text", [], {}, [[[["deep"]]]], {"a": {"b": [NAN]}}, -1, 1e300, MANY)
 
 
@@ -33,7 +34,8 @@ def bad_tensors(made: CondensedSet) -> list[tuple[str, torch.Tensor | None]]:
     labels += [changed(y, value) for value in (-1, 3, 2**62)]
     softs = [soft[1:], soft[:, 1:], soft[None], soft[:0], soft.long(), soft.half(), soft.T, soft[:6]]
     softs += [changed(soft, value) for value in (NAN, math.inf)]
-    table = {"images": images, "labels": labels, "soft": softs, "unheard": [x + 1]}
+    targets = [-rows for rows in softs]
+    table = {"images": images, "labels": labels, "soft": softs, "targets": targets, "unheard": [x + 1]}
     return [(name, value) for name, values in table.items() for value in values]
 
 
@@ -62,13 +64,14 @@ RAW += [depth * '{"a":' + "1" + depth * "}" for depth in (60, 900, 3_000, 100_00
 @pytest.fixture
 def made() -> CondensedSet:
     """Three classes of two stored images, each of four tiles with labels of their own."""
-    return dataclasses.replace(condensed(("a", "b", "c"), ipc=2, factor=2), soft=torch.full((24, 3), 1 / 3))
+    rows = {"soft": torch.full((24, 3), 1 / 3), "targets": torch.full((24, 3), -0.5)}
+    return dataclasses.replace(condensed(("a", "b", "c"), ipc=2, factor=2), **rows)
 
 
 @pytest.fixture
 def parts(made):
     """What a file of that set holds."""
-    tensors = {"images": made.images, "labels": made.labels, "soft": made.soft}
+    tensors = {name: getattr(made, name) for name in ("images", "labels", "soft", "targets")}
     return tensors, {"classes": ["a", "b", "c"], "factor": 2, "space": "unit", "mean": [0.4], "std": [0.2]}
 
 
@@ -110,8 +113,10 @@ def test_no_wrong_tensor_is_loaded(made, parts, tmp_path):
 def test_no_wrong_tensor_is_taken(made):
     for name, value in bad_tensors(made):
         if name != "unheard":
-            with pytest.raises(ValueError, match=r"^the (images|labels|soft labels) (are|have|hold|go) |^mean has"):
-                dataclasses.replace(made, **{name: value if value is not None or name == "soft" else "text"})
+            with pytest.raises(
+                ValueError, match=r"^the (images|labels|soft labels|targets) (are|have|hold|go) |^mean has"
+            ):
+                dataclasses.replace(made, **{name: value if value is not None or name in OPTIONAL else "text"})
 
 
 @pytest.mark.parametrize("kind, key, value", TABLES)
@@ -135,10 +140,10 @@ def test_no_hostile_text_is_loaded(parts, tmp_path, raw, where):
     refused(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["images", "labels", "soft"])
+@pytest.mark.parametrize("name", ["images", "labels", *OPTIONAL])
 @pytest.mark.parametrize("change", [lambda x: x.to("meta"), lambda x: x.to_sparse()])
 def test_tensors_that_hold_no_value_for_an_index_are_refused(name, change, made):
-    values = torch.rand(len(made.decoded_labels()), len(made.classes)) if name == "soft" else getattr(made, name)
+    values = torch.rand(len(made.decoded_labels()), len(made.classes)) if name in OPTIONAL else getattr(made, name)
     with pytest.raises(ValueError, match=f"^the {name}.* expected a dense tensor that holds its values"):
         dataclasses.replace(made, **{name: change(values)})
 
@@ -185,6 +190,7 @@ def test_what_was_changed_since_is_not_saved(made, tmp_path):
         ({"factor": 10**6}, "factor 1000000 does not suit a side of 8 pixels: tiles would lie outside"),
         ({"labels": torch.full((6,), 3)}, "the labels go from 3 to 3; expected 0 to 2, as the classes do"),
         ({"soft": torch.ones(6, 3)}, r"the soft labels have the shape \(6, 3\); expected \(24, 3\), a row for each"),
+        ({"targets": torch.ones(24, 2)}, r"the targets have the shape \(24, 2\); expected \(24, 3\), a row for each"),
         ({"classes": ("a", "b", 3)}, "the name of class 2 is 3; expected text"),
         ({"space": "latent"}, "the space is 'latent'; expected 'unit' or 'normalised'"),
         ({"provenance": {"seconds": NAN}}, "the provenance's seconds is nan; expected a time"),

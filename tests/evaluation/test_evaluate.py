@@ -3,11 +3,13 @@
 import dataclasses
 
 import pytest
+import torch
 import torch.nn.functional as F
 from conftest import toy
 
 import attar
 from attar.condensed.condensed_set import CondensedSet
+from attar.condensed.steps import Steps
 from attar.evaluation.jobs import variant
 from attar.files import read_tensors, write_tensors
 from attar.training.protocol import PROTOCOLS
@@ -90,7 +92,8 @@ def test_every_protocol_learns_an_easy_task(name):
     task = toy(side=12, counts=(40, 40, 40))
     protocol = dataclasses.replace(PROTOCOLS[name], epochs=25, fresh=False)  # the whole set is no generator
     made = CondensedSet.whole(task)
-    made = dataclasses.replace(made, step_size=0.01, soft=F.one_hot(made.labels, 3).float())
+    steps = Steps(torch.arange(120) % 40, torch.full((25, 40), 0.01))
+    made = dataclasses.replace(made, step_size=0.01, soft=F.one_hot(made.labels, 3).float(), steps=steps)
     (row,) = attar.evaluate(made, task, protocol=protocol, seeds=1, **CPU)
     assert row.accuracy > 80
 

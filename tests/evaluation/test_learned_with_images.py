@@ -3,12 +3,16 @@
 import dataclasses
 
 import pytest
+import torch
 import torch.nn.functional as F
 from conftest import narrow, toy
 
 import attar
 from attar.condensed.condensed_set import CondensedSet
+from attar.condensed.steps import Steps
 from attar.evaluation.rows import read_rows, summarise
+from attar.networks.weights import Weights
+from attar.rng import Rng
 from attar.training.protocol import PROTOCOLS
 
 CPU = {"device": "cpu", "precision": "fp32"}
@@ -36,7 +40,9 @@ def test_protocols_are_the_literatures():
         True,
     )
     assert datm == dataclasses.replace(mtt, name="datm", about=datm.about, batch=128, soft=True)
-    assert mtt.at(0.5).lr == 0.5 and mtt.at(None) == mtt and DM.at(0.5) == DM
+    _, made = learned(0.5)
+    without = dataclasses.replace(made, step_size=None)
+    assert mtt.at(made).lr == 0.5 and mtt.at(without) == mtt and DM.at(made) == DM
 
 
 def test_mtt_takes_whitening_and_step_size_and_its_rows_name_them(tmp_path):
@@ -94,12 +100,56 @@ def test_datm_trains_on_soft_labels():
     [
         ("mtt", None, "the set of mtt, 8 per class, has no learned step size, with which the protocol mtt trains"),
         ("datm", 0.1, "the set of mtt, 8 per class, has no soft labels"),
+        ("dd", 0.1, "the set of mtt, 8 per class, has no learned steps, by which the protocol dd trains"),
     ],
 )
 def test_a_set_that_lacks_what_a_protocol_takes_is_refused(protocol, step_size, told):
     task, made = learned(step_size)
     with pytest.raises(ValueError, match=f"^{told}"):
         attar.evaluate(made, task, protocol=protocol, **CPU)
+
+
+def stepwise() -> tuple:
+    """A task, and a set with two rounds of four steps."""
+    task, made = learned(None)
+    made = dataclasses.replace(made.renormalised(task.normalisation), provenance={"method": "dd"})
+    sizes = torch.tensor([[0.3, 0.1, 0.2, 0.1], [0.1, 0.2, 0.1, 0.3]])
+    return task, dataclasses.replace(made, steps=Steps(torch.arange(4).repeat(6), sizes))
+
+
+def test_dd_trains_by_the_steps_of_the_set_alone_and_its_rows_name_them(tmp_path):
+    """The very network that a slow loop makes."""
+    task, made = stepwise()
+    (row,) = attar.evaluate(made, task, protocol="dd", seeds=1, out=tmp_path, **CPU)
+    assert (row.epochs, row.learned_steps, row.step_size, row.remark) == (2, 8, None, " (8 learned steps)")
+    assert read_rows(tmp_path / "rows.json") == [row]
+    x, y = made.as_dataset().tensors
+    params = task.network.init(Rng.of(0).fold("evaluate").fold("network")).params
+    for size, step in zip(made.steps.sizes.flatten(), [0, 1, 2, 3] * 2, strict=True):
+        rows = (made.steps.owner == step).nonzero()[:, 0]
+        gradient = task.network.gradient(Weights(params, {}), x[rows], y[rows])
+        params = {name: p - size * gradient[name] for name, p in params.items()}
+    found = task.network.scores(Weights(params, {}), task.normalise(task.test.x)).argmax(1)
+    assert row.accuracy == pytest.approx(100 * (found == task.test.y).float().mean().item())
+
+
+def test_another_order_or_size_is_another_network():
+    task, made = stepwise()
+    others = [
+        dataclasses.replace(made, steps=steps)
+        for steps in (
+            made.steps._replace(owner=3 - made.steps.owner),
+            made.steps._replace(sizes=made.steps.sizes / 2),
+        )
+    ]
+    rows = attar.evaluate([made, *others], task, protocol="dd", seeds=1, **CPU)
+    assert len({row.key for row in rows}) == 3
+
+
+def test_other_protocols_take_the_images_and_leave_the_steps():
+    task, made = stepwise()
+    rows = attar.evaluate([made, dataclasses.replace(made, steps=None)], task, protocol=DM, seeds=1, **CPU)
+    assert rows[0].key == rows[1].key and all(row.learned_steps == 0 and row.remark == "" for row in rows)
 
 
 def test_images_to_test_on_alone_are_enough():
@@ -112,5 +162,5 @@ def test_images_to_test_on_alone_are_enough():
 
 def test_keys_of_other_protocols_are_as_they_were():
     """Rows and networks that were kept before protocols could take more of a set are found again."""
-    assert not any(name in repr(PROTOCOLS["dm"]) for name in ("learned_step", "soft", "whitened"))
+    assert not any(name in repr(PROTOCOLS["dm"]) for name in ("learned_step", "soft", "whitened", "in_order"))
     assert repr(PROTOCOLS["dm"]).endswith("steps=None, lr=0.01, momentum=0.9, weight_decay=0.0005)")

@@ -47,8 +47,30 @@ def test_schedules_are_factors_of_the_step():
     assert [SCHEDULES["constant"](10)(t) for t in (0, 9)] == [1.0, 1.0]
     cosine = SCHEDULES["cosine"](10)
     assert cosine(0) == 1.0 and cosine(5) == pytest.approx(0.5) and cosine(10) == pytest.approx(0.0)
+    tenth = SCHEDULES["tenth"](10)
+    assert [tenth(t) for t in (0, 5, 10)] == pytest.approx([1.0, 0.55, 0.1])
     settle = SCHEDULES["settle"](10)
     assert [settle(t) for t in (0, 8, 9, 10)] == pytest.approx([1.0, 1.0, 0.5, 0.0])
+
+
+def test_lamb_steps_as_far_as_the_tensor_is_long():
+    """By the paper's rule for each tensor, where Adam's own step gives the direction; zeros step as Adam does."""
+    draws = torch.Generator().manual_seed(0)
+    start = [torch.randn(3, 4, generator=draws), 100 * torch.randn(5, generator=draws), torch.zeros(2)]
+    ours, theirs = ([nn.Parameter(part.clone().double()) for part in start] for _ in range(2))
+    opt, adam = OPTIMISERS["lamb"](ours, 0.01, 0.9), torch.optim.Adam(theirs, lr=0.01, eps=1e-6)
+    for _ in range(4):
+        for p, q in zip(ours, theirs, strict=True):
+            p.grad = torch.randn(p.shape, generator=draws).double()
+            q.grad = p.grad.clone()
+        before = [p.detach().clone() for p in ours]
+        shadow = [q.detach().clone() for q in theirs]
+        opt.step()
+        adam.step()
+        for p, old, q, base in zip(ours, before, theirs, shadow, strict=True):
+            direction = (q.detach() - base) / 0.01
+            share = old.norm() / direction.norm() if old.norm() > 0 else 1.0
+            torch.testing.assert_close(p.detach(), old + 0.01 * share * direction, rtol=1e-10, atol=1e-12)
 
 
 def test_half_as_much_from_three_points_on():

@@ -1,11 +1,14 @@
 """A network trained by a protocol is the network of the authors' plain loop."""
 
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
 from conftest import toy
 
 from attar.augment.dsa import Augment, apply
+from attar.distances.ridge import centred
 from attar.engine.run import Run
 from attar.networks.architectures import ConvNet
 from attar.rng import Rng
@@ -62,6 +65,28 @@ def test_thirds_keep_the_momentum():
         schedule.step()
     for name, value in net.state_dict().items():
         torch.testing.assert_close(w.params[name], value, rtol=1e-4, atol=1e-6)
+
+
+def test_a_warm_up_of_adam_on_squares_equals_the_literal_loop():
+    """Up from 0 over half of the steps, and down along half a cosine; each step of torch's own Adam."""
+    task = toy()
+    x, y = task.normalise(task.train.x), centred(task.train.y, 3)
+    how = {"lr": 1e-3, "weight_decay": 0.0, "optimiser": "adam", "loss": "squares"}
+    protocol, rng = Protocol("short frepo", "", 99, 32, "warm-up", steps=9, **how), Rng.of(4)
+    w = fit(task.network, x, y, protocol, rng, Run(rng))
+    net = ConvNet((1, 8, 8), 3)
+    net.load_state_dict(task.network.init(rng.fold("network")).params)
+    opt = torch.optim.Adam(net.parameters(), lr=1e-3)
+    rates = [0.0, 2 / 9, 4 / 9, 6 / 9, 8 / 9] + [(1 + math.cos(math.pi * part / 9)) / 2 for part in (1, 3, 5, 7)]
+    for step, rate in enumerate(rates):
+        epoch, i = divmod(step, 3)
+        part = torch.randperm(len(x), generator=rng.fold("order", epoch).generator()).split(32)[i]
+        opt.zero_grad()
+        (0.5 * F.mse_loss(net(x[part]), y[part], reduction="none").sum(1)).mean().backward()
+        opt.param_groups[0]["lr"] = 1e-3 * rate
+        opt.step()
+    for name, value in net.state_dict().items():
+        torch.testing.assert_close(w.params[name], value, rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("style, kinds", [("dsa", 1), ("dc", 3)])

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from attar.engine.run import Run
 from attar.rng import Rng
 from attar.training.pool import Pool
-from attar.training.train import train
+from attar.training.train import Adam, train
 
 
 def test_a_pools_networks_learn_as_torch_does(exact):
@@ -30,6 +30,24 @@ def test_a_pools_networks_learn_as_torch_does(exact):
     for name, expected in module.named_parameters():
         torch.testing.assert_close(pool.at(1)[0].params[name], expected.detach(), rtol=1e-10, atol=1e-12)
     assert pool.accuracy(1) == pytest.approx(100 * right / 36) and pool.accuracy(0) == 0
+
+
+def test_a_pool_goes_on_from_adams_moments(exact):
+    """As one training without a pool in between, and anew where another takes the place."""
+    adam, run, x, y = Adam(1e-2), Run(Rng.of(0)), exact.images(torch.arange(6)), exact.train.y[:6]
+    pool = Pool(exact.network, 2, adam)
+    for i in range(2):
+        pool.push(exact.network.init(Rng.of(i)))
+    for _ in range(3):
+        w, state = pool.at(1)
+        pool.put(1, *train(exact.network, w, x, y, steps=1, optimiser=adam, rng=Rng.of(0), run=run, state=state))
+    whole, _ = train(
+        exact.network, exact.network.init(Rng.of(1)), x, y, steps=3, optimiser=adam, rng=Rng.of(0), run=run
+    )
+    assert all(torch.equal(pool.at(1)[0].params[name], p) for name, p in whole.params.items())
+    assert int(pool.at(1)[1].velocity.steps) == 3 and int(pool.at(0)[1].velocity.steps) == 0
+    pool.renew(1, exact.network.init(Rng.of(2)))
+    assert int(pool.at(1)[1].velocity.steps) == 0 and not pool.velocity[1].any()
 
 
 def test_a_network_is_its_own_row(exact):

@@ -228,6 +228,12 @@ def test_memory_grows_with_the_steps_by_copies_of_the_parameters_alone(optimiser
     assert all(abs(other - first) < 0.03 * first for other in others)
 
 
+def test_steps_that_count_as_given_take_no_memory():
+    case = make(soft=True, lr=0.001)
+    windows = [most_bytes(partial(case.found, skip=skip), case, ADAM, skip + 10) for skip in (0, 40)]
+    assert windows[1] == pytest.approx(windows[0], rel=0.03)
+
+
 def test_memory_grows_by_a_steps_maps_where_all_steps_are_one_graph():
     """So that the test above counts what it is there for."""
     case = make(soft=True, lr=0.001)

@@ -1,11 +1,10 @@
 """CutMix (Yun et al., ICCV 2019): a box of each image is replaced by that of another."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
@@ -46,10 +45,12 @@ class Mix(NamedTuple):
         box[:, top:bottom, left:right] = True
         return cls(partners[None], box, torch.tensor([1 - (bottom - top) * (right - left) / (h * w)]))
 
-    def cross_entropy(self, i: int, scores: Float[Tensor, "n k"], y: Tensor) -> Float[Tensor, ""]:
+    def loss(
+        self, i: int, loss: Callable[[Tensor, Tensor], Tensor], scores: Float[Tensor, "n k"], y: Tensor
+    ) -> Float[Tensor, ""]:
         """Of the i-th batch, shared out between each image and its partner."""
         share = self.share[i]
-        return share * F.cross_entropy(scores, y) + (1 - share) * F.cross_entropy(scores, y[self.partners[i]])
+        return share * loss(scores, y) + (1 - share) * loss(scores, y[self.partners[i]])
 
     def __call__(self, x: Float[Tensor, "b n c h w"]) -> Float[Tensor, "b n c h w"]:
         batch = torch.arange(len(x), device=x.device)[:, None]

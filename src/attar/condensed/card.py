@@ -8,6 +8,7 @@ from typing import Any
 
 from attar.condensed.condensed_set import CondensedSet
 from attar.condensed.pictures import CONTACT, IMAGES, shorten
+from attar.condensed.steps import Steps
 from attar.condensed.tables import TABLE, show_rows
 from attar.data.table import Columns
 from attar.data.whitening import AnyNormalisation
@@ -38,7 +39,7 @@ def make_card(made: CondensedSet) -> str:
         f"{stored}, to stand in for the training set of {escape(data)}: networks trained on {them} alone should come "
         "near to those trained on all. They are made to learn from, not to look real."
     )
-    snippet = (FRESH if made.generative else SNIPPET).format(network=network, lr=lr)
+    snippet = STEPWISE if made.steps else FRESH if made.generative else SNIPPET
     picture = f"![The condensed images, class by class]({CONTACT})"
     sections = [
         make_header(made, f"{data}, condensed by {method}"),
@@ -47,7 +48,7 @@ def make_card(made: CondensedSet) -> str:
         picture if made.columns is None else list_rows(made),
         f"Classes, in the order of their labels: {names}.",
         make_table("|  |  |", list_facts(made)),
-        f"## Train on it\n\nFrom inside this folder:\n\n```python\n{snippet}```",
+        f"## Train on it\n\nFrom inside this folder:\n\n```python\n{snippet.format(network=network, lr=lr)}```",
         describe_pictures(made) if made.columns is None else TOLD,
         "## How it decodes",
         describe_decoding(made),
@@ -89,6 +90,19 @@ for step in range(1000):
     optimiser.step()
 """
 
+# The training that was learned with the set: other trainings on its images are not what they were made for.
+STEPWISE = """\
+import attar, torch
+
+made = attar.load(".")
+network = attar.{network}(made.images.shape[1:], len(made.classes))
+x, y = made.as_dataset().tensors
+for sizes in made.steps.sizes:
+    for rows, size in zip(made.steps.rows, sizes):
+        network.zero_grad()
+        torch.nn.functional.cross_entropy(network(x[rows]), y[rows]).backward()
+        torch.optim.SGD(network.parameters(), lr=float(size)).step()
+"""
 
 # What `as_dataset(eight_bit=True)` gives, class by class.
 PICTURES = """\
@@ -178,8 +192,10 @@ def list_facts(made: CondensedSet) -> dict[str, str]:
         f"{made.called.capitalize()}s a class": made.each,
         "Bytes": f"{size(bytes['stored'])} as {stored} (floats){eight_bit}{whitening}",
         "Soft labels": None if made.soft is None else "a row for each decoded image, from as_dataset(soft=True)",
+        "Targets": None if made.targets is None else "a row for each decoded image, from as_dataset(targets=True)",
         "Generator": None if made.decoder is None else made.decoder.name,
         "Step size": None if made.step_size is None else f"{made.step_size:.6g}, learned with the {made.called}s",
+        "Steps": None if made.steps is None else tell_steps(made.steps),
         "Mirrored images": None
         if "flip" not in about or made.columns
         else "keep their class"
@@ -194,6 +210,11 @@ def list_facts(made: CondensedSet) -> dict[str, str]:
         "Fingerprint of the training data": about.get("fingerprint"),
     }
     return {name: escape(str(value)) for name, value in known.items() if value not in (None, "")}
+
+
+def tell_steps(steps: Steps) -> str:
+    rounds, each = steps.sizes.shape
+    return f"{rounds} × {each}, in order, each on its own images and by a learned size"
 
 
 def tell_certificate(made: CondensedSet) -> str | None:

@@ -15,8 +15,9 @@ from torch.utils.data import TensorDataset
 
 from attar.condensed.decoder import Decoder, check_decoder, join, read_decoder
 from attar.condensed.pictures import encode_preview
+from attar.condensed.steps import Steps, check_steps, read_steps
 from attar.condensed.tables import draw_rows
-from attar.condensed.tiles import check_factor, check_whole, unpack_tiles
+from attar.condensed.tiles import check_factor, check_whole, join_rows, unpack_tiles
 from attar.condensed.validate import (
     check_classes,
     check_columns,
@@ -24,7 +25,7 @@ from attar.condensed.validate import (
     check_labels,
     check_parts,
     check_provenance,
-    check_soft,
+    check_rows,
     check_step_size,
     read_columns,
 )
@@ -33,6 +34,7 @@ from attar.data.normalisation import unit
 from attar.data.table import Columns, name_labels, restore
 from attar.data.task import Task
 from attar.data.whitening import AnyNormalisation
+from attar.distances.ridge import centred
 from attar.engine.ambient import plain_torch
 from attar.wording import make_visible
 
@@ -43,9 +45,11 @@ class CondensedSet:
 
     `images` are as learned: on [0, 1] where `space` is `"unit"`, as networks see them where it is `"normalised"`. Each
     holds `factor`² tiles, which decoding enlarges to images of the full side. `soft` is a row for each decoded image:
-    probabilities of the classes, where a teacher gave them, or learned labels. `columns` are those of a table, one for
-    each channel of its rows, which are images of one pixel here. `step_size` is SGD's, where it was learned with the
-    images. `decoder` is the generator that gives the images, where codes of one were learned, or it itself.
+    probabilities of the classes, where a teacher gave them, or learned labels. `targets` is another one: what a
+    network's scores should be, of any sign, where labels were learned by regression. `columns` are those of a table,
+    one for each channel of its rows, which are images of one pixel here. `step_size` is SGD's, where it was learned
+    with the images. `steps` are those of a whole training that was learned with them. `decoder` is the generator that
+    gives the images, where codes of one were learned, or it itself.
     """
 
     images: Float[Tensor, "n c h w"]
@@ -58,6 +62,8 @@ class CondensedSet:
     soft: Float[Tensor, "m k"] | None = None
     columns: Columns | None = None
     step_size: float | None = None
+    targets: Float[Tensor, "m k"] | None = None
+    steps: Steps | None = None
     decoder: Decoder | None = None
 
     # Run-time checks of types, where one has switched them on, would come before `check` and its sentences.
@@ -77,12 +83,15 @@ class CondensedSet:
         check_normalisation(self.normalisation, tuple(self.images.shape[1:]))
         check_factor(self.factor, self.images.shape[2:])
         check_whole(self.normalisation, self.factor)
-        if self.soft is not None:
-            check_soft(self.soft, len(self.images) * self.factor**2, len(self.classes))
+        for rows, what in ((self.soft, "soft labels"), (self.targets, "targets")):
+            if rows is not None:
+                check_rows(rows, what, len(self.images) * self.factor**2, len(self.classes))
         if self.columns is not None:
             check_columns(self.columns, tuple(self.images.shape[1:]))
         if self.step_size is not None:
             check_step_size(self.step_size)
+        if self.steps is not None:
+            check_steps(self.steps, len(self.images), self.factor)
         if self.decoder is not None:
             check_decoder(self.decoder, tuple(self.images.shape), len(self.classes))
         check_provenance(self.provenance)
@@ -95,11 +104,11 @@ class CondensedSet:
         """
         check_parts(tensors, entries)
         parts: dict[str, Any] = {name: entries[name] for name in ("factor", "space", "step_size") if name in entries}
-        parts |= {name: tensors[name] for name in ("images", "labels", "soft") if name in tensors}
+        parts |= {name: tensors[name] for name in ("images", "labels", "soft", "targets") if name in tensors}
         parts |= {"classes": tuple(entries["classes"]), "normalisation": read_normalisation(tensors, entries)}
         parts["columns"] = read_columns(entries["columns"]) if "columns" in entries else None
         parts["decoder"] = read_decoder(tensors, entries["decoder"]) if "decoder" in entries else None
-        return cls(**parts, provenance=provenance)
+        return cls(**parts, steps=read_steps(tensors), provenance=provenance)
 
     @classmethod
     def of(
@@ -141,21 +150,22 @@ class CondensedSet:
         """
         if not sets:
             raise ValueError("there are no sets to join")
+        if any(part.steps for part in sets):
+            raise ValueError("sets with learned steps cannot be joined: each is a training of its own")
         first = sets[0]
         for other in sets[1:]:
             for name in ("classes", "normalisation", "factor", "space", "columns", "step_size"):
                 if getattr(other, name) != getattr(first, name):
                     raise ValueError(f"the sets differ in {name}: {getattr(first, name)} and {getattr(other, name)}")
-            if (other.soft is None) != (first.soft is None):
-                raise ValueError("some of the sets have soft labels, others have none")
         images, labels = torch.cat([s.images for s in sets]), torch.cat([s.labels for s in sets])
-        order, soft = labels.argsort(stable=True), None
-        if first.soft is not None:  # in the order of decoded images: all first tiles, then all second ones
-            tiles = torch.cat([s.soft.unflatten(0, (first.factor**2, -1)) for s in sets if s.soft is not None], 1)
-            soft = tiles[:, order].flatten(0, 1)
+        order = labels.argsort(stable=True)
+        rows: dict[str, Any] = {
+            name: join_rows([getattr(s, name) for s in sets], what, first.factor, order)
+            for name, what in (("soft", "soft labels"), ("targets", "targets"))
+        }
         about = {"shards": [s.provenance for s in sets]}
-        parts: dict[str, Any] = {"soft": soft, "decoder": join([s.decoder for s in sets], order)}
-        return dataclasses.replace(first, images=images[order], labels=labels[order], provenance=about, **parts)
+        rows["decoder"] = join([s.decoder for s in sets], order)
+        return dataclasses.replace(first, images=images[order], labels=labels[order], provenance=about, **rows)
 
     @property
     def ipc(self) -> int | None:
@@ -173,16 +183,17 @@ class CondensedSet:
 
     @property
     def bytes(self) -> dict[str, int]:
-        """Bytes of the float images and labels as stored, of the decoded 8-bit images, of soft labels, of whitening.
+        """Bytes of the float images, labels and steps as stored, of the decoded 8-bit images, of what else there is.
 
-        All are uncompressed. Who trains on soft labels or on whitened images needs those bytes too. Where a decoder
-        gives the images, what is stored is the decoder and the codes.
+        All are uncompressed. Who trains on soft labels, on targets or on whitened images needs those bytes too. Where a
+        decoder gives the images, what is stored is the decoder and the codes.
         """
         decoded = self.images.numel() * self.factor**2
-        soft = 0 if self.soft is None else self.soft.nbytes
+        soft, targets = (0 if rows is None else rows.nbytes for rows in (self.soft, self.targets))
         whitening = sum(tensor.nbytes for tensor in self.normalisation.tensors.values())
-        stored = (self.images.nbytes if self.decoder is None else self.decoder.bytes) + self.labels.nbytes
-        return {"stored": stored, "eight_bit": decoded, "soft": soft, "whitening": whitening}
+        learned = self.images.nbytes if self.decoder is None else self.decoder.bytes
+        stored = learned + self.labels.nbytes + (self.steps.bytes if self.steps else 0)
+        return {"stored": stored, "eight_bit": decoded, "soft": soft, "targets": targets, "whitening": whitening}
 
     @plain_torch()
     def renormalised(self, normalisation: AnyNormalisation) -> "CondensedSet":
@@ -235,11 +246,12 @@ class CondensedSet:
     def first(self, most: int, most_classes: int) -> "CondensedSet":
         """The first `most` stored images of each of the first `most_classes` classes that have some, to be looked at.
 
-        Soft labels and a decoder are left out.
+        Soft labels, targets, steps and a decoder are left out.
         """
         classes = self.labels.unique()[:most_classes]
         rows = torch.cat([(self.labels == c).nonzero()[:most, 0] for c in classes])
-        return dataclasses.replace(self, images=self.images[rows], labels=self.labels[rows], soft=None, decoder=None)
+        bare: dict[str, Any] = dict.fromkeys(("soft", "targets", "steps", "decoder"))
+        return dataclasses.replace(self, images=self.images[rows], labels=self.labels[rows], **bare)
 
     def _repr_html_(self) -> str:
         """What a notebook shows of the set: a line, and a small contact sheet or table within the page."""
@@ -254,16 +266,22 @@ class CondensedSet:
         return f'<p>{line}</p><img alt="{line}" src="data:image/png;base64,{sheet}">'
 
     @plain_torch()
-    def as_dataset(self, *, eight_bit: bool = False, soft: bool = False) -> TensorDataset:
+    def as_dataset(self, *, eight_bit: bool = False, soft: bool = False, targets: bool = False) -> TensorDataset:
         """Network-ready images and labels: train on them with no further transform.
 
         `eight_bit` gives what the 8-bit images give, after the same normalisation. `soft` gives probabilities as
-        labels, which `torch.nn.functional.cross_entropy` takes as well. Raises `ValueError` where there are none.
+        labels, which `torch.nn.functional.cross_entropy` takes as well. `targets` gives what scores should be, for
+        squared errors: where none were learned, the one-hot labels less 1/k. Raises `ValueError` where there are no
+        soft labels, and where both are asked for.
         """
-        learned = None if self.soft is None else self.soft.float()
-        labels = learned if soft else self.decoded_labels()
+        labels = self.soft if soft else self.decoded_labels()
+        if soft and targets:
+            raise ValueError("soft and targets are two kinds of labels: leave out one of them")
         if labels is None:
             raise ValueError("the set has no soft labels")
+        if targets:
+            labels = centred(labels, len(self.classes)) if self.targets is None else self.targets
+        labels = labels.float() if labels.is_floating_point() else labels
         images = self.decoded()
         if eight_bit and self.columns is not None:
             raise ValueError("a table has no 8-bit images: its rows are stored as floats alone")

@@ -57,8 +57,10 @@ def save(made: CondensedSet, folder: str | Path, *, overwrite: bool = False) -> 
     meta |= {} if made.step_size is None else {"step_size": made.step_size}
     meta |= {} if made.decoder is None else {"decoder": made.decoder.name}
     tensors = {"images": made.images, "labels": made.labels, **made.normalisation.tensors}
-    tensors |= {} if made.soft is None else {"soft": made.soft}
-    tensors |= {} if made.decoder is None else made.decoder.tensors
+    learned = {"soft": made.soft, "targets": made.targets}
+    tensors |= {name: rows for name, rows in learned.items() if rows is not None}
+    tensors |= made.steps.tensors if made.steps else {}
+    tensors |= made.decoder.tensors if made.decoder else {}
     with stage(folder, ARTEFACT) as staged:
         write_tensors(staged / TENSORS, tensors, meta)
         if made.columns is None:

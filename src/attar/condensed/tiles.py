@@ -80,3 +80,11 @@ def interpolation(few: int, many: int, device: torch.device, dtype: torch.dtype)
     # Torch's own weights, found from what it makes of single pixels; in float64, so that they are rounded once.
     hats = F.interpolate(torch.eye(few, dtype=torch.float64)[None], size=many, mode="linear", align_corners=False)
     return hats[0].T.to(device, dtype)
+
+
+def join_rows(parts: Sequence[Tensor | None], what: str, factor: int, order: Tensor) -> Tensor | None:
+    """Those of all shards, in the order of decoded images: all first tiles, then all second ones."""
+    there = [part.unflatten(0, (factor**2, -1)) for part in parts if part is not None]
+    if len(there) not in (0, len(parts)):
+        raise ValueError(f"some of the sets have {what}, others have none")
+    return torch.cat(there, 1)[:, order].flatten(0, 1) if there else None

@@ -12,7 +12,8 @@ from torch import Tensor
 from attar.data.table import Column, Columns
 
 WHITENING = ("mean_image", "whitening", "eps")  # two tensors and an entry
-TENSORS, MORE_TENSORS = ("images", "labels"), ("soft", "mean_image", "whitening", "codes")
+TENSORS = ("images", "labels")
+MORE_TENSORS = ("soft", "targets", "mean_image", "whitening", "step", "step_sizes", "codes")
 ENTRIES, MORE_ENTRIES = ("classes", "factor", "space", "mean", "std"), ("columns", "eps", "step_size", "decoder")
 DECODER = "decoder."  # what the names of a decoder's weights begin with
 ADDED = ("format", "sha256", "bytes", "files", "checksum")  # to a provenance, in the manifest that it becomes
@@ -161,13 +162,13 @@ def check_columns(columns: Any, shape: tuple[int, ...]) -> None:
             raise ValueError(f"a column is {quote(column)}; expected text for its name and category")
 
 
-def check_soft(soft: Any, decoded: int, classes: int) -> None:
+def check_rows(rows: Any, what: str, decoded: int, classes: int) -> None:
     """A row for each decoded image, a column for each class."""
-    check_floats(soft, "soft labels")
-    if soft.shape != (decoded, classes):
+    check_floats(rows, what)
+    if rows.shape != (decoded, classes):
         told = f"expected ({decoded}, {classes}), a row for each decoded image and a column for each class"
-        raise ValueError(f"the soft labels have the shape {tuple(soft.shape)}; {told}")
-    find_largest(soft, "soft labels")
+        raise ValueError(f"the {what} have the shape {tuple(rows.shape)}; {told}")
+    find_largest(rows, what)
 
 
 def check_provenance(provenance: Any) -> None:

@@ -21,23 +21,23 @@ YOUNG = 60  # seconds: who made such a folder may not have come to lock it
 
 
 class Part(NamedTuple):
-    """Images and labels in a file."""
+    """Tensors in a file, such as images and labels."""
 
     path: Path
     hash: str
 
 
-def write_part(path: Path, x: Tensor, y: Tensor) -> Part:
-    """Images and labels in a file, which processes share."""
-    tensors = {"x": x.contiguous(), "y": y.contiguous()}
+def write_part(path: Path, **tensors: Tensor) -> Part:
+    """Tensors in a file, which processes share."""
+    tensors = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
     write_tensors(path, tensors, {})
     return Part(path, hash_tensors(tensors, ""))  # not of the file, whose header has no certain order
 
 
-def read_part(part: Part, device: torch.device) -> tuple[Tensor, Tensor]:
-    """The images and the labels, on `device`."""
+def read_part(part: Part, device: torch.device) -> dict[str, Tensor]:
+    """The tensors by name, on `device`."""
     tensors, _ = read_tensors(part.path)
-    return tensors["x"].to(device), tensors["y"].to(device)
+    return {name: tensor.to(device) for name, tensor in tensors.items()}
 
 
 @contextmanager

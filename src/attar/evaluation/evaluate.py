@@ -23,7 +23,7 @@ from attar.engine.precision import Precision, choose_device_and_precision
 from attar.engine.run import Progress, silent
 from attar.engine.staging import staging_folder, write_part
 from attar.evaluation.fresh import Fresh
-from attar.evaluation.jobs import Job, divide, make_piece, make_row, take_kept
+from attar.evaluation.jobs import Job, divide, list_examples, make_piece, make_row, take_kept
 from attar.evaluation.judged_on import (
     describe,
     find_task,
@@ -72,12 +72,12 @@ def evaluate(
     `network` is trained instead of the data's own. `networks` names several, each of which judges every set. They are
     known names, `timm:NAME`, or `file.py:Name`.
 
-    `eight_bit` trains on what the 8-bit images hold instead of the exact floats, `soft` on a set's soft labels. Some
-    protocols, `mtt` and `datm`, take more of a set: its learned step size, its whitening, its soft labels. `dim` takes
-    its generator, and draws fresh images of it for each epoch. `flip`,
-    `split` and `name` are those of `attar.load_data`: whether mirrored images keep their class, what judges, and what
-    own data is called. Where a set's training images may be among the test images, it warns. Raises `ValueError` where
-    a set is not of this data or lacks what is taken of it, and for an unknown network, protocol, device or precision.
+    `eight_bit` trains on what the 8-bit images hold instead of the exact floats, `soft` on a set's soft labels. The
+    protocols `mtt`, `datm`, `bptt`, `dd` and `frepo` take more of a set: its learned step size or steps, whitening,
+    soft labels, or targets. `dim` takes its generator, and draws fresh images of it for each epoch. `flip`, `split` and
+    `name` are those of `attar.load_data`: whether mirrored images keep their class, what judges, and what own data is
+    called. Where a set's training images may be among the test images, it warns. Raises `ValueError` where a set is not
+    of this data or lacks what is taken of it, and for an unknown network, protocol, device or precision.
     """
     check_networks(network, networks)
     device, precision = choose_device_and_precision(device, precision)
@@ -89,7 +89,7 @@ def evaluate(
     loaded = [made if isinstance(made, CondensedSet) else load(made) for made in given]
     task = find_task(loaded, data, test, network=network, flip=flip, split=split, name=name)
     soft = soft or protocol.soft
-    check_soft(loaded, soft)
+    check_soft(loaded, soft, protocol)
     check_step_size(loaded, protocol)
     check_generator(loaded, protocol, eight_bit)
     if not protocol.whitened:
@@ -101,7 +101,7 @@ def evaluate(
     flop = evaluation_flop(loaded, task, families, protocol) * len(seeds)
     compile = "on" if compiles(flop, device, compile) else "off"
     engine = {"precision": precision, "compile": compile, "device": device}
-    kind = {"eight_bit": eight_bit, "soft": soft}
+    kind = {"eight_bit": eight_bit, "soft": soft, "targets": protocol.loss == "squares"}
     rows: dict[tuple[int, str, int], Row] = {}
     with staging_folder() as folder:
         pieces: list[tuple[int, Piece]] = []
@@ -112,7 +112,7 @@ def evaluate(
                 write_rows(job.home, found)  # with what rows of older versions lack
             rows |= index(i, found)
             cost = evaluation_flop([loaded[i]], task, [job.network], protocol)
-            steps = protocol.updates(protocol.seen(len(loaded[i].decoded_labels())))
+            steps = job.protocol.updates(protocol.seen(len(loaded[i].decoded_labels())))
             pieces += [(i, make_piece(part, cost * len(part.rows), steps, folder)) for part in divide(job, found)]
         if rows:
             left = len(loaded) * len(families) * len({*seeds}) - len(rows)
@@ -141,13 +141,13 @@ def make_jobs(
 ) -> Iterator[tuple[int, Job]]:
     """All networks of one kind that judge a set, with the set's number; `folder` gets what they are trained on."""
     # Once, however many sets there are. Each set brings its normalisation, by which test images are normalised too.
-    test = write_part(folder / "test.safetensors", task.test.x.cpu(), task.test.y.cpu())
+    test = write_part(folder / "test.safetensors", x=task.test.x, y=task.test.y)
     about: dict[str, Any] = {"test": test, "classes": len(task.classes), "flip": task.flip} | engine
     for i, (made, home) in enumerate(zip(sets, homes, strict=True)):
-        train = write_part(folder / f"{i}.safetensors", *made.as_dataset(**kind).tensors)
+        train = write_part(folder / f"{i}.safetensors", **list_examples(made, protocol, kind))
         fresh = Fresh.of(made, folder / f"{i}-generator.safetensors") if protocol.fresh else None
         for network in networks:
-            own: dict[str, Any] = {"normalisation": made.normalisation, "protocol": protocol.at(made.step_size)}
+            own: dict[str, Any] = {"normalisation": made.normalisation, "protocol": protocol.at(made)}
             job = Job(train=train, network=network, home=home, fresh=fresh, **own, **about)
             yield i, replace(job, rows=tuple(make_row(made, task, job, seed, kind) for seed in seeds))
 
@@ -203,8 +203,10 @@ def protocol_by_name(protocol: str | Protocol) -> Protocol:
     return PROTOCOLS[protocol]
 
 
-def check_soft(sets: Sequence[CondensedSet], soft: bool) -> None:
-    """Raises `ValueError` where one lacks the soft labels that are wanted."""
+def check_soft(sets: Sequence[CondensedSet], soft: bool, protocol: Protocol) -> None:
+    """Raises `ValueError` where one lacks the soft labels that are wanted, or the protocol takes none."""
+    if soft and protocol.loss == "squares":
+        raise ValueError(f"the protocol {protocol.name} trains on targets: leave soft out")
     for made in sets:
         if soft and made.soft is None:
             told = "has no soft labels: condense with ncfm and soft=true, or with a method that learns labels"
@@ -212,11 +214,14 @@ def check_soft(sets: Sequence[CondensedSet], soft: bool) -> None:
 
 
 def check_step_size(sets: Sequence[CondensedSet], protocol: Protocol) -> None:
-    """Raises `ValueError` where one lacks the learned step size that the protocol takes."""
+    """Raises `ValueError` where one lacks the learned step size, or steps, that the protocol takes."""
     for made in sets:
+        if protocol.in_order and made.steps is None:
+            told = f"has no learned steps, by which the protocol {protocol.name} trains"
+            raise ValueError(f"{describe(made)}, {told}: dd learns some, and the protocol dm needs none")
         if protocol.learned_step and made.step_size is None:
             told = f"has no learned step size, with which the protocol {protocol.name} trains"
-            raise ValueError(f"{describe(made)}, {told}: methods such as mtt learn one, and dm needs none")
+            raise ValueError(f"{describe(made)}, {told}: methods such as mtt learn one, and the protocol dm needs none")
 
 
 def check_generator(sets: Sequence[CondensedSet], protocol: Protocol, eight_bit: bool) -> None:
@@ -231,8 +236,6 @@ def check_generator(sets: Sequence[CondensedSet], protocol: Protocol, eight_bit:
 
 def evaluation_flop(sets: Sequence[CondensedSet], task: Task, networks: Sequence[Network], protocol: Protocol) -> int:
     """Floating-point operations of training each of the networks once on each set, and testing it."""
-    images = sum(
-        TRAINING * protocol.length(n) * n + len(task.test.y)
-        for n in (protocol.seen(len(made.decoded_labels())) for made in sets)
-    )
+    known = [(protocol.at(made), protocol.seen(len(made.decoded_labels()))) for made in sets]
+    images = sum(TRAINING * own.length(n) * n + len(task.test.y) for own, n in known)
     return images * sum(network.flop(task.shape) for network in networks)

@@ -36,6 +36,15 @@ from attar.wording import budget
 VERSION = 1  # of how networks are trained and tested: rows of another are not taken
 
 
+def list_examples(made: CondensedSet, protocol: Protocol, kind: dict[str, bool]) -> dict[str, Tensor]:
+    """The images and labels that networks are trained on; in the order of learned steps, with the sizes of these."""
+    x, y = made.as_dataset(**kind).tensors
+    if made.steps is None or not protocol.in_order:
+        return {"x": x, "y": y}
+    rows = made.steps.rows.flatten()
+    return {"x": x[rows], "y": y[rows], "sizes": made.steps.sizes.flatten()}
+
+
 @dataclass(frozen=True)
 class Job:
     """Networks to train side by side on a set, and to test. Tensors travel as files, so that processes share them."""
@@ -64,7 +73,7 @@ def make_row(made: CondensedSet, task: Task, job: Job, seed: int, kind: dict[str
     What the set's provenance does not say is `given`, 0 or `None`.
     """
     about: dict[str, Any] = made.provenance
-    used = {"eight_bit" if kind["eight_bit"] else "stored", "whitening", *(["soft"] if kind["soft"] else [])}
+    used = {"eight_bit" if kind["eight_bit"] else "stored", "whitening", *(n for n in ("soft", "targets") if kind[n])}
     return Row(
         data=task.name,
         method=about.get("method", "given"),
@@ -92,6 +101,8 @@ def make_row(made: CondensedSet, task: Task, job: Job, seed: int, kind: dict[str
         generator=made.generative,
         whitening=job.normalisation.remark,
         step_size=job.protocol.lr if job.protocol.learned_step else None,
+        learned_steps=made.steps.sizes.numel() if made.steps and job.protocol.in_order else 0,
+        targets=kind["targets"] and made.targets is not None,
     )
 
 
@@ -179,8 +190,7 @@ def take_kept(rows: Sequence[Row], kept: Sequence[Row]) -> list[Row]:
 
 def train_and_test(job: Job, tick: Tick) -> list[Row]:
     """The rows with accuracies in per cent over the test part, and each network's share of the seconds of training."""
-    x, y = read_part(job.train, job.device)
-    test_x, test_y = read_part(job.test, job.device)
+    learned, test = (read_part(part, job.device) for part in (job.train, job.test))
     rngs = [Rng.of(row.seed).fold("evaluate") for row in job.rows]
     run = Run(rngs[0], device=job.device, precision=job.precision, compile=job.compile)
 
@@ -188,18 +198,20 @@ def train_and_test(job: Job, tick: Tick) -> list[Row]:
         tick()
 
     def look(part: slice) -> Tensor:
-        return job.normalisation.to_network(unit(test_x[part]))  # floats only of a part: four times the bytes
+        return job.normalisation.to_network(unit(test["x"][part]))  # floats only of a part: four times the bytes
 
-    renew = None if job.fresh is None else job.fresh.load(job.protocol.seen(len(y)), job.device)
-    if renew is not None:
+    x, y, renew = learned["x"], learned["y"], None
+    if job.fresh is not None:
+        renew = job.fresh.load(job.protocol.seen(len(y)), job.device)
         x, y = renew(rngs[0])  # of as many as each epoch will have
+    options: dict[str, Any] = {"flip": job.flip, "sizes": learned.get("sizes"), "renew": renew}
     start = time.perf_counter()
     with use_precision(job.precision), use_device(job.device):
-        networks = fit_together(job.network, x, y, job.protocol, rngs, run, flip=job.flip, tick=count, renew=renew)
+        networks = fit_together(job.network, x, y, job.protocol, rngs, run, tick=count, **options)
         seconds = (time.perf_counter() - start) / len(rngs)
-        found = predict(job.network, networks, look, len(test_y), run)
-    hits = [labels == test_y for labels in found]
-    per_class = [tuple(average(right[test_y == c]) for c in range(job.classes)) for right in hits]
+        found = predict(job.network, networks, look, len(test["y"]), run)
+    hits = [labels == test["y"] for labels in found]
+    per_class = [tuple(average(right[test["y"] == c]) for c in range(job.classes)) for right in hits]
     accuracies = [100 * right.float().mean().item() for right in hits]
     return [
         replace(row, per_class=own, accuracy=accuracy, train_seconds=round(seconds, 2))

@@ -44,7 +44,7 @@ class Row:
     """`None` where the test part has no image of the class."""
     epochs: int
     bytes: int
-    """Of the images trained on, as stored floats or as decoded 8-bit ones, and of soft labels and whitening if used."""
+    """Of the images trained on, as stored floats or as decoded 8-bit ones, and of what else of the set was used."""
     eight_bit: bool
     precision: str
     """Of the network's training: fp32, tf32 or bf16."""
@@ -72,11 +72,17 @@ class Row:
     """Whether what was made is a generator, whose bytes these are, and no images."""
     step_size: float | None = None
     """That learned with the set, where the network was trained with it."""
+    learned_steps: int = 0
+    """Those learned with the set, where the network was trained by them, in their order and by their sizes."""
+    targets: bool = False
+    """Trained on the set's learned targets."""
 
     @property
     def remark(self) -> str:
         """What the network was trained on and how, where that is not the exact floats with hard labels alone."""
-        known = {"8 bit": self.eight_bit, "soft labels": self.soft, self.whitening: self.whitening}
+        known = {"8 bit": self.eight_bit, "soft labels": self.soft, "learned targets": self.targets}
+        known[self.whitening] = bool(self.whitening)
+        known[f"{self.learned_steps} learned steps"] = self.learned_steps > 0
         known["learned step size"] = self.step_size is not None  # without the number, which draws differ in
         unusual = [name for name, holds in known.items() if holds]
         return f" ({', '.join(unusual)})" if unusual else ""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from attar.arguments import checked
-from attar.condensed.card import brief
+from attar.condensed.card import brief, tell_steps
 from attar.condensed.condensed_set import CondensedSet
 from attar.condensed.tables import show_rows
 from attar.data.task import Task
@@ -129,7 +129,7 @@ def choose_best(cells: Sequence[Summary], sets: Sequence[CondensedSet]) -> Summa
     subjects = found - set(figures.REFERENCES) or found - {"whole set"} or found
     judged = [cell for cell in cells if cell.first.method in subjects]
     # Others were trained on more than images.
-    judged = [cell for cell in judged if not (cell.first.soft or cell.first.generator)] or judged
+    judged = [cell for cell in judged if not (cell.first.soft or cell.first.targets or cell.first.generator)] or judged
     return max(judged, key=lambda cell: cell.mean, default=None)
 
 
@@ -238,6 +238,7 @@ def list_settings(made: CondensedSet) -> list[tuple[str, str]]:
         "space": made.space,
         **made.normalisation.entries,
         **({} if made.step_size is None else {"step size": made.step_size}),
+        **({} if made.steps is None else {"steps": tell_steps(made.steps)}),
     }
     return list(flatten_entries(facts | made.provenance))
 

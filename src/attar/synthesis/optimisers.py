@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -42,11 +42,36 @@ def adamw(parameters: Iterable[Tensor], lr: float, momentum: float) -> torch.opt
     )
 
 
-Optimiser = Literal["sgd", "adam", "adamw"]
-OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {"sgd": sgd, "adam": adam, "adamw": adamw}
+class Lamb(torch.optim.Adam):
+    """Adam whose step of each tensor is `lr` times as long as that tensor (You et al., ICLR 2020).
+
+    It is as long as Adam's where the tensor is zero.
+    """
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> Any:
+        """One step, by the gradients that are there."""
+        rated = [(p, group["lr"]) for group in self.param_groups for p in group["params"] if p.grad is not None]
+        before = [p.clone() for p, _ in rated]
+        for p, _ in rated:
+            p.zero_()  # Adam's own step is then what it leaves here
+        found = super().step(closure)
+        for (p, lr), old in zip(rated, before, strict=True):
+            length, moved = old.norm(), p.norm()
+            p.mul_(torch.where((length > 0) & (moved > 0), lr * length / moved, 1.0)).add_(old)
+        return found
 
 
-Schedule = Literal["constant", "cosine", "settle", "halve"]
+def lamb(parameters: Iterable[Tensor], lr: float, momentum: float) -> torch.optim.Optimizer:
+    parameters = list(parameters)
+    return Lamb(parameters, lr=lr, betas=(check_momentum(momentum), 0.999), eps=1e-6, fused=in_one_kernel(parameters))
+
+
+Optimiser = Literal["sgd", "adam", "adamw", "lamb"]
+OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {"sgd": sgd, "adam": adam, "adamw": adamw, "lamb": lamb}
+
+
+Schedule = Literal["constant", "cosine", "tenth", "settle", "halve"]
 
 
 def constant(updates: int) -> Callable[[int], float]:
@@ -56,6 +81,12 @@ def constant(updates: int) -> Callable[[int], float]:
 def cosine(updates: int) -> Callable[[int], float]:
     """From 1 to 0 along half a cosine. Fresh networks keep the gradient noisy, so a constant step never settles."""
     return lambda done: (1 + math.cos(math.pi * done / updates)) / 2
+
+
+def tenth(updates: int) -> Callable[[int], float]:
+    """From 1 to 0.1 along half a cosine (FRePo)."""
+    falling = cosine(updates)
+    return lambda done: 0.1 + 0.9 * falling(done)
 
 
 def settle(updates: int) -> Callable[[int], float]:
@@ -74,6 +105,7 @@ def halve(updates: int) -> Callable[[int], float]:
 SCHEDULES: dict[str, Callable[[int], Callable[[int], float]]] = {
     "constant": constant,
     "cosine": cosine,
+    "tenth": tenth,
     "settle": settle,
     "halve": halve,
 }

@@ -5,7 +5,6 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -18,6 +17,7 @@ from attar.engine.slices import map_slices
 from attar.networks.network import Network
 from attar.networks.weights import TRAINING, Labels, Weights
 from attar.rng import Rng
+from attar.training.losses import LOSSES
 from attar.training.protocol import Protocol
 
 Images = Float[Tensor, "n c h w"]
@@ -50,10 +50,12 @@ class Batch(NamedTuple):
         x = apply(self.x.flatten(0, 1)[:, None], self.draw).view_as(self.x)
         return x if self.mix is None else self.mix(x)
 
-    def loss(self, i: int, scores: Float[Tensor, "n k"]) -> Float[Tensor, ""]:
-        """Cross-entropy of the i-th network, shared out between an image and its partner."""
+    def loss(
+        self, i: int, measure: Callable[[Tensor, Tensor], Tensor], scores: Float[Tensor, "n k"]
+    ) -> Float[Tensor, ""]:
+        """Of the i-th network, shared out between an image and its partner."""
         y = self.y[i]
-        return F.cross_entropy(scores, y) if self.mix is None else self.mix.cross_entropy(i, scores, y)
+        return measure(scores, y) if self.mix is None else self.mix.loss(i, measure, scores, y)
 
 
 def fit_together(
@@ -65,26 +67,28 @@ def fit_together(
     run: Run,
     *,
     flip: bool = True,
+    sizes: Float[Tensor, " updates"] | None = None,
     tick: Callable[[list[Weights]], None] = lambda networks: None,
     renew: Callable[[Rng], tuple[Images, Labels]] | None = None,
 ) -> list[Weights]:
     """`fit` for each of `rngs`, side by side: each has its own start, order and augmentation.
 
     A GPU replays a step of all of them. `flip` is whether mirrored images keep their class. `tick` is called with the
-    weights after each step of all. `renew` gives a network other images and labels for each epoch, as many as `x`.
+    weights after each step of all. With `sizes`, one for each step, images are shown as they lie. `renew` gives a
+    network other images and labels for each epoch, as many as `x`.
     """
     epochs, augment = protocol.length(len(x)), protocol.augment if flip else protocol.augment.without_flip()
     networks = [network.init(rng.fold("network")) for rng in rngs]
     params = [[p.requires_grad_() for p in w.params.values()] for w in networks]
     flop = len(rngs) * TRAINING * epochs * len(x) * network.flop(tuple(x.shape[1:]))
-    logits, show = run.engine(network.train_logits, flop), run.fuse(apply, flop)
+    logits, show, measure = run.engine(network.train_logits, flop), run.fuse(apply, flop), LOSSES[protocol.loss]
 
     def gradients(batch: Batch, buffers: tuple[dict[str, Tensor], ...]) -> tuple[Any, ...]:
         """Of each network's loss in its parameters; and its buffers as this call leaves them."""
 
         def one(i: int) -> tuple[Any, ...]:
             scores, after = logits(Weights(networks[i].params, buffers[i]), x[i])
-            gradients = torch.autograd.grad(batch.loss(i, scores), params[i])
+            gradients = torch.autograd.grad(batch.loss(i, measure, scores), params[i])
             # The optimiser's one kernel wants them contiguous.
             return tuple(gradient.contiguous() for gradient in gradients), after
 
@@ -93,7 +97,8 @@ def fit_together(
 
     replay = Replay(gradients) if network.replayable else gradients
     lr, drops, given = protocol.lr, protocol.drops(epochs), (x, y)
-    opt = sgd([p for own in params for p in own], protocol, lr)
+    done, updates = 0, protocol.updates(len(x))
+    opt = start_optimiser([p for own in params for p in own], protocol, lr)
     with rngs[0].fold("network's own").scope(x.device):  # dropout takes no generator
         for epoch in range(epochs):
             if epoch in drops:
@@ -101,14 +106,17 @@ def fit_together(
                 opt = drop_rate(opt, protocol, lr)
             if renew is not None:
                 given = stack([renew(rng.fold("fresh", epoch)) for rng in rngs])
-            orders = [torch.randperm(len(x), generator=rng.fold("order", epoch).generator()) for rng in rngs]
-            for i, rows in enumerate(send(torch.stack(orders), x.device).split(protocol.batch, dim=1)):
+            orders = torch.stack([order_images(len(x), rng.fold("order", epoch), sizes is None) for rng in rngs])
+            for i, rows in enumerate(send(orders, x.device).split(protocol.batch, dim=1)):
                 batch = Batch.of(*take(*given, rows), protocol, augment, [rng.fold("batch", epoch, i) for rng in rngs])
                 found = replay(batch, tuple(w.buffers for w in networks))
                 for own, (grads, _) in zip(params, found, strict=True):
                     for p, grad in zip(own, grads, strict=True):
                         p.grad = grad
+                own_lr = lr * protocol.factor(done, updates)
+                opt.param_groups[0]["lr"] = own_lr if sizes is None else sizes[done].item()
                 opt.step()
+                done += 1
                 networks = [Weights(w.params, after) for w, (_, after) in zip(networks, found, strict=True)]
                 tick(networks)
     return [Weights({name: p.detach() for name, p in w.params.items()}, w.buffers) for w in networks]
@@ -125,6 +133,11 @@ def take(x: Tensor, y: Tensor, rows: Int[Tensor, "networks b"]) -> tuple[Tensor,
         return x[rows], y[rows]
     each = torch.arange(len(rows), device=rows.device)[:, None]
     return x[each, rows], y[each, rows]
+
+
+def order_images(n: int, rng: Rng, shuffle: bool) -> Int[Tensor, " n"]:
+    """In which they are shown during an epoch."""
+    return torch.randperm(n, generator=rng.generator()) if shuffle else torch.arange(n)
 
 
 def run_side_by_side(function: Callable[[int], Any], count: int) -> tuple[Any, ...]:
@@ -146,9 +159,11 @@ def run_side_by_side(function: Callable[[int], Any], count: int) -> tuple[Any, .
     return tuple(found)
 
 
-def sgd(params: list[Tensor], protocol: Protocol, lr: float) -> torch.optim.Optimizer:
-    momentum, decay = protocol.momentum, protocol.weight_decay
-    return torch.optim.SGD(params, lr=lr, momentum=momentum, weight_decay=decay, fused=in_one_kernel(params))
+def start_optimiser(params: list[Tensor], protocol: Protocol, lr: float) -> torch.optim.Optimizer:
+    momentum, decay, fused = protocol.momentum, protocol.weight_decay, in_one_kernel(params)
+    if protocol.optimiser == "adam":
+        return torch.optim.Adam(params, lr=lr, betas=(momentum, 0.999), weight_decay=decay, fused=fused)
+    return torch.optim.SGD(params, lr=lr, momentum=momentum, weight_decay=decay, fused=fused)
 
 
 def drop_rate(opt: torch.optim.Optimizer, protocol: Protocol, lr: float) -> torch.optim.Optimizer:
@@ -157,7 +172,7 @@ def drop_rate(opt: torch.optim.Optimizer, protocol: Protocol, lr: float) -> torc
     It is a new one where the protocol says so, else the same with its momentum.
     """
     if protocol.decay == "half":
-        return sgd(opt.param_groups[0]["params"], protocol, lr)
+        return start_optimiser(opt.param_groups[0]["params"], protocol, lr)
     opt.param_groups[0]["lr"] = lr
     return opt
 

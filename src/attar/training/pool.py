@@ -4,17 +4,21 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from attar.engine.structures import leaves, map_tensors
 from attar.networks.network import Network
 from attar.networks.weights import Weights, flatten, unflatten
 from attar.rng import Rng
-from attar.training.train import TrainState
+from attar.training.train import SGD, Adam, TrainState
+
+PLAIN = SGD()
 
 
 class Pool(nn.Module):
     """A ring of networks: the newest takes the oldest's place once `capacity` are there.
 
-    Each is a row of `weights`, with the velocity of its own training and its tally (`TrainState`). Statistics of batch
-    normalisation are not kept: who looks with a network takes them of real images first.
+    Each is a row of `weights`, with what the optimiser of its own training goes on from, in `velocity`, and its tally
+    (`TrainState`). Statistics of batch normalisation are not kept: who looks with a network takes them of real images
+    first.
     """
 
     weights: Tensor
@@ -23,13 +27,14 @@ class Pool(nn.Module):
     pushed: Tensor
     renewed: Tensor
 
-    def __init__(self, network: Network, capacity: int):
+    def __init__(self, network: Network, capacity: int, optimiser: SGD | Adam = PLAIN):
         super().__init__()
         some = network.init(Rng.of(0))
         self.shapes, self.fresh = {name: p.shape for name, p in some.params.items()}, some.buffers
         # Rows of one tensor, so that a checkpoint holds a pool of any size as a few tensors.
-        size = sum(shape.numel() for shape in self.shapes.values())
-        for name in ("weights", "velocity"):
+        self.start = optimiser.start(some.params)
+        for name, parts in (("weights", some.params), ("velocity", self.start)):
+            size = sum(part.numel() for part in leaves(parts))
             self.register_buffer(name, torch.zeros(capacity, size, device=network.device))
         self.register_buffer("tally", torch.zeros(capacity, 2, dtype=torch.long, device=network.device))
         for name in ("pushed", "renewed"):
@@ -40,10 +45,13 @@ class Pool(nn.Module):
 
     def push(self, w: Weights) -> None:
         """Another network, whose training begins anew."""
-        i = int(self.pushed) % len(self.weights)
+        self.renew(int(self.pushed) % len(self.weights), w)
+        self.pushed += 1
+
+    def renew(self, i: int, w: Weights) -> None:
+        """Another network in the i-th's place, whose training begins anew."""
         self.weights[i] = self._row(w.params)
         self.velocity[i] = self.tally[i] = 0
-        self.pushed += 1
 
     def due(self, interval: int) -> bool:
         """Whether another network is: at the first call, and at every `interval`-th after it."""
@@ -52,13 +60,14 @@ class Pool(nn.Module):
 
     def at(self, i: int) -> tuple[Weights, TrainState]:
         """The i-th, as views of its row."""
-        return Weights(unflatten(self.weights[i], self.shapes), self.fresh), TrainState(
-            unflatten(self.velocity[i], self.shapes), self.tally[i]
-        )
+        parts = iter(self.velocity[i].split([part.numel() for part in leaves(self.start)]))
+        velocity = map_tensors(self.start, lambda part: next(parts).view(part.shape).to(part.dtype))
+        return Weights(unflatten(self.weights[i], self.shapes), self.fresh), TrainState(velocity, self.tally[i])
 
     def put(self, i: int, w: Weights, state: TrainState) -> None:
         """The i-th, trained further."""
-        self.weights[i], self.velocity[i] = self._row(w.params), self._row(state.velocity)
+        self.weights[i] = self._row(w.params)
+        self.velocity[i] = torch.cat([part.flatten().to(self.velocity) for part in leaves(state.velocity)])
         self.tally[i] = state.tally
 
     def accuracy(self, i: int) -> Float[Tensor, ""]:

@@ -2,27 +2,35 @@
 
 import math
 import reprlib
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal
 
 from attar.arguments import read
 from attar.augment.dsa import Augment
+from attar.condensed.condensed_set import CondensedSet
+from attar.training.losses import Loss
 
-Decay = Literal["half", "thirds"]
+Decay = Literal["half", "thirds", "constant", "warm-up"]
+Optimiser = Literal["sgd", "adam"]
+LATER = ("optimiser", "loss")  # fields that older versions did not have
 
 NONE = Augment("")
 TURNS = Augment("crop_scale_turn", "dc")
 DSA = Augment("color_crop_cutout_flip_scale_rotate", "dsa")
 IDC = Augment("color_crop_flip_scale_rotate", "idc")
+# The authors' crop and translation are both shifts. That a batch has one of the operations is ours.
+FREPO = Augment("color_crop_cutout_flip_rotate", "dsa")
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """SGD with hard labels, unless it takes soft ones; the accuracy reported is that of the last epoch.
+    """Training on hard labels, unless it takes others; the accuracy reported is that of the last epoch.
 
     `decay="half"` divides the step size by ten just past half-way and forgets the momentum, as the authors of DC do.
-    `"thirds"` multiplies it by 0.2 at two thirds and at five sixths, but never before the first epoch. `steps` caps the
-    number of updates.
+    `"thirds"` multiplies it by 0.2 at two thirds and at five sixths, but never before the first epoch. `"warm-up"`
+    raises it from 0 over the first half of the updates, and lets it fall to 0 along half a cosine. `steps` caps the
+    number of updates. Adam's β₁ is `momentum`. The loss `"squares"` is of learned targets, or of centred one-hot
+    labels where a set has none.
     """
 
     name: str
@@ -37,7 +45,9 @@ class Protocol:
     lr: float = 0.01
     momentum: float = 0.9
     weight_decay: float = 5e-4
-    # What a protocol takes of a set shows in the images, labels and step size that rows are kept by: not here again.
+    optimiser: Optimiser = "sgd"
+    loss: Loss = "cross-entropy"
+    # What a protocol takes of a set shows in the images, labels and step sizes that rows are kept by: not here again.
     learned_step: bool = field(default=False, repr=False)
     """Whether it trains with the step size that was learned with a set, instead of `lr`."""
     soft: bool = field(default=False, repr=False)
@@ -46,13 +56,16 @@ class Protocol:
     """Whether networks see images whitened where a set is."""
     fresh: bool = field(default=False, repr=False)
     """Whether each epoch has fresh images of a set's generator: whole batches that its samples fill, and one more."""
+    in_order: bool = field(default=False, repr=False)
+    """Whether it trains by the steps that were learned with a set, in their order and by their sizes."""
 
     # Run-time checks of types, where one has switched them on, would come before these sentences.
     __no_type_check__ = True
 
     def __post_init__(self) -> None:
         """Raises `ValueError` for values by which no network can be trained."""
-        for name, hint in (("epochs", int), ("batch", int), ("steps", int | None), ("decay", Decay)):
+        whole: tuple[tuple[str, Any], ...] = ("epochs", int), ("batch", int), ("steps", int | None)
+        for name, hint in (*whole, ("decay", Decay), ("optimiser", Optimiser), ("loss", Loss)):
             value = read(name, getattr(self, name), hint)
             if isinstance(value, int) and value < 1:
                 raise ValueError(f"{name} must be at least 1, not {value}")
@@ -62,6 +75,11 @@ class Protocol:
             if not isinstance(value, int | float) or not 0 <= value < math.inf:
                 raise ValueError(f"{name} must be a number of at least 0, not {reprlib.repr(value)}")
 
+    def __repr__(self) -> str:
+        """By it rows and trained networks are kept, so what is as in older versions is told as they told it."""
+        told = [f for f in fields(self) if f.repr and not (f.name in LATER and getattr(self, f.name) == f.default)]
+        return f"Protocol({', '.join(f'{f.name}={getattr(self, f.name)!r}' for f in told)})"
+
     def plain(self) -> "Protocol":
         """The same without augmentation, as rows of a table have none; by another name where that is another one."""
         if not self.augment.names and not self.cutmix:
@@ -69,9 +87,13 @@ class Protocol:
         name, about = f"{self.name}-plain", f"{self.about}; here without augmentation"
         return replace(self, name=name, about=about, augment=NONE, cutmix=0.0)
 
-    def at(self, step_size: float | None) -> "Protocol":
-        """The same with the step size that was learned with a set, where it takes that and the set has one."""
-        return replace(self, lr=step_size) if self.learned_step and step_size is not None else self
+    def at(self, made: CondensedSet) -> "Protocol":
+        """The same with what was learned of a training with the set, where it takes that and the set has it."""
+        if self.learned_step and made.step_size is not None:
+            return replace(self, lr=made.step_size)
+        if self.in_order and made.steps is not None:
+            return replace(self, epochs=len(made.steps.sizes), batch=made.steps.rows.shape[1])
+        return self
 
     def seen(self, n: int) -> int:
         """Images in an epoch, for a set of `n`; of a generator as DiM's authors count batches."""
@@ -87,10 +109,19 @@ class Protocol:
 
     def drops(self, epochs: int) -> dict[int, float]:
         """What the step size is multiplied by before which epoch, counting from 0."""
+        if self.decay in ("constant", "warm-up"):
+            return {}
         if self.decay == "half":
             return {epochs // 2 + 2: 0.1}
         at = (2 * epochs // 3, 5 * epochs // 6)
         return {epoch: 0.2 ** at.count(epoch) for epoch in at if epoch}
+
+    def factor(self, done: int, updates: int) -> float:
+        """What the step size is multiplied by besides, after `done` of so many updates."""
+        if self.decay != "warm-up":
+            return 1.0
+        along = 2 * done / updates
+        return along if along < 1 else (1 + math.cos(math.pi * (along - 1))) / 2
 
 
 PROTOCOLS = {
@@ -128,12 +159,49 @@ PROTOCOLS = {
             "1000 epochs, colour and crops, fresh images of each set's generator in every epoch (DiM)",
             1000,
             128,
-            "half",
+            "constant",
             Augment("color_crop", "idc"),
             fresh=True,
         ),
         Protocol("idc", "1000 epochs, DSA in IDC's style and CutMix (IDC, M3D)", 1000, 64, "thirds", IDC, cutmix=0.5),
         Protocol("whole20", "20 epochs as in idc, for whole training sets", 20, 64, "thirds", IDC, cutmix=0.5),
+        Protocol(
+            "frepo",
+            "1000 steps of Adam on squared errors of each set's learned targets; whitened where the set is (FRePo)",
+            1000,
+            500,
+            "warm-up",
+            FREPO,
+            steps=1000,
+            lr=3e-4,
+            weight_decay=0.0,
+            optimiser="adam",
+            loss="squares",
+            whitened=True,
+        ),
+        Protocol(
+            "bptt",
+            "1000 steps of Adam, each image mirrored or turned; whitened where the set is (BPTT, RaT-BPTT)",
+            1000,
+            256,
+            "constant",
+            Augment("flip_rotate"),
+            steps=1000,
+            lr=1e-3,
+            weight_decay=0.0,
+            optimiser="adam",
+            whitened=True,
+        ),
+        Protocol(
+            "dd",
+            "each set's own steps of plain SGD, in their order and by their learned sizes (DD)",
+            1,
+            1,
+            "constant",
+            momentum=0.0,
+            weight_decay=0.0,
+            in_order=True,
+        ),
         Protocol("quick", "300 steps, DSA: for a first look, never for claims", 300, 256, "half", DSA, steps=300),
     )
 }

@@ -153,7 +153,7 @@ class Cohort:
         """Train what is left, each as a piece of work; in a passing folder where the cache cannot keep it."""
         kept = self.known and check_cache()
         with staging_folder() as passing:
-            data = write_part(passing / "train.safetensors", self.task.train.x.cpu(), self.task.train.y.cpu())
+            data = write_part(passing / "train.safetensors", x=self.task.train.x, y=self.task.train.y)
             # A run of its own: the method's other functions are compiled for other numbers of threads.
             run = replace(self.run, folder=None, progress=silent, ledger=Ledger())
             job = Job(without_examples(self.task), data, run, count_threads(run, len(self.wanted)))
@@ -180,7 +180,8 @@ def make(job: Job, one: Wanted, home: Path, tick: Tick) -> list[Path]:
     """Train the network and write its files."""
     start = time.perf_counter()
     with use_precision(job.run.precision), use_device(job.run.device), use_threads(job.threads):
-        task = replace(job.task, train=Examples(*read_part(job.data, job.run.device)))
+        data = read_part(job.data, job.run.device)
+        task = replace(job.task, train=Examples(data["x"], data["y"]))
         made = one.train(task, job.run, tick)
     seconds = time.perf_counter() - start
     # Both: what killed writers left is swept, and none may be noting in the ledger meanwhile.

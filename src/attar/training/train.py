@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -20,6 +19,7 @@ from attar.networks.network import Network
 from attar.networks.weights import TRAINING, Labels, Weights
 from attar.rng import Rng
 from attar.training.flatness import Flatness, Params
+from attar.training.losses import LOSSES, Loss
 
 
 @dataclass(frozen=True)
@@ -127,6 +127,7 @@ def train(
     run: Run,
     augment: Augment | None = None,
     cutmix: float = 0.0,
+    loss: Loss = "cross-entropy",
     flat: Flatness | None = None,
     state: TrainState | None = None,
 ) -> tuple[Weights, TrainState]:
@@ -134,8 +135,9 @@ def train(
 
     `x` is network-ready, `y` hard labels or probabilities. Each epoch visits the examples in a fresh order, `batch` at
     a time; without `batch` each step sees all of them as they lie. Each image is augmented by itself; `cutmix` is the
-    probability that a mini-batch is mixed. `flat` steps towards flat places, for twice the work. The loss is the mean
-    cross-entropy. Nothing is differentiated through: the weights that come back carry no graph.
+    probability that a mini-batch is mixed. `flat` steps towards flat places, for twice the work. The `loss` is a mean
+    over the mini-batch; for `"squares"` `y` is what scores should be. Nothing is differentiated through: the weights
+    that come back carry no graph.
 
     It runs on the engine of `run`: a method that calls this often first announces all the work that comes
     (`Run.announce`), else the first call decides whether to compile. A longer training begins as a shorter one.
@@ -147,8 +149,8 @@ def train(
     elif steps is None or epochs is not None:
         raise ValueError("give a number of steps or of epochs: one of the two")
     seen = steps * min(len(x), batch or len(x))
-    key = "step", network.train_logits, optimiser, flat
-    step = run.once(key, lambda: make_step(network, optimiser, flat, run, seen, x))
+    key = "step", network.train_logits, optimiser, loss, flat
+    step = run.once(key, lambda: make_step(network, optimiser, loss, flat, run, seen, x))
     w = Weights({name: p.detach() for name, p in w.params.items()}, w.buffers)  # they may come with a graph
     if state is None:
         state = TrainState(optimiser.start(w.params), torch.zeros(2, dtype=torch.long, device=x.device))
@@ -176,11 +178,12 @@ def batches(n: int, batch: int | None, total: int, rng: Rng) -> Iterator[tuple[T
 
 
 def make_step(
-    network: Network, optimiser: SGD | Adam, flat: Flatness | None, run: Run, seen: int, x: Tensor
+    network: Network, optimiser: SGD | Adam, loss: Loss, flat: Flatness | None, run: Run, seen: int, x: Tensor
 ) -> Callable[..., Any]:
     """One step as a function of tensors, which a GPU records once and replays; `seen` images like `x` are to come."""
     passes = TRAINING * (1 if flat is None else 2)
     logits = run.announced(network.train_logits, passes * seen * network.flop(tuple(x.shape[1:])))
+    measure = LOSSES[loss]
 
     def step(
         w: Weights, state: TrainState, x: Tensor, y: Tensor, draw: Draw | None, mix: Mix | None
@@ -191,8 +194,8 @@ def make_step(
         def differentiate(at: Params) -> tuple[Params, Tensor, dict[str, Tensor]]:
             params = {name: p.detach().requires_grad_() for name, p in at.items()}
             scores, buffers = logits(Weights(params, w.buffers), x)
-            loss = F.cross_entropy(scores, y) if mix is None else mix.cross_entropy(0, scores, y)
-            found = torch.autograd.grad(loss, list(params.values()))
+            value = measure(scores, y) if mix is None else mix.loss(0, measure, scores, y)
+            found = torch.autograd.grad(value, list(params.values()))
             return dict(zip(params, found, strict=True)), scores, buffers
 
         gradient, scores, buffers = differentiate(w.params)

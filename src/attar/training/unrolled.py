@@ -121,15 +121,18 @@ class Unrolled:
         images: int,
         run: Run,
         through: Through = "exact",
+        *,
+        given: int = 0,
     ) -> "Unrolled":
         """On the run's engine; students see `images` of that `shape` in the whole run, counted again at every step.
 
-        The optimiser's own step size is not used. Raises `ValueError` for a network that has no second derivative.
+        They see `given` of them in steps that are not differentiated. The optimiser's own step size is not used. Raises
+        `ValueError` for a network that has no second derivative.
         """
         student = Student(twice_differentiable(network, shape), optimiser, through)
-        forward = images * network.flop(shape)
-        step = run.engine(student.step, TRAINING * forward)
-        pull = run.engine(student.pull, ADJOINT[through] * forward)
+        flop = network.flop(shape)
+        step = run.engine(student.step, TRAINING * images * flop)
+        pull = run.engine(student.pull, ADJOINT[through] * (images - given) * flop)
         return cls(optimiser, Replay(step), Replay(pull)) if network.replayable else cls(optimiser, step, pull)
 
     def __call__(

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from attar.data.task import Task
 from attar.engine.run import Run
-from attar.methods.trajectory._student import Rate, Student, see
+from attar.methods._seen import see
+from attar.methods.trajectory._student import Rate, Student
 from attar.synthesis.pixels import Pixels
 from attar.training.stages import Stage
 from attar.training.trajectories import Experts

@@ -1,4 +1,4 @@
-"""What methods share that match trajectories: whitened data, a learned step size, and a student on its walk."""
+"""What methods share that match trajectories: a learned step size, and a student on its walk."""
 
 import math
 from collections.abc import Sequence
@@ -9,18 +9,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from attar.augment.dsa import Augment
 from attar.data.task import Task
-from attar.data.whitening import LARGEST
 from attar.engine.run import Run
+from attar.methods._unrolled import Learner
 from attar.networks.weights import Labels, Weights, flatten, unflatten
 from attar.rng import Rng
 from attar.synthesis.pixels import Pixels
 from attar.training.train import SGD
 from attar.training.trajectories import Trajectory
-from attar.training.unrolled import Through, Unrolled, draw_steps
-
-EACH = 16  # real images a class, by whose statistics batch normalisation is frozen
+from attar.training.unrolled import Through
 
 
 class Rate(nn.Module):
@@ -61,14 +58,11 @@ class Stretch(NamedTuple):
 
 @dataclass(frozen=True)
 class Student:
-    """A network that learns from the synthetic images by plain steps, in batches of `batch`, or of all of them."""
+    """A network that learns from the synthetic images by plain steps, from where an expert was."""
 
-    task: Task
-    unrolled: Unrolled
+    learner: Learner
     fresh: Weights
     steps: int
-    batch: int | None
-    augment: Augment
 
     @classmethod
     def of(
@@ -78,12 +72,9 @@ class Student:
 
         Raises `ValueError` for a network that has no second derivative.
         """
-        n = len(syn.classes) * syn.each
-        size = min(batch or n, n)
-        plain = SGD(momentum=0.0, weight_decay=0.0)
-        unrolled = Unrolled.of(task.network, task.shape, plain, updates * steps * size, run, through)
-        augmented = Augment(augment) if task.flip else Augment(augment).without_flip()
-        return cls(task, unrolled, task.network.init(Rng.of(0)), steps, None if size == n else size, augmented)
+        plain, every = SGD(momentum=0.0, weight_decay=0.0), updates * steps
+        learner = Learner.of(task, syn, run, plain, steps=every, batch=batch, augment=augment, through=through)
+        return cls(learner, task.network.init(Rng.of(0)), steps)
 
     def miss(
         self, stretch: Stretch, x: Float[Tensor, "n c h w"], y: Labels, lr: Float[Tensor, ""], rng: Rng
@@ -91,18 +82,4 @@ class Student:
         """How far from the stretch's target it ends, with derivatives in images, soft labels and step size."""
         stretch, shapes = Stretch(*(p.to(x.dtype) for p in stretch)), {n: p.shape for n, p in self.fresh.params.items()}
         w = Weights(unflatten(stretch.start, shapes), self.fresh.buffers)
-        if self.task.network.keeps_statistics:
-            real = self.task.sample(range(len(self.task.classes)), EACH, rng.fold("statistics"))
-            w = Weights(w.params, self.task.network.statistics(w, real.flatten(0, 1)))
-        walked = draw_steps(x, self.steps, rng.fold("steps"), self.batch, self.augment)
-        return self.unrolled(lambda end: stretch.distance(flatten(end.params)), w, x, y, lr, walked)
-
-
-def see(task: Task, zca: bool) -> Task:
-    """The data as networks see it: whitened where asked. Raises `ValueError` where it cannot be."""
-    if not zca:
-        return task
-    if task.columns is not None or math.prod(task.shape) > LARGEST:
-        what = "rows of a table" if task.columns is not None else f"images of more than {LARGEST:,} numbers"
-        raise ValueError(f"zca=true whitens images, but not {what}: zca=false leaves them as they are")
-    return task.whitened()
+        return self.learner.learn(lambda end: stretch.distance(flatten(end.params)), w, x, y, lr, self.steps, rng)

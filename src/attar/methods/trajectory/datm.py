@@ -16,8 +16,9 @@ from attar.condensed.condensed_set import CondensedSet
 from attar.data.task import Task
 from attar.engine.run import Run
 from attar.engine.slices import map_slices
+from attar.methods._seen import see
 from attar.methods.trajectory._settings import Settings
-from attar.methods.trajectory._student import Rate, Stretch, see
+from attar.methods.trajectory._student import Rate, Stretch
 from attar.networks.weights import Weights, unflatten
 from attar.rng import Rng
 from attar.synthesis.loop import optimise

@@ -11,8 +11,9 @@ from torch import nn
 from attar.condensed.condensed_set import CondensedSet
 from attar.data.task import Task
 from attar.engine.run import Run
+from attar.methods._seen import see
 from attar.methods.trajectory._settings import Settings
-from attar.methods.trajectory._student import Rate, Stretch, see
+from attar.methods.trajectory._student import Rate, Stretch
 from attar.synthesis.average import Average
 from attar.synthesis.loop import optimise
 from attar.synthesis.optimisers import SCHEDULES, Schedule
