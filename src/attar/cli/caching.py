@@ -9,6 +9,7 @@ KINDS = {
     "decoded": "images, decoded from files",
     "measured": "means and deviations of images",
     "stages": "networks that were trained first",
+    "audit": "networks and measurements of the whole set and of random images, which audits share",
     "kernels": "compiled code",
 }
 # Of no other ending does Attar write files there: the cache may be a folder in which a user has some too.
@@ -23,7 +24,7 @@ FETCHED = {
 class Cache:
     """List what Attar keeps to be faster, by kind and with sizes; or drop it, as all of it can be made anew."""
 
-    drop: tuple[Literal["all", "decoded", "measured", "stages", "kernels"], ...] = ()
+    drop: tuple[Literal["all", "decoded", "measured", "stages", "audit", "kernels"], ...] = ()
     """The kinds to delete."""
 
     def __call__(self) -> None:

@@ -12,6 +12,7 @@ from attar.condensed.card import brief
 from attar.condensed.condensed_set import CondensedSet
 from attar.condensed.tables import show_rows
 from attar.data.task import Task
+from attar.evaluation.audits.measures import Measure, tabulate_measures
 from attar.evaluation.rows import COLUMNS, Row, Summary, explain_marks, list_columns, summarise
 from attar.report import figures
 from attar.report.names import about, by_budget, key, label_cells, method, name_cell, title
@@ -37,12 +38,13 @@ def write_report(
     rows: Sequence[Row],
     task: Task | None = None,
     losses: Mapping[str, Sequence[tuple[int, float]]] = {},
+    measures: Sequence[Measure] = (),
 ) -> Path:
     """An HTML page that needs no network: words, table, charts, pictures, every setting.
 
     `losses` has the (update, loss) pairs of each run, by the run's name. `task` is the real data, to show and to
-    measure beside. What is not given is left out. Only another report is replaced: raises `ValueError` where anything
-    else lies at `path`, or the folder cannot be written to.
+    measure beside. `measures` are what audits found. What is not given is left out. Only another report is replaced:
+    raises `ValueError` where anything else lies at `path`, or the folder cannot be written to.
     """
     path = Path(path)
     check_place(path)  # now: drawing takes long
@@ -53,7 +55,7 @@ def write_report(
         loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=show_controls
     )
     page = pages.get_template(TEMPLATE)
-    write_page(path, page.render(collect(made, rows, task, losses)))
+    write_page(path, page.render(collect(made, rows, task, losses, measures)))
     return path
 
 
@@ -67,6 +69,7 @@ def collect(
     rows: Sequence[Row],
     task: Task | None,
     losses: Mapping[str, Sequence[tuple[int, float]]],
+    measures: Sequence[Measure],
 ) -> dict[str, Any]:
     """All that the template shows."""
     # The whole set last: the others are to come near to it.
@@ -103,6 +106,7 @@ def collect(
         "table": table_rows(cells),
         "accuracies": figures.plot_accuracies(cells, names, palette) if cells else None,
         "by_network": by_network and {"table": by_network, "picture": plot_networks(by_network)},
+        "audits": tabulate_measures(measures),
         "losses": figures.plot_losses(curves, colour_curves(curves, palette)) if curves else None,
         "sheets": make_sheets(sets, task) if example == "image" else [],
         "tables": [(title(one), show_rows(one)) for one in sets if one.columns is not None],

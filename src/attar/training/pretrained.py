@@ -174,8 +174,7 @@ def load_or_train(
     found[protocol.epochs] = fit(task.network, x, task.train.y, protocol, rng, run, flip=task.flip, tick=tick)
     for age, w in found.items() if kept else ():
         what = identify(task, run, protocol, rng, age)
-        tensors = {f"{part}.{name}": t for part, group in w._asdict().items() for name, t in group.items()}
-        keep(cache_path(what), tensors, {"what": what, "seconds": time.perf_counter() - start})
+        keep(cache_path(what), w.named(), {"what": what, "seconds": time.perf_counter() - start})
     return [found[age] for age in ages]
 
 
@@ -187,11 +186,7 @@ def load_network(task: Task, run: Run, whats: Sequence[str]) -> list[Weights]:
         tensors, meta = read_tensors(path)
         if meta.get("what") != what:
             raise ValueError(f"{path} holds another network")
-        parts: dict[str, dict] = {"params": {}, "buffers": {}}
-        for name, tensor in tensors.items():
-            part, _, rest = name.partition(".")
-            parts[part][rest] = tensor.to(task.device)
-        found.append(Weights(**parts))
+        found.append(Weights.of(tensors, task.device))
     # As if it had been trained here: a method's seconds do not depend on who ran before.
     run.ledger.cached_seconds.append(meta["seconds"])
     return found
