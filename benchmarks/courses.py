@@ -19,10 +19,13 @@ from attar.engine.slices import map_slices
 from attar.methods import find
 from attar.methods.selection.herding import herd
 from attar.methods.selection.k_center import farthest_first
+from attar.methods.trajectory._student import Stretch, Student
 from attar.networks.by_name import make_network
-from attar.networks.weights import TRAINING, Weights
+from attar.networks.weights import TRAINING, Weights, flatten
 from attar.training.fit import fit_together
 from attar.training.protocol import DSA, PROTOCOLS
+from attar.training.train import SGD
+from attar.training.unrolled import ADJOINT, Unrolled
 
 Tick = Callable[..., None]  # called after each turn's work, with how often it was done; waits for the next turn
 # Updates in a turn: a GPU works on one while the host prepares the next; the literal loop waits for each.
@@ -199,6 +202,27 @@ def select(rule: str, run: Run, tick: Tick, literally: bool = False) -> None:
         tick()
 
 
+def unroll(steps: int, ipc: int, run: Run, tick: Tick, literally: bool = False) -> None:
+    """The gradient through a student's training, from some weights towards others."""
+    from literal.trajectories import follow
+
+    task, x, y = small_set(ipc, run.device)
+    start, other = (task.network.init(run.rng.fold(i)) for i in range(2))
+    target, lr = start.between(other, 0.1), torch.full((), 0.01, device=run.device).requires_grad_()
+    x.requires_grad_()
+    goal = Stretch(flatten(start.params), flatten(target.params))
+    plain = SGD(momentum=0.0, weight_decay=0.0)
+    student = Student(task, Unrolled.of(task.network, task.shape, plain, 10**9, run), start, steps, None, LONG.augment)
+    turn = 0
+    while True:
+        turn += 1
+        if literally:
+            follow(task, x, y, lr, start, target, steps, LONG.augment, run.rng.fold(turn))
+        else:
+            torch.autograd.grad(student.miss(goal, x, y, lr, run.rng.fold(turn)), (x, lr))
+        tick()
+
+
 FUNCTIONS: dict[str, Callable[..., None]] = {
     "condense": condense,
     "literal_condense": literal_condense,
@@ -208,6 +232,8 @@ FUNCTIONS: dict[str, Callable[..., None]] = {
     "literal_features": literal_features,
     "augment": augment,
     "literal_augment": partial(augment, by_class=True),
+    "unroll": unroll,
+    "literal_unroll": partial(unroll, literally=True),
     "select": select,
     "literal_select": partial(select, literally=True),
 }
@@ -248,4 +274,8 @@ def paths() -> list[Course]:
             settings = {"side": side, "classes": 10, "method": method, "ipc": 1}
             name = f"{method}, 10 classes, {side} px, IPC 1"
             found.append(Course(name, "condense", "literal_condense", passes * flop(side), settings))
+    for steps in (10, 50, 200):
+        work = steps * 10 * (TRAINING + ADJOINT["exact"]) * flop(32)
+        name = f"gradient through {steps} steps, 10 classes, 32 px, IPC 1"
+        found.append(Course(name, "unroll", "literal_unroll", work, {"steps": steps, "ipc": 1}))
     return found

@@ -29,6 +29,7 @@ PATTERNS = (  # of the names of paths
     "m3d, 10 classes, 32 px*",
     "d[cs]*, 10 classes, *",
     "idc*",
+    "gradient*",
     "dm, 100 classes*",
     "m3d, 100 classes*",
     "*10 classes, 64 px*",
@@ -54,6 +55,9 @@ PUBLISHED: list[tuple[str, str, str, str, dict[str, Any], tuple[str, str, str]]]
     ("cifar10", "dc", "", "dc", {}, ("28.3", "44.9", "53.9")),
     ("cifar10", "dsa", "", "dm", {}, ("28.8 ± 0.7", "52.1 ± 0.5", "60.6 ± 0.5")),
     ("cifar10", "idc", "", "idc", {}, ("50.6", "67.5", "74.5")),
+    ("cifar10", "mtt", "", "mtt", {}, ("46.3 ± 0.8", "65.3 ± 0.7", "71.6 ± 0.2")),
+    ("cifar10", "ftd", "", "mtt", {}, ("46.8 ± 0.3", "66.6 ± 0.3", "73.8 ± 0.2")),
+    ("cifar10", "datm", "", "datm", {}, ("46.9", "66.8", "76.1")),
 ]
 CELLS = [
     Cell(data, method, ipc, (protocol,), value, seeds=10, settings={"published": True, **settings}, suffix=suffix)

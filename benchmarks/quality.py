@@ -4,7 +4,8 @@
 
 `benchmarks/tables.py` shows them as Markdown.
 Each cell is one data set, method and budget; each becomes one JSON with machine, commit, seeds, seconds and every row.
-Condensed sets are kept under runs/quality, where an interrupted cell goes on.
+Condensed sets are kept under runs/quality, where an interrupted cell goes on; `attar status runs/quality/cpu` shows
+how far all are. A cell that fails is named at the end, after the others.
 """
 
 import dataclasses
@@ -30,6 +31,8 @@ from attar.cli.progress import Progress
 from attar.data.known_sets import DATASETS
 from attar.data.load import load_data
 from attar.data.task import Task
+from attar.engine.piece import Piece, Tick
+from attar.engine.pieces import PiecesFailed, run_pieces
 from attar.evaluation.rows import COLUMNS, Row, summarise
 from attar.files import read_json, write_json
 from attar.methods import find
@@ -89,6 +92,7 @@ CELLS = [
     Cell("mnist", "dc", 1, ("dc-mnist",), "91.7", draws=3, seeds=2),
     Cell("mnist", "dsa", 1, ("dm",), "88.7", draws=3, seeds=2),
     Cell("mnist", "idc", 1, ("idc",), "94.2", draws=3, seeds=2),
+    Cell("mnist", "mtt", 1, ("mtt",), "", draws=3, seeds=2),
     Cell("mnist", "random", 1, ("dc-mnist", "dc"), "64.9 ± 3.5", draws=3, seeds=2),
     Cell("mnist", "herding", 1, ("dc-mnist", "dc"), "89.2 ± 1.6", settings=TRAINED),
     Cell("mnist", "random", 1, ("idc",), "", draws=3, seeds=2, apart="-idc"),
@@ -128,6 +132,9 @@ CELLS = [
     Cell("cifar10", "dc", 1, ("dc",), "28.3", draws=3, seeds=2),
     Cell("cifar10", "dsa", 1, ("dm",), "28.8 ± 0.7", draws=3, seeds=2),
     Cell("cifar10", "idc", 1, ("idc",), "50.6", draws=3, seeds=2),
+    Cell("cifar10", "mtt", 1, ("mtt",), "46.3 ± 0.8", seeds=4),
+    Cell("cifar10", "ftd", 1, ("mtt",), "46.8 ± 0.3", seeds=4),
+    Cell("cifar10", "datm", 1, ("datm",), "46.9", seeds=4),
     Cell("cifar10", "random", 1, ("dm",), "", seeds=2, networks=FIVE, apart="-networks"),
     Cell("cifar10", "dsa", 1, ("dm",), "", seeds=2, networks=FIVE, apart="-networks"),
     Cell("cifar10", "random", 1, ("dc",), "14.4 ± 2.0", draws=3, seeds=2),
@@ -158,17 +165,15 @@ CELLS = [
 ]
 
 
-def measure(cell: Cell, root: Path, results: Path = RESULTS, device: str = "cpu") -> None:
+def measure(cell: Cell, root: Path, results: Path, device: str = "cpu") -> None:
     task = load_cell(cell.data, root)
     asked = {"device": device, **cell.settings}
     learns = cell.method != "whole" and "updates" in fields(cell.method)
     planned = attar.plan(task, cell.method, cell.ipc, **asked).seconds if learns else None
     sets = [CondensedSet.whole(task)] if cell.method == "whole" else []
     for seed in range(cell.draws) if not sets else ():
-        folder = RUNS / device / f"{cell.name.removesuffix(cell.apart)}-seed{seed}"
-        with Progress(folder.name) as progress:
-            where = {"out": folder, "resume": (folder / "run.json").exists()}
-            sets.append(attar.condense(task, cell.method, cell.ipc, seed=seed, progress=progress, **where, **asked))
+        with Progress(find_folder(cell, seed, device).name) as progress:
+            sets.append(condense(cell, task, seed, device, progress))
     rows: list[Row] = []
     for protocol in cell.protocols:
         with Progress(f"{cell.name}, {protocol}") as progress:
@@ -192,7 +197,19 @@ def measure(cell: Cell, root: Path, results: Path = RESULTS, device: str = "cpu"
         print("  ".join(summary.cells()), f"(published {cell.published})", flush=True)
 
 
-def load_cell(data: str, root: Path) -> Task:
+def find_folder(cell: Cell, seed: int, device: str) -> Path:
+    """Where the set of that seed is kept."""
+    return RUNS / device / f"{cell.name.removesuffix(cell.apart)}-seed{seed}"
+
+
+def condense(cell: Cell, task: Task, seed: int, device: str, progress: Progress) -> CondensedSet:
+    """The set of that seed, which is made where it is not there, or finished."""
+    folder = find_folder(cell, seed, device)
+    where = {"out": folder, "resume": (folder / "run.json").exists(), "device": device}
+    return attar.condense(task, cell.method, cell.ipc, seed=seed, progress=progress, **where, **cell.settings)
+
+
+def load_cell(data: str, root: Path | None) -> Task:
     """A known set, or else a folder of Parquet files of photographs, which may be mirrored."""
     return load_data(data, root=root) if data in DATASETS else load_data(f"parquet:{root / data}", flip=True)
 
@@ -245,12 +262,30 @@ def commit() -> str:
     return (git(["git", "rev-parse", "--short=12", "HEAD"]).stdout.strip() or "unknown") + "-dirty" * bool(changed)
 
 
+def make_piece(cell: Cell, root: Path) -> Piece:
+    """The cell as a piece of work. It has no known cost, and so is done here: what it trains may start processes."""
+    work, found = partial(measure_piece, cell, root), partial(find_result, cell)
+    return Piece(repr(cell), cell.name, 0, RUNS / "cpu", work, found, cost=0)
+
+
+def measure_piece(cell: Cell, root: Path, tick: Tick) -> Path | None:
+    print(cell.name, file=sys.stderr, flush=True)
+    measure(cell, root, RESULTS)
+    tick()
+    return find_result(cell)
+
+
+def find_result(cell: Cell) -> Path | None:
+    path = RESULTS / f"{cell.name}.json"
+    return path if path.exists() else None
+
+
 def main(root: Path, only: str = "*") -> None:
     """`root`: the folder of the data sets; `only`: a pattern of cell names, such as `mnist-*`."""
-    for cell in CELLS:
-        if fnmatch(cell.name, only) and not (RESULTS / f"{cell.name}.json").exists():
-            print(cell.name, file=sys.stderr, flush=True)
-            measure(cell, root)
+    try:
+        run_pieces([make_piece(cell, root) for cell in CELLS if fnmatch(cell.name, only)], called="cells")
+    except PiecesFailed as error:
+        raise SystemExit(str(error)) from None
 
 
 if __name__ == "__main__":

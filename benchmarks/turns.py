@@ -27,6 +27,9 @@ def precisions(device: str) -> tuple[Precision, ...]:
     return ("bf16", "fp32") if default_precision(torch.device(device)) == "bf16" else ("fp32",)
 
 
+WARM_UP = 2  # turns in which compilers are at work: IDC's first update trains no network
+
+
 class Stop(Exception):
     pass
 
@@ -135,7 +138,8 @@ def measure(path: Course, device: str, seconds: float) -> list[dict[str, Any]]:
             side.end()
     with alone():
         for side in sides:
-            side.turn()
+            for _ in range(WARM_UP):
+                side.turn()
             side.times.clear()
         limits = take_turns(sides, seconds)
     for side in sides:

@@ -31,6 +31,7 @@ TABLES = [
     ("speed", "--table", "results/speed/README.md"),
     ("speed", "--growth", "results/speed/README.md"),
     ("speed", "--name cpu-avx2 --table", "results/speed/README.md"),
+    ("speed", "--name cpu-avx512 --table", "results/speed/README.md"),
     ("speed", "--name nvidia-h100-80gb-hbm3 --table", "results/speed/README.md"),
     ("blocks", "--table", "results/speed/README.md"),
     ("blocks", "--name blocks-avx2 --table", "results/speed/README.md"),
@@ -43,6 +44,7 @@ TABLES = [
     ("agreement", "--name cpu-avx2 --table", "docs/numbers.md"),
     ("ipm", "--table", "results/ipm/README.md"),
     ("peeking", "--table", "docs/numbers.md"),
+    ("tesla", "--table", "docs/numbers.md"),
 ]
 
 

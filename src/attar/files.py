@@ -143,12 +143,14 @@ def lock_cache(folder: Path) -> Iterator[None]:
         yield
 
 
-def check_cache() -> None:
-    """Where the cache cannot be written, that is said once; before work whose result would be kept there."""
+def check_cache() -> bool:
+    """Whether the cache can be written. If not, that is said once: before work whose result would be kept there."""
     try:
         check_writable(cache_folder())
     except ValueError as error:
         say_unkept(error)
+        return False
+    return True
 
 
 def keep(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:

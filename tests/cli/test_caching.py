@@ -10,7 +10,8 @@ FILES = {
     "decoded": "mnist-0d198567b0937cc0.safetensors",
     "measured": "0d198567.json",
     "stages": "1f.safetensors",
-    "audit": "3f.safetensors",
+    "experts": "3f.safetensors",
+    "audit": "4f.safetensors",
     "kernels": "2f.so",
 }
 

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 import torch
-from typed import attar_command, enter, lines, process, shorten_quick, wait_for
+from typed import attar_command, enter, interrupted, lines, process, shorten_quick, wait_for
 
 import attar
 from attar.files import read_tensors
@@ -57,14 +57,7 @@ def test_ctrl_c_in_an_evaluation_says_what_is_kept_and_how_to_go_on(tmp_path, mo
     words = ["evaluate", "a", "--protocol", "quick", "--seeds", "2", "--network", "mlp"]
     condense = ["condense", "digits", "--method", "random", "--ipc", "1", "--out", "a", "--network", "mlp"]
     assert attar_command(monkeypatch, *condense) == 0
-
-    def stop(self, done, total, loss):
-        if done == 25:  # in the second network
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr("attar.cli.progress.Progress.__call__", stop)
-        assert attar_command(patch, *words) == 130
+    interrupted(monkeypatch, *words, at=25)  # in the second network
     told = "interrupted, every network that is trained is kept; go on with:\n  attar " + " ".join(words)
     assert told in capsys.readouterr().err
     assert [row["seed"] for row in json.loads((tmp_path / "a" / "rows.json").read_text())["rows"]] == [0]

@@ -14,7 +14,7 @@ here = pytest.fixture(enter)
         (["condense", "digit"], "unknown data set 'digit', did you mean 'digits'? known: digits, mnist"),
         (
             ["condense", "digits", "--method", "m3"],
-            "unknown method 'm3', did you mean 'm3d'? known: cafe, dance, dc, discrepancy, ",
+            "unknown method 'm3', did you mean 'm3d'? known: cafe, dance, datm, dc, discrepancy, ",
         ),
         (
             ["condense", "digits", "--ipc", "0"],
@@ -111,7 +111,7 @@ def test_rows_that_cannot_be_joined_are_refused_before_anything_is_trained(conte
     assert attar_command(monkeypatch, "condense", "digits", "--method", "random", "--ipc", "1", "--out", "a") == 0
     capsys.readouterr()
     (here / "a" / "rows.json").write_text(content)
-    monkeypatch.setattr("attar.evaluation.evaluate.execute", None)
+    monkeypatch.setattr("attar.evaluation.evaluate.run_pieces", None)
     monkeypatch.setattr("attar.runs.compare.condense", None)
     assert "a/rows.json" in refused(monkeypatch, capsys, "evaluate", "a", *words)
     compare = ["compare", "digits", "--methods", "random", *words, "--out"]

@@ -88,14 +88,7 @@ def test_pieces(cost, left, here, monkeypatch, capsys):
 def test_an_evaluation_that_is_interrupted(here, monkeypatch, capsys):
     assert attar_command(monkeypatch, "condense", "digits", "--method", "random", "--ipc", "1", "--out", "a") == 0
     words = ["evaluate", "a", "--network", "mlp", "--protocol", "quick", "--seeds", "3"]
-
-    def stop(self, done, total, loss):
-        if done == 25:  # in the second network
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr("attar.cli.progress.Progress.__call__", stop)
-        assert attar_command(patch, *words) == 130
+    interrupted(monkeypatch, *words, at=25)  # in the second network
     _, rows, done, left = status(monkeypatch, capsys, here / "a")
     assert rows.startswith("done: 1 network judged") and done.startswith("done: 1 of 3 pieces in ")
     assert left.startswith("left: 2 of 3 pieces, ")

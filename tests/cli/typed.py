@@ -41,11 +41,11 @@ def refused(monkeypatch, capsys, *words: str) -> str:
     return sentences[0]
 
 
-def interrupted(monkeypatch, *words: str) -> None:
-    """Ctrl-C at the seventh update."""
+def interrupted(monkeypatch, *words: str, at: int = 7) -> None:
+    """Ctrl-C after so many steps."""
 
     def stop(self, done, total, loss):
-        if done == 7:
+        if done == at:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:

@@ -77,7 +77,7 @@ def test_the_test_part_is_written_once_however_many_sets_there_are(task, monkeyp
         write_tensors(path, tensors, meta)
         written.append((path.name, len(read_tensors(path)[0]["y"])))
 
-    monkeypatch.setattr("attar.evaluation.jobs.write_tensors", write)
+    monkeypatch.setattr("attar.engine.staging.write_tensors", write)
     sets = [attar.condense(task, "random", 1, seed=seed) for seed in range(3)]
     rows = attar.evaluate(sets, task, protocol=QUICK, seeds=2, **CPU)
     assert len(rows) == 6 and len(task.test.y) == 60

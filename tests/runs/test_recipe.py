@@ -9,7 +9,7 @@ from attar.data.known_sets import DATASETS
 from attar.methods import find, list_names
 from attar.methods.distribution._settings import Settings
 from attar.runs.condense import decide
-from attar.runs.recipe import list_shipped, parse_setting, resolve
+from attar.runs.recipe import list_shipped, parse_setting, resolve, suit
 
 
 def test_later_sources_win():
@@ -117,3 +117,12 @@ def test_a_recipe_of_another_version_is_refused(monkeypatch):
     monkeypatch.setattr("attar.runs.recipe.VERSION", 2)
     with pytest.raises(ValueError, match="recipe m3d/mnist has version 1; this attar reads version 2"):
         resolve("m3d", "mnist", 1, {})
+
+
+def test_images_too_large_to_be_whitened_are_not_and_that_is_said(caplog):
+    large, told = toy(3, 40), "zca=False, because images of more than 4,096 numbers are not whitened"
+    found = suit(resolve("mtt", "cifar10", 1, {}), large, {})
+    assert not found.method.zca and found.sources[-1] == told and told in caplog.text
+    assert suit(resolve("mtt", "cifar10", 1, {}), toy(3, 8), {}).method.zca
+    with pytest.raises(ValueError, match="zca is True, but images of more than 4,096 numbers are not"):
+        suit(resolve("mtt", "cifar10", 1, {"zca": True}), large, {"zca": True})

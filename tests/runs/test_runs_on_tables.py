@@ -81,9 +81,8 @@ def test_the_default_method_suits_tables(task, caplog):
 
 @pytest.mark.parametrize(("key", "value"), [("factor", 2), ("augment", "color"), ("cutmix", 0.5)])
 def test_tiles_and_augmentation_are_refused(key, value, task):
-    told = (
-        f"{key} is {value!r}, but rows of a table hold no tiles and are not augmented: {key}={PLAIN[key]!r} suits them"
-    )
+    why = "rows of a table hold no tiles, and are neither augmented nor whitened"
+    told = f"{key} is {value!r}, but {why}: {key}={PLAIN[key]!r} suits them"
     with pytest.raises(ValueError, match=told):
         attar.condense(task, "idc", 1, **{key: value})
     assert attar.condense(task, "idc", 1, **(few("idc") | {key: PLAIN[key]})).factor == 1

@@ -16,6 +16,12 @@ from attar.training.protocol import NONE
 from attar.training.trajectories import Experts
 
 
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    """Of the test's own: experts that others have trained are not there."""
+    monkeypatch.setenv("ATTAR_CACHE", str(tmp_path))
+
+
 @pytest.fixture
 def plain(monkeypatch):
     """Without augmentation, as the slow formulas have none."""
@@ -91,14 +97,14 @@ def test_an_interrupted_expert_costs_that_expert_only(small):
 
 
 @pytest.mark.parametrize("damage", [b"", b"x" * 100])
-def test_a_damaged_expert_is_trained_anew_and_said(damage, small, caplog):
+def test_a_damaged_expert_is_trained_anew_and_said(damage, small, tmp_path, caplog):
     run = Run(Rng.of(0))
     (first,) = Experts(1, 2).load(small, run)
-    path = trajectories.find_path(trajectories.identify(small, run, Experts(1, 2), 0))
-    path.unlink()  # what was read of it stays mapped
+    (path,) = tmp_path.glob("experts/*.safetensors")
     path.write_bytes(damage)
     (again,) = Experts(1, 2).load(small, run)
-    assert torch.equal(first, again) and "this expert is trained anew" in caplog.text
+    assert torch.equal(first, again) and f"{path} is damaged" in caplog.text
+    assert "this expert is trained anew" in caplog.text
     caplog.clear()
     Experts(1, 2).load(small, run)
     assert not caplog.text

@@ -9,6 +9,7 @@ KINDS = {
     "decoded": "images, decoded from files",
     "measured": "means and deviations of images",
     "stages": "networks that were trained first",
+    "experts": "the same with the way of their training",
     "audit": "networks and measurements of the whole set and of random images, which audits share",
     "kernels": "compiled code",
 }
@@ -24,7 +25,7 @@ FETCHED = {
 class Cache:
     """List what Attar keeps to be faster, by kind and with sizes; or drop it, as all of it can be made anew."""
 
-    drop: tuple[Literal["all", "decoded", "measured", "stages", "audit", "kernels"], ...] = ()
+    drop: tuple[Literal["all", "decoded", "measured", "stages", "experts", "audit", "kernels"], ...] = ()
     """The kinds to delete."""
 
     def __call__(self) -> None:

@@ -38,7 +38,7 @@ def tell(place: Path) -> Iterator[str]:
 
 
 def tell_run(place: Path) -> Iterator[str]:
-    """What a run has made here, and how far one has come that is not complete."""
+    """What a run has made here, and how far an unfinished one has come."""
     from attar.condensed.store import MANIFEST, REQUEST, read_own
     from attar.locks import is_held
     from attar.replacing import MOVING, READY
@@ -90,7 +90,7 @@ def tell_rows(place: Path) -> Iterator[str]:
 
 
 def tell_pieces(place: Path) -> Iterator[str]:
-    """What became of each, but for those that are done or wait, of which it gives the number."""
+    """How many are done and how many wait, and each that is being worked on or has failed."""
     from attar.engine.ledger import count_steps, is_worked_on, read_ledger
 
     ledger = read_ledger(place)
@@ -113,7 +113,7 @@ def call(entry: "Entry") -> str:
 
 
 def tell_cost(waiting: Sequence["Entry"], done: Sequence["Entry"]) -> str:
-    """The operations of what waits, and the time that it takes if it goes as what is done; empty if not known."""
+    """The operations of what waits, and its time at the pace so far; empty where that is not known."""
     cost = sum(entry.cost for entry in waiting)
     if not cost:
         return ""

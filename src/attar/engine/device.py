@@ -6,7 +6,7 @@ import functools
 import logging
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -32,6 +32,17 @@ def use_device(device: torch.device) -> contextlib.AbstractContextManager:
 
 def threads(device: torch.device) -> int:
     return torch.get_num_threads() if device.type == "cpu" else 1
+
+
+@contextlib.contextmanager
+def use_threads(count: int) -> Iterator[None]:
+    """Inside the block torch computes in so many threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def eager_flops(device: torch.device) -> float:

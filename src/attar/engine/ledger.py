@@ -16,7 +16,7 @@ ADVICE = "move it out of the folder: what is complete is found without it"
 
 @dataclass(frozen=True)
 class Entry:
-    """A piece as the ledger has it. Whether it is complete, its own files decide: a kill may fall between the two."""
+    """A piece as the ledger has it. Whether it is complete, its files say: a kill may come before this is noted."""
 
     name: str
     seed: int
@@ -25,18 +25,18 @@ class Entry:
     steps: int
     state: Literal["planned", "done", "failed"] = "planned"
     seconds: float | None = None
-    """What it took; `None` before it is done, and where who did it was killed before it could say."""
+    """What it took; `None` before it is done, or where its process was killed before it noted that."""
     error: str = ""
     """Why it failed, in a sentence."""
 
 
 def lock_path(folder: Path, key: str) -> Path:
-    """Held by who does the piece."""
+    """Held by the process that does the piece."""
     return folder / f".{key}.lock"
 
 
 def steps_path(folder: Path, key: str) -> Path:
-    """As many bytes as the piece has made steps; there while it is worked on."""
+    """It holds a byte for each step that was made, and is there while the piece is worked on."""
     return folder / f".{key}.steps.part"
 
 
@@ -99,7 +99,7 @@ def note(folder: Path, entries: dict[str, Entry]) -> None:
 
 
 def drop_ledger(folder: Path) -> None:
-    """Where all its pieces are done. For folders that tell by other files what has been done."""
+    """Remove the ledger where all its pieces are done, from a folder whose other files say so too."""
     if (folder / LEDGER).exists():
         with lock_writer(folder / LEDGER):
             if all(entry.state == "done" for entry in read_ledger(folder).values()):

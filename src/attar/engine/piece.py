@@ -20,7 +20,7 @@ Tick = Callable[[], None]
 
 @dataclass(frozen=True, eq=False)
 class Piece:
-    """Work that is done as a whole or not at all, wherever its recipe, name and seed are met.
+    """Work that is done wholly or not at all. Recipe, name and seed together say which work it is.
 
     `work` and `find` are functions of a module, with paths, numbers and text given by `functools.partial`: so they can
     be sent to any machine. On this one, what cloudpickle takes will do.
@@ -64,7 +64,7 @@ class Outcome(NamedTuple):
 
 
 def note_plan(left: Sequence[Piece], made: Collection[Piece]) -> None:
-    """Tell the ledgers what will be done, and of what is complete though they do not know it yet."""
+    """Note in the ledgers what will be done, and what is complete but not noted yet."""
     for folder in {piece.folder for piece in (*left, *made)}:
         known = read_ledger(folder)
         entries = {piece.key: piece.entry for piece in left if piece.folder == folder}

@@ -33,6 +33,10 @@ class PiecesFailed(ValueError):
     """Some pieces failed; what the others made is kept."""
 
 
+class ProcessKilled(OSError):
+    """Something ended a process that did pieces."""
+
+
 class Tally:
     """Steps done by all processes together."""
 
@@ -57,8 +61,8 @@ def run_pieces(
     """What each of the pieces made, in their order. Those that are complete are found, the others are done.
 
     On a CPU they are spread over one-thread processes where that pays. `called` is a word for several of them. Raises
-    `PiecesFailed` after all others are done, and what else ends a piece at once. Raises `OSError` where a process is
-    killed.
+    `PiecesFailed` after all others are done, and what else ends a piece at once. Raises `ProcessKilled` where a process
+    is killed.
     """
     made = {piece: found for piece in pieces if (found := piece.find()) is not None}
     left = [piece for piece in dict.fromkeys(pieces) if piece not in made]
@@ -116,7 +120,7 @@ def run_in_turn(left: Sequence[Piece], tally: Tally, keep: Keep) -> None:
 def run_in_processes(left: Sequence[Piece], count: int, called: str, tally: Tally, keep: Keep) -> bool:
     """Do the pieces in `count` one-thread processes, none of which outlives this. False where none can be started.
 
-    Raises `OSError` where one is killed.
+    Raises `ProcessKilled` where one is.
     """
     try:
         pool, futures = start_processes(left, count)
@@ -140,7 +144,7 @@ def run_in_processes(left: Sequence[Piece], count: int, called: str, tally: Tall
             tally.show(futures.values())
     except TerminatedWorkerError:  # loky cannot say why; mostly the system needed its memory
         fewer = count // 2
-        raise OSError(
+        raise ProcessKilled(
             f"one of {count} processes that make {called} was killed, most likely for lack of memory: "
             f"OMP_NUM_THREADS={fewer} in the environment makes {fewer} at a time; what is complete is kept"
         ) from None

@@ -21,7 +21,8 @@ from attar.engine.piece import Piece
 from attar.engine.pieces import run_pieces
 from attar.engine.precision import Precision, choose_device_and_precision
 from attar.engine.run import Progress, silent
-from attar.evaluation.jobs import Job, divide, make_piece, make_row, take_kept, write_part
+from attar.engine.staging import staging_folder, write_part
+from attar.evaluation.jobs import Job, divide, make_piece, make_row, take_kept
 from attar.evaluation.judged_on import (
     describe,
     find_task,
@@ -29,7 +30,6 @@ from attar.evaluation.judged_on import (
     warn_of_unexpected,
 )
 from attar.evaluation.rows import ROWS, Row, read_rows, write_rows
-from attar.evaluation.staging import stage
 from attar.networks.network import Network
 from attar.networks.weights import TRAINING
 from attar.training.protocol import PROTOCOLS, Protocol
@@ -100,7 +100,7 @@ def evaluate(
     engine = {"precision": precision, "compile": compile, "device": device}
     kind = {"eight_bit": eight_bit, "soft": soft}
     rows: dict[tuple[int, str, int], Row] = {}
-    with stage() as folder:
+    with staging_folder() as folder:
         pieces: list[tuple[int, Piece]] = []
         each = dict.fromkeys(seeds)  # once
         for i, job in make_jobs(folder, loaded, task, families, protocol, each, kind, homes, engine):

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,9 +22,9 @@ from attar.engine.device import use_device
 from attar.engine.piece import Piece, Tick
 from attar.engine.precision import Precision, use_precision
 from attar.engine.run import Run
+from attar.engine.staging import Part, read_part
 from attar.evaluation.judged_on import find_fingerprint
 from attar.evaluation.rows import Row, identity, read_rows, write_rows
-from attar.files import hash_tensors, read_tensors, write_tensors
 from attar.networks.network import Network
 from attar.networks.weights import Weights
 from attar.rng import Rng
@@ -33,20 +33,6 @@ from attar.training.protocol import Protocol
 from attar.wording import budget
 
 VERSION = 1  # of how networks are trained and tested: rows of another are not taken
-
-
-class Part(NamedTuple):
-    """Images and labels in a file."""
-
-    path: Path
-    hash: str
-
-
-def write_part(path: Path, x: Tensor, y: Tensor) -> Part:
-    """Images and labels in a file, which processes share."""
-    tensors = {"x": x.contiguous(), "y": y.contiguous()}
-    write_tensors(path, tensors, {})
-    return Part(path, hash_tensors(tensors, ""))  # not of the file, whose header has no certain order
 
 
 @dataclass(frozen=True)
@@ -188,11 +174,8 @@ def take_kept(rows: Sequence[Row], kept: Sequence[Row]) -> list[Row]:
 
 def train_and_test(job: Job, tick: Tick) -> list[Row]:
     """The rows with accuracies in per cent over the test part, and each network's share of the seconds of training."""
-    x, y, test_x, test_y = (
-        tensors[name].to(job.device)
-        for tensors, _ in (read_tensors(job.train.path), read_tensors(job.test.path))
-        for name in ("x", "y")
-    )
+    x, y = read_part(job.train, job.device)
+    test_x, test_y = read_part(job.test, job.device)
     rngs = [Rng.of(row.seed).fold("evaluate") for row in job.rows]
     run = Run(rngs[0], device=job.device, precision=job.precision, compile=job.compile)
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -21,6 +21,7 @@ from attar.engine.piece import Piece, note_plan
 from attar.engine.pieces import run_pieces
 from attar.engine.precision import Precision, choose_device_and_precision
 from attar.engine.run import Progress, silent
+from attar.engine.staging import staging_folder
 from attar.evaluation.audits.consistency import Consistency
 from attar.evaluation.audits.distribution import Distribution
 from attar.evaluation.audits.fairness import Fair
@@ -30,8 +31,7 @@ from attar.evaluation.audits.privacy import Private
 from attar.evaluation.audits.robustness import Robust
 from attar.evaluation.evaluate import list_seeds, protocol_by_name
 from attar.evaluation.judged_on import check_fits
-from attar.evaluation.staging import stage
-from attar.files import cache_folder, check_writable
+from attar.files import cache_folder, check_cache, check_writable
 from attar.rng import Rng
 from attar.runs.condense import condense
 from attar.training.protocol import Protocol
@@ -97,9 +97,9 @@ def audit(
     loaded = [made if isinstance(made, CondensedSet) else load(made) for made in given]
     check(audits, loaded, task, protocol)
     homes = [find_home(made, None if out is None else Path(out)) for made in given]
-    with stage() as passing:
+    with staging_folder() as passing:
         bench = Bench(task, protocol, networks, passing, partial(condense_again, engine), **engine)
-        shared = cache_folder() if out is None else Path(out)
+        shared = Path(out) if out is not None else cache_folder() if check_cache() else passing
         subjects = list_subjects(loaded, [home or passing for home in homes], shared, bench)
         measures = measure_all(audits, subjects, bench, progress)
     for home in dict.fromkeys(home for home in homes if home):
@@ -167,20 +167,36 @@ def list_subjects(sets: Sequence[CondensedSet], homes: Sequence[Path], shared: P
     return found
 
 
-def measure_all(
-    audits: Sequence[Audit], subjects: Sequence[Subject], bench: Bench, progress: Progress
-) -> list[Measure]:
-    """What all audits find: everything is planned, then networks are trained, then it is measured."""
+class Work(NamedTuple):
+    """All that audits do: networks are trained first, then it is measured."""
+
+    networks: list[Piece]
+    measurements: dict[tuple[str, Subject], list[Piece]]
+    """Of each audit and subject."""
+
+    @property
+    def pieces(self) -> list[Piece]:
+        return [piece for own in self.measurements.values() for piece in own]
+
+
+def list_work(audits: Sequence[Audit], subjects: Sequence[Subject], bench: Bench) -> Work:
+    """What is to be done, or was done before. Raises `ValueError` where an audit cannot be done."""
     for one in audits:
         one.check(subjects, bench)
     networks = [piece for one in audits for subject in subjects for piece in one.networks(subject, bench)]
     networks = list({(piece.folder, piece.key): piece for piece in networks}.values())  # audits share them
-    work = {(one.name, subject): one.pieces(subject, bench) for one in audits for subject in subjects}
-    pieces = [piece for own in work.values() for piece in own]
-    announce([*networks, *pieces])
-    run_pieces(networks, called="networks", device=bench.device, progress=progress)
-    made = iter(run_pieces(pieces, called="measurements", device=bench.device, progress=progress))
-    found = {key: [next(made) for _ in own] for key, own in work.items()}
+    return Work(networks, {(one.name, subject): one.pieces(subject, bench) for one in audits for subject in subjects})
+
+
+def measure_all(
+    audits: Sequence[Audit], subjects: Sequence[Subject], bench: Bench, progress: Progress
+) -> list[Measure]:
+    """What all audits find: everything is planned, then networks are trained, then it is measured."""
+    work = list_work(audits, subjects, bench)
+    announce([*work.networks, *work.pieces])
+    run_pieces(work.networks, called="networks", device=bench.device, progress=progress)
+    made = iter(run_pieces(work.pieces, called="measurements", device=bench.device, progress=progress))
+    found = {key: [next(made) for _ in own] for key, own in work.measurements.items()}
     measures: list[Measure] = []
     for one in audits:
         measures += one.measures({subject: found[one.name, subject] for subject in subjects}, bench)

@@ -26,7 +26,7 @@ from attar.methods import Method, find
 from attar.rng import Rng
 from attar.runs.default_method import choose, choose_recipe
 from attar.runs.plan import Plan, fit_updates, forecast
-from attar.runs.recipe import Resolved, check_data, check_settings, fit_tiles, resolve, settle_budget, suit_table
+from attar.runs.recipe import Resolved, check_data, check_settings, fit_tiles, resolve, settle_budget, suit
 from attar.runs.run_folder import FORMAT, begin, flip_as_begun, holds_result, lock_folder, updates_as_begun
 from attar.wording import duration
 
@@ -145,8 +145,7 @@ def decide(
     if task.encoder is not None and looks_at_features(find(method)):
         settings = {"features": "encoder"} | settings
     resolved = resolve(method, source, ipc, settings, published)
-    if task.columns is not None:
-        resolved = suit_table(resolved, settings)
+    resolved = suit(resolved, task, settings)
     if not published and "factor" not in settings:
         resolved = fit_tiles(resolved, task, ipc)
     usual = source == task.name and task.network.name == "ConvNet"  # what the bands were measured with

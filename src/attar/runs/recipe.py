@@ -16,13 +16,14 @@ from types import NoneType, UnionType
 from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
 
 from attar.data.task import Task
+from attar.data.whitening import LARGEST as LARGEST_WHITENED
 from attar.methods import Method, find, list_names
 from attar.wording import unknown
 
 VERSION = 1  # of the format of recipes
 LARGEST = 1 << 63  # what tensors and loops count below
 TOY = "toy"
-PLAIN = {"factor": 1, "augment": "", "cutmix": 0.0}  # what methods do with rows of a table: no tiles, no augmentation
+PLAIN = {"factor": 1, "augment": "", "cutmix": 0.0, "zca": False}  # what methods do with rows of a table
 BUDGET = 10  # images a class, where no number is asked for
 SECTIONS = ("version", "about", "like", "published", "defaults", "ipc", "expect")
 
@@ -97,21 +98,32 @@ def fit_tiles(resolved: Resolved, task: Task, ipc: int | None) -> Resolved:
     return Resolved(dataclasses.replace(method, factor=most), (*resolved.sources, told), {})
 
 
-def suit_table(resolved: Resolved, settings: Mapping[str, Any]) -> Resolved:
-    """The method without what rows of a table do not have, whatever its recipe says.
+def suit(resolved: Resolved, task: Task, settings: Mapping[str, Any]) -> Resolved:
+    """The method without what this data cannot have, whatever its recipe says.
 
     Raises `ValueError` where the caller's `settings` ask for it.
     """
-    changes = {name: value for name, value in PLAIN.items() if getattr(resolved.method, name, value) != value}
+    plain, why = unsuited(task)
+    changes = {name: value for name, value in plain.items() if getattr(resolved.method, name, value) != value}
     for name, value in changes.items():
         if name in settings:
-            told = f"{name} is {settings[name]!r}, but rows of a table hold no tiles and are not augmented"
-            raise ValueError(f"{told}: {name}={value!r} suits them")
+            raise ValueError(f"{name} is {settings[name]!r}, but {why}: {name}={value!r} suits them")
     if not changes:
         return resolved
-    told = ", ".join(f"{name}={value!r}" for name, value in changes.items())
+    told = f"{', '.join(f'{name}={value!r}' for name, value in changes.items())}, because {why}"
+    if task.columns is None:  # of a table everyone expects it
+        logging.getLogger("attar").warning(told)
     method = dataclasses.replace(cast(Any, resolved.method), **changes)
-    return Resolved(method, (*resolved.sources, f"{told}, as for every table"), {})
+    return Resolved(method, (*resolved.sources, told), {})
+
+
+def unsuited(task: Task) -> tuple[dict[str, Any], str]:
+    """The values that settings must have for this data, and why."""
+    if task.columns is not None:
+        return PLAIN, "rows of a table hold no tiles, and are neither augmented nor whitened"
+    if math.prod(task.shape) > LARGEST_WHITENED:
+        return {"zca": False}, f"images of more than {LARGEST_WHITENED:,} numbers are not whitened"
+    return {}, ""
 
 
 def lower_budget(tables: Mapping[str, Any], ipc: int | None) -> tuple[int | None, dict[str, Any]]:

@@ -10,9 +10,9 @@ Params = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Flatness:
-    """Looks uphill, `rho` far as the parameters' own sizes measure it, and steps by the gradient that it finds there.
+    """Climbs by `rho`, relative to the size of each parameter, and steps by the gradient that it finds there.
 
-    Of the gradient where it stands, `alpha` times the part that is orthogonal to that one is taken off.
+    From that it takes off `alpha` times the part of the gradient at the start that is orthogonal to it.
     """
 
     rho: float = 0.01

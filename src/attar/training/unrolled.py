@@ -14,6 +14,7 @@ from torch import Tensor
 
 from attar.augment.dsa import Augment, Draw, apply
 from attar.engine.by_hand import with_gradient
+from attar.engine.cuda_graphs import Replay
 from attar.engine.device import send
 from attar.engine.run import Run
 from attar.engine.structures import leaves, map_tensors
@@ -128,7 +129,8 @@ class Unrolled:
         student = Student(twice_differentiable(network, shape), optimiser, through)
         forward = images * network.flop(shape)
         step = run.engine(student.step, TRAINING * forward)
-        return cls(optimiser, step, run.engine(student.pull, ADJOINT[through] * forward))
+        pull = run.engine(student.pull, ADJOINT[through] * forward)
+        return cls(optimiser, Replay(step), Replay(pull)) if network.replayable else cls(optimiser, step, pull)
 
     def __call__(
         self,
@@ -166,7 +168,9 @@ class Unrolled:
         for i, step in enumerate(steps):
             x, y = step.augment(step.take(lesson.x)), step.take(lesson.y)
             params, state = self.step(Weights(params, w.buffers), state, x, y, lesson.rate(i))
-            state = state if self.optimiser.remembers else start  # else nobody looks at it: no copy is kept
+            # Copies, as the next replay writes where they lie; none of what nobody looks at.
+            params = map_tensors(params, torch.clone)
+            state = map_tensors(state, torch.clone) if self.optimiser.remembers else start
             yield params, state
 
     def go_back(

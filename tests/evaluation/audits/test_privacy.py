@@ -50,8 +50,9 @@ def test_nearest_by_all_distances():
     x, others = torch.randn(30, 5, generator=generator), torch.randn(4100, 5, generator=generator)
     others[4050] = x[3]
     found = nearest(x, others.split(1000))
-    assert torch.allclose(found, torch.cdist(x.double(), others.double()).amin(1).float(), atol=1e-6)
-    assert found[3] == 0
+    distance, row = torch.cdist(x.double(), others.double()).min(1)
+    assert torch.allclose(found.distance, distance.float(), atol=1e-6) and torch.equal(found.row, row)
+    assert found.distance[3] == 0
 
 
 def test_random_images_are_caught_and_lie_in_the_training_set(tmp_path):
@@ -97,7 +98,7 @@ def test_a_method_that_never_looks_tells_nothing(tmp_path):
 def test_a_set_of_unknown_origin_is_compared_alone(tmp_path):
     task = narrow(toy())
     made = CondensedSet.selected(task, torch.arange(6))
-    rows = attar.audit(made, task, private=Private(4, 10, rates=[0.5], protocol=BRIEF), protocol=BRIEF, seeds=1)
+    rows = attar.audit(made, task, private=Private(4, 10, rates=0.5, protocol=BRIEF), protocol=BRIEF, seeds=1)
     names = {row.name for row in rows if row.method == "given"}
     assert "copies of training images, pixels" in names and not any("LiRA" in name for name in names)
 

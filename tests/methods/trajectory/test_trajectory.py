@@ -134,6 +134,11 @@ def test_a_stretch_that_is_too_hard_is_passed_over(small):
         DATM(**QUICK | {"steps": 1}, skip=0.001)(small, 1, Run(Rng.of(0)))
 
 
+def test_starts_that_would_shrink_are_refused(small):
+    with pytest.raises(ValueError, match="first must be at most latest=2, not 3"):
+        DATM(**QUICK | {"first": 3, "latest": 2})(small, 1, Run(Rng.of(0)))
+
+
 @pytest.mark.parametrize("method", [MTT, FTD, DATM])
 def test_images_that_cannot_be_whitened_are_one_sentence(method):
     with pytest.raises(ValueError, match="zca=true whitens images, but not images of more than 4,096 numbers"):

@@ -21,12 +21,12 @@ from attar.engine.device import use_device
 from attar.engine.piece import Piece, Tick
 from attar.engine.precision import use_precision
 from attar.engine.run import Run
+from attar.engine.staging import Part
 from attar.evaluation.audits.closeness import Measured, density_and_coverage, kid, measure_closeness, voronoi
 from attar.evaluation.audits.frame import Audit, Bench, Found, Subject
 from attar.evaluation.audits.measures import Measure
 from attar.evaluation.audits.spaces import NETWORKS, PIXELS, Pixels, Plane, Space
 from attar.evaluation.audits.trained import list_trained, train_pieces
-from attar.evaluation.jobs import Part
 from attar.files import read_tensors
 from attar.rng import Rng
 

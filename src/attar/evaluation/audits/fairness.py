@@ -16,11 +16,11 @@ from attar.engine.device import use_device
 from attar.engine.piece import Piece, Tick
 from attar.engine.precision import use_precision
 from attar.engine.run import Run
+from attar.engine.staging import Part, write_part
 from attar.evaluation.audits.frame import Audit, Bench, Found, Subject
 from attar.evaluation.audits.intervals import Interval, mean_interval
 from attar.evaluation.audits.measures import Measure
 from attar.evaluation.audits.trained import Trained, list_trained, read_network, train_pieces
-from attar.evaluation.jobs import Part, write_part
 from attar.files import read_tensors
 from attar.rng import Rng
 from attar.training.fit import predict

@@ -1,26 +1,6 @@
-"""What all audits have in common. Another audit is one file beside this one.
+"""What all audits have in common. Another audit is one file beside this one: docs/extending.md has one to begin with.
 
-It holds a frozen dataclass, whose fields are its settings, that subclasses `Audit`:
-
-    @dataclass(frozen=True)
-    class Bright(Audit):
-        name: ClassVar[str] = "bright"
-        images: int = 100
-
-        def pieces(self, subject, bench):
-            work = partial(measure_brightness, subject.train.path, self.images)
-            return [subject.piece(bench, "brightness", work, recipe=(self.images,), seed=0, cost=0)]
-
-        def measures(self, found, bench):
-            return [subject.measure(self.name, "mean", one["mean"]) for subject, (one,) in found.items()]
-
-`measure_brightness(path, images, tick)` is a function of the module. It returns what JSON can hold, and its result is
-kept: the audit resumes after a kill, and a second call finds it. `recipe` is all that the result depends on beside the
-set, the seed and the name. Whoever needs trained networks lists them in `networks`, as `train_pieces(subject, bench)`
-gives them (`audits/trained.py`). They are trained first, once for all audits, and kept. Work reads them by
-`read_network`. `found` has what the pieces of each subject made, in their order: the sets, then the controls. Its
-heading in the report is a line of `TITLES` (`audits/measures.py`). `AUDITS` (`runs/audit.py`) has it by name, and
-`cli/auditing.py` a flag for it.
+Its work is functions of a module. What they return is kept: an audit resumes after a kill, and a second call finds it.
 """
 
 import hashlib
@@ -38,9 +18,10 @@ from attar.data.task import Examples, Task
 from attar.engine.compiling import Compile
 from attar.engine.piece import Piece, Tick
 from attar.engine.precision import Precision
+from attar.engine.staging import Part, write_part
 from attar.evaluation.audits.intervals import Interval
 from attar.evaluation.audits.measures import AUDITED, Measure
-from attar.evaluation.jobs import Part, variant, write_part
+from attar.evaluation.jobs import variant
 from attar.files import DamagedFile, has_own_checksum, read_json, with_checksum, write_json
 from attar.rng import CPU, Rng
 from attar.training.protocol import PROTOCOLS, Protocol

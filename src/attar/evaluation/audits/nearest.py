@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from attar.data.normalisation import unit
@@ -23,14 +24,24 @@ AT_ONCE = 2000  # images whose features are in memory
 COPY = 0.001  # of test images, the share that lies as near to a training image as a copy does: ours
 
 
-def nearest(x: Float[Tensor, "n d"], others: Iterable[Float[Tensor, "_ d"]]) -> Float[Tensor, " n"]:
-    """The Euclidean distance of each row to the nearest of the others, which come some at a time."""
+class Nearest(NamedTuple):
+    """For each vector the nearest of others, and how far it is."""
+
+    distance: Float[Tensor, " n"]
+    row: Int[Tensor, " n"]
+
+
+def nearest(x: Float[Tensor, "n d"], others: Iterable[Float[Tensor, "_ d"]]) -> Nearest:
+    """By the Euclidean distance. The others come some at a time, and their rows are counted through."""
     best = torch.full((len(x),), torch.inf, device=x.device)
+    found, before = torch.zeros(len(x), dtype=torch.long, device=x.device), 0
     for some in others:
         row = (some.square().sum(1) / 2 - x @ some.T).argmin(1)
         # Computed anew, as the product that finds the row rounds small distances.
-        best = best.minimum((x - some[row]).norm(dim=1))
-    return best
+        distance = (x - some[row]).norm(dim=1)
+        found = torch.where(distance < best, row + before, found)
+        best, before = best.minimum(distance), before + len(some)
+    return Nearest(best, found)
 
 
 @torch.no_grad()
@@ -43,7 +54,7 @@ def find_nearest(images: Path, parts: dict[str, Path], trained: Trained, run: Ru
             embed = space.embedding(own[:AT_ONCE], run)
             x = embed(own)
             real = {name: map(embed, read_pixels(path, run)) for name, path in parts.items()}
-            found[space.name] = {name: nearest(x, others).tolist() for name, others in real.items()}
+            found[space.name] = {name: nearest(x, others).distance.tolist() for name, others in real.items()}
             tick()
     return found
 

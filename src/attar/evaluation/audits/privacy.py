@@ -16,6 +16,7 @@ from attar.data.task import Examples, Task
 from attar.engine.device import eager_flops
 from attar.engine.piece import Piece
 from attar.engine.run import Run
+from attar.engine.staging import write_part
 from attar.evaluation.audits.canaries import Canaries, look_at, place_canaries
 from attar.evaluation.audits.frame import Audit, Bench, Found, Subject
 from attar.evaluation.audits.intervals import Interval, mean_interval
@@ -24,7 +25,6 @@ from attar.evaluation.audits.membership import Members, Scores, advantage, area,
 from attar.evaluation.audits.nearest import find_nearest, list_rows
 from attar.evaluation.audits.trained import list_trained, train_pieces
 from attar.evaluation.evaluate import protocol_by_name
-from attar.evaluation.jobs import write_part
 from attar.networks.weights import TRAINING
 from attar.rng import Rng
 from attar.training.protocol import Protocol
@@ -51,6 +51,8 @@ class Private(Audit):
     protocol: str | Protocol = "quick"
 
     def __post_init__(self) -> None:
+        if isinstance(self.rates, int | float):
+            object.__setattr__(self, "rates", [self.rates])
         super().__post_init__()
         object.__setattr__(self, "rates", tuple(self.rates))  # a list has no hash
 

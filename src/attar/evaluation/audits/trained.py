@@ -12,8 +12,8 @@ from attar.engine.device import use_device
 from attar.engine.piece import Piece, Tick
 from attar.engine.precision import use_precision
 from attar.engine.run import Run
+from attar.engine.staging import Part
 from attar.evaluation.audits.frame import VERSION, Bench, Subject, digest
-from attar.evaluation.jobs import Part
 from attar.files import DamagedFile, read_tensors, write_tensors
 from attar.networks.network import Network
 from attar.networks.weights import TRAINING, Weights

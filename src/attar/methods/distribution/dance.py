@@ -13,7 +13,8 @@ from attar.distances.mmd import mean_distance
 from attar.engine.run import Run
 from attar.methods.distribution._settings import Settings
 from attar.synthesis.pixels import Init, Space
-from attar.training.pretrained import Stage, draw_between, pretrain, pretraining_left
+from attar.training.pretrained import draw_between, pretrain, pretraining_left
+from attar.training.stages import Stage
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,8 @@ from attar.engine.run import Run
 from attar.methods.distribution._settings import ELSEWHERE, Retired, Settings
 from attar.synthesis.optimisers import Optimiser
 from attar.synthesis.pixels import Init, Space
-from attar.training.pretrained import Stage, draw_between, pretrain, pretraining_left, soft_labels
+from attar.training.pretrained import draw_between, pretrain, pretraining_left, soft_labels
+from attar.training.stages import Stage
 
 SCALE = 300.0  # of the authors' loss
 

@@ -20,7 +20,8 @@ from attar.methods.gradient._settings import Settings
 from attar.networks.weights import TRAINING
 from attar.synthesis.pixels import Init, Space
 from attar.training.pool import Pool
-from attar.training.pretrained import Stage, early_ages, pretrain_early, pretraining_left
+from attar.training.pretrained import early_ages, pretrain_early, pretraining_left
+from attar.training.stages import Stage
 from attar.training.train import train
 
 

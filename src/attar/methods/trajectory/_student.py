@@ -74,6 +74,10 @@ class Student:
     def of(
         cls, task: Task, syn: Pixels, run: Run, *, updates: int, steps: int, batch: int, augment: str, through: Through
     ) -> "Student":
+        """For a run of so many updates, of `steps` steps each. A `batch` of 0 is all images.
+
+        Raises `ValueError` for a network that has no second derivative.
+        """
         n = len(syn.classes) * syn.each
         size = min(batch or n, n)
         plain = SGD(momentum=0.0, weight_decay=0.0)
@@ -102,8 +106,3 @@ def see(task: Task, zca: bool) -> Task:
         what = "rows of a table" if task.columns is not None else f"images of more than {LARGEST:,} numbers"
         raise ValueError(f"zca=true whitens images, but not {what}: zca=false leaves them as they are")
     return task.whitened()
-
-
-def make_optimiser(groups: Sequence[tuple[Tensor, float]], momentum: float) -> torch.optim.Optimizer:
-    """SGD, with a step size for each of what is learned."""
-    return torch.optim.SGD([{"params": [p], "lr": lr} for p, lr in groups], lr=0.0, momentum=momentum)

@@ -7,7 +7,6 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -17,52 +16,40 @@ from attar.condensed.condensed_set import CondensedSet
 from attar.data.task import Task
 from attar.engine.run import Run
 from attar.engine.slices import map_slices
-from attar.methods.trajectory._student import Rate, Stretch, Student, make_optimiser, see
+from attar.methods.trajectory._settings import Settings
+from attar.methods.trajectory._student import Rate, Stretch, see
 from attar.networks.weights import Weights, unflatten
 from attar.rng import Rng
 from attar.synthesis.loop import optimise
 from attar.synthesis.pixels import Pixels
 from attar.training.flatness import Flatness
-from attar.training.pretrained import Stage
 from attar.training.trajectories import Experts, Trajectory
-from attar.training.unrolled import Through
 
 PATIENCE = 100  # stretches in a row that are too hard
 LOOKED = 256  # real images of a class, among which those are found that experts know
 
 
 @dataclass(frozen=True, kw_only=True)
-class DATM:
+class DATM(Settings):
     """Students follow experts where it is as hard as the budget allows, and labels are learned.
 
     Starts are the epochs from `earliest` on; their end grows from `first` to `latest` over `grow` updates, or is
     `latest` at once where that is 0. A stretch whose distance is above `skip` is passed over and another one drawn.
     The authors count those as updates too. Labels are the softmax of what is learned, with `lr_label` and a momentum of
     0.9. Images start as real ones that some expert classifies correctly, and labels as what these experts make of them.
-    The rest is as in `mtt`, and experts are as in `ftd`.
+    Experts are as in `ftd`.
     """
 
     updates: int = 10_000
-    experts: int = 100
     earliest: int = 0
     first: int = 0
     latest: int = 4
     grow: int = 0
-    ahead: int = 2
     steps: int = 80
-    batch_syn: int = 0
-    lr: float = 100.0
-    lr_step: float = 1e-7
     lr_label: float = 5.0
-    step_size: float = 0.01
-    momentum: float = 0.5
     skip: float = 1.1
-    through: Through = "exact"
-    zca: bool = True
-    augment: str = "color_crop_cutout_flip_scale_rotate"
     rho: float = 0.01
     alpha: float = 0.3
-    separable: ClassVar[bool] = False
 
     def __call__(self, task: Task, ipc: int, run: Run) -> CondensedSet:
         task = see(task, self.zca)
@@ -71,16 +58,7 @@ class DATM:
         known, scores = find_known(task, paths, ipc, run)
         labels = Labels(scores.flatten(0, 1))
         syn.put_(task.images(known))
-        student = Student.of(
-            task,
-            syn,
-            run,
-            updates=self.updates,
-            steps=self.steps,
-            batch=self.batch_syn,
-            augment=self.augment,
-            through=self.through,
-        )
+        student = self.make_student(task, syn, run)
 
         def episode(syn, rng):
             starts = range(self.earliest, self.end(int(labels.updates)))
@@ -96,8 +74,7 @@ class DATM:
                 f"{PATIENCE} stretches in a row had a distance above skip={self.skip:g}: a larger one helps"
             )
 
-        groups = [(syn.images, self.lr), (rate.log, self.lr_step / self.step_size**2), (labels.scores, self.lr_label)]
-        opt = make_optimiser(groups, self.momentum)
+        opt = self.make_optimiser(syn, rate, (labels.scores, self.lr_label))
         opt.param_groups[-1]["momentum"] = 0.9
         state = nn.ModuleDict({"rate": rate, "labels": labels})
         made = optimise(episode, syn, opt, updates=self.updates, run=run, state=state).export()
@@ -109,13 +86,10 @@ class DATM:
         return max(self.earliest + 1, grown)
 
     def plan_experts(self) -> Experts:
-        return Experts(
-            self.experts, max(self.latest, self.earliest + 1) - 1 + self.ahead, Flatness(self.rho, self.alpha)
-        )
-
-    def stages(self, task: Task, run: Run) -> list[Stage]:
-        """What is trained first, for a plan."""
-        return [self.plan_experts().stage(see(task, self.zca), run)]
+        if self.first > self.latest:
+            raise ValueError(f"first must be at most latest={self.latest}, not {self.first}")
+        last = max(self.latest, self.earliest + 1) - 1
+        return Experts(self.experts, last + self.ahead, Flatness(self.rho, self.alpha))
 
 
 class Labels(nn.Module):
@@ -144,12 +118,12 @@ def find_known(
     rows = task.indices(everyone, min(max(LOOKED, ipc), int(task.counts.max())), run.rng.fold("known"))
     x, fresh = task.images(rows).flatten(0, 1), network.init(Rng.of(0))
     shapes = {name: p.shape for name, p in fresh.params.items()}
-    scores = []
+    engine, scores = run.engine(network.scores, len(paths) * len(x) * network.flop(task.shape)), []
     for path in paths:
-        w = Weights(unflatten(path[-1].float(), shapes), fresh.buffers)
+        w = Weights(unflatten(path[-1].to(x.dtype), shapes), fresh.buffers)
         if network.keeps_statistics:
             w = Weights(w.params, network.statistics(w, x))
-        scores.append(map_slices(partial(network.scores, w), x, run.slice_size(len(x))))
+        scores.append(map_slices(partial(engine, w), x, run.slice_size(len(x))))
     every = torch.stack(scores).unflatten(1, rows.shape)  # (experts, k, n, classes)
     right = (every.argmax(3) == torch.arange(len(task.classes), device=x.device)[:, None]).float()
     mean = (every * right[..., None]).sum(0) / right.sum(0)[..., None].clamp_min(1)

@@ -13,8 +13,8 @@ from attar.training.flatness import Flatness
 class FTD(MTT):
     """MTT with experts whose walk is flat, and a running average of the pixels.
 
-    Experts step by adaptive GSAM with `rho` and `alpha`. A student that starts from what it has learned itself, and not
-    from an expert's weights, then goes astray less.
+    Experts step by adaptive GSAM with `rho` and `alpha`. Later a network learns from the images alone, and drifts away
+    from the experts' path. Where the loss is flat, that costs less.
     """
 
     average: float = 0.9999
