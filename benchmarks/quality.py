@@ -198,10 +198,8 @@ def measure(cell: Cell, root: Path, results: Path, device: str = "cpu") -> None:
     planned = attar.plan(task, cell.method, cell.ipc, **asked).seconds if learns else None
     sets = [CondensedSet.whole(task)] if cell.method == "whole" else []
     for seed in range(cell.draws) if not sets else ():
-        folder = RUNS / device / f"{cell.name.removesuffix(cell.apart)}-seed{seed}"
-        with Progress(folder.name) as progress:
-            where = {"out": folder, "resume": (folder / "run.json").exists()}
-            sets.append(attar.condense(task, cell.method, cell.ipc, seed=seed, progress=progress, **where, **asked))
+        with Progress(find_folder(cell, seed, device).name) as progress:
+            sets.append(condense(cell, task, seed, device, progress))
     rows: list[Row] = []
     for protocol in cell.protocols:
         with Progress(f"{cell.name}, {protocol}") as progress:
@@ -225,7 +223,19 @@ def measure(cell: Cell, root: Path, results: Path, device: str = "cpu") -> None:
         print("  ".join(summary.cells()), f"(published {cell.published})", flush=True)
 
 
-def load_cell(data: str, root: Path) -> Task:
+def find_folder(cell: Cell, seed: int, device: str) -> Path:
+    """Where the set of that seed is kept."""
+    return RUNS / device / f"{cell.name.removesuffix(cell.apart)}-seed{seed}"
+
+
+def condense(cell: Cell, task: Task, seed: int, device: str, progress: Progress) -> CondensedSet:
+    """The set of that seed, which is made where it is not there, or finished."""
+    folder = find_folder(cell, seed, device)
+    where = {"out": folder, "resume": (folder / "run.json").exists(), "device": device}
+    return attar.condense(task, cell.method, cell.ipc, seed=seed, progress=progress, **where, **cell.settings)
+
+
+def load_cell(data: str, root: Path | None) -> Task:
     """A known set, or else a folder of Parquet files of photographs, which may be mirrored."""
     return load_data(data, root=root) if data in DATASETS else load_data(f"parquet:{root / data}", flip=True)
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from attar.networks.weights import Weights
     from attar.report.page import write_report
     from attar.rng import Rng
+    from attar.runs.audit import audit
     from attar.runs.compare import compare
     from attar.runs.condense import condense, plan
     from attar.synthesis.loop import optimise
@@ -42,6 +43,7 @@ _HOMES = {
     "Run": "engine.run",
     "Task": "data.task",
     "Weights": "networks.weights",
+    "audit": "runs.audit",
     "compare": "runs.compare",
     "condense": "runs.condense",
     "evaluate": "evaluation.evaluate",
@@ -70,6 +72,7 @@ __all__ = [
     "Run",
     "Task",
     "Weights",
+    "audit",
     "compare",
     "condense",
     "evaluate",

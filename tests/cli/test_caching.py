@@ -12,6 +12,7 @@ FILES = {
     "stages": "1f.safetensors",
     "experts": "3f.safetensors",
     "generators": "4f.safetensors",
+    "audit": "4f.safetensors",
     "kernels": "2f.so",
 }
 

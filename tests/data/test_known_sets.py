@@ -27,7 +27,8 @@ def test_digits():
 
 
 def test_every_known_set_describes_itself_in_a_line():
-    assert list(DATASETS) == ["digits", "mnist", "fashion-mnist", "svhn", "cifar10", "cifar100"]
+    given = [name for name, known in DATASETS.items() if not known.made_of]
+    assert given == ["digits", "mnist", "fashion-mnist", "svhn", "cifar10", "cifar100"]
     for entry in DATASETS.values():
         assert "\n" not in entry.about and entry.title in entry.about
     assert DATASETS["mnist"].about == "MNIST: 70,000 handwritten digits, 28x28 grey"

@@ -9,8 +9,9 @@ from pages import read, sets
 
 from attar.data.task import Examples
 from attar.report import figures
-from attar.report.page import list_settings, write_report
+from attar.report.page import write_report
 from attar.report.planes import place_class, project, span_plane
+from attar.report.settings import list_settings
 
 
 def test_the_plane_is_that_of_the_real_images_whatever_was_condensed():

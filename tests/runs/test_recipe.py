@@ -66,7 +66,7 @@ def test_a_recipe_like_another_takes_over_what_attar_does_not_what_was_published
 
 def test_every_shipped_recipe_resolves_and_says_what_to_expect():
     learned = [name for name in list_names() if "updates" in {field.name for field in dataclasses.fields(find(name))}]
-    every = {(method, data) for method in learned for data in DATASETS}
+    every = {(method, data) for method in learned for data, known in DATASETS.items() if not known.made_of}
     assert {(method, data) for method, data, _ in list_shipped()} == every
     for method, data, content in list_shipped():
         assert method in list_names() and content["about"]

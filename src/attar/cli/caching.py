@@ -11,6 +11,7 @@ KINDS = {
     "stages": "networks that were trained first",
     "experts": "the same with the way of their training",
     "generators": "generators that were trained first, and their critics",
+    "audit": "networks and measurements of the whole set and of random images, which audits share",
     "kernels": "compiled code",
 }
 # Of no other ending does Attar write files there: the cache may be a folder in which a user has some too.
@@ -25,7 +26,7 @@ FETCHED = {
 class Cache:
     """List what Attar keeps to be faster, by kind and with sizes; or drop it, as all of it can be made anew."""
 
-    drop: tuple[Literal["all", "decoded", "measured", "stages", "experts", "generators", "kernels"], ...] = ()
+    drop: tuple[Literal["all", "decoded", "measured", "stages", "experts", "generators", "audit", "kernels"], ...] = ()
     """The kinds to delete."""
 
     def __call__(self) -> None:

@@ -11,6 +11,7 @@ from attar.condensed.condensed_set import CondensedSet
 from attar.condensed.store import MANIFEST, load
 from attar.data.known_sets import DATASETS
 from attar.data.task import Task
+from attar.evaluation.audits.measures import MEASURES, read_measures
 from attar.evaluation.judged_on import check_fits
 from attar.evaluation.rows import PICTURE, ROWS, read_rows
 from attar.replacing import settle
@@ -101,10 +102,12 @@ def report_on(folders: Sequence[Path], task: Task, out: Path) -> Path:
     for made in sets:
         check_fits(made, task)
     # A comparison keeps its rows in its own folder, a run in its own; a run that is named itself is in both lists.
-    rows = [row for folder in dict.fromkeys([*folders, *found]) for row in read_rows(folder / ROWS)]
+    places = dict.fromkeys([*folders, *found])
+    rows = [row for folder in places for row in read_rows(folder / ROWS)]
+    measures = list(dict.fromkeys(one for folder in places for one in read_measures(folder / MEASURES)))
     unique = len({folder.name for folder in found}) == len(found)  # runs of two comparisons may have the same name
     losses = {
         folder.name if unique else str(folder): [(entry["update"], entry["loss"]) for entry in read_metrics(folder)]
         for folder in found
     }
-    return write_report(out, sets, rows, task, losses)
+    return write_report(out, sets, rows, task, losses, measures)

@@ -1,4 +1,4 @@
-"""The command line: `attar condense | evaluate | compare | report | check | status | list | cache | demo`."""
+"""The command line: `attar condense | evaluate | compare | audit | report | check | status | list | cache | demo`."""
 
 import os
 import sys
@@ -12,6 +12,7 @@ import tyro
 from tyro.conf import Positional
 
 from attar.arguments import resolve_home
+from attar.cli.auditing import Audit
 from attar.cli.caching import Cache
 from attar.cli.checking import Check
 from attar.cli.condensing import Condense
@@ -198,6 +199,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "condense": Condense,
     "evaluate": Evaluate,
     "compare": Compare,
+    "audit": Audit,
     "report": Report,
     "check": Check,
     "status": Status,

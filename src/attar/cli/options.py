@@ -42,8 +42,11 @@ class Source:
     categories: tuple[str, ...] = ()
     """Columns of a table whose numbers are categories, as text is by itself."""
 
-    def task(self, data: str) -> "Task":
-        """The data as these options say. Raises `ValueError` where it is missing, damaged or no labelled image set."""
+    def task(self, data: str, group: str | None = None) -> "Task":
+        """The data as these options say, with groups where these are named.
+
+        Raises `ValueError` where it is missing, damaged or no labelled image set.
+        """
         from attar.data.load import load_data
 
         return load_data(
@@ -60,6 +63,7 @@ class Source:
             image_column=self.image_column,
             label_column=self.label_column,
             categories=self.categories,
+            group=group,
         )
 
     @property

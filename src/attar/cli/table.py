@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
+from attar.evaluation.audits.measures import Measure, tabulate_measures
 from attar.evaluation.rows import COLUMNS, Row, explain_marks, list_columns, summarise
 from attar.report.names import label_cells
 from attar.report.networks import tabulate_networks
@@ -57,6 +58,18 @@ def print_grounds(rows: Sequence[Row]) -> None:
     images = " and ".join(mirrored[flip] for flip in sorted({row.flip for row in rows if row.flip is not None}))
     trained = f"seeds {', '.join(seeds)}; trained in {', '.join(precisions)}{images and ', images ' + images}"
     print(make_visible(f"{trained}; tested after the last epoch, on: {'; '.join(splits)}"))
+
+
+def print_measures(measures: Sequence[Measure]) -> None:
+    """A table for each audit, and for each way in which networks were trained."""
+    for audit in tabulate_measures(measures):
+        table = Table(audit.title, *map(make_visible, audit.subjects), box=None)
+        for name, line in audit.lines.items():
+            table.add_row(make_visible(name), *("–" if cell is None else cell.text for cell in line))
+        print(f"on {make_visible(audit.data)}" + (f", networks trained by {audit.trained}" if audit.trained else ""))
+        print(render(table), end="")
+        for note in audit.notes:
+            print(make_visible(note))
 
 
 def print_gains(rows: Sequence[Row]) -> None:

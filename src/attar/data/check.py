@@ -34,6 +34,8 @@ class Given(NamedTuple):
     what: str
     x: Any
     y: Any
+    group: Any = None
+    """A second label of each, where it has one."""
 
 
 class Found(NamedTuple):
@@ -57,6 +59,8 @@ class Parts(NamedTuple):
     classes: tuple[str, ...]
     columns: Columns | None = None
     """Of a table, whose rows are not scaled yet."""
+    groups: tuple[str, ...] = ()
+    """The names of the groups of the examples, where they have any."""
 
 
 def check_parts(

@@ -14,6 +14,7 @@ from attar.data.check import Found, Given, Parts
 from attar.data.columns import Roles, check_alike, check_classes, choose_columns, say_choice
 from attar.data.decoded_cache import Kept, keep_decoded, load_decoded, place_decoded
 from attar.data.decoding import Decoded, Decoding, Encoded, decode_pictures, say_left_out
+from attar.data.groups import check_column
 from attar.data.on_disk import LIMIT, as_tensor
 from attar.data.reading import Reading
 from attar.data.splits import choose_parts
@@ -50,52 +51,76 @@ def read_table(place: str, names: Sequence[str], take: Callable[[str], list[Rows
         say_choice(first.schema, place, "image", roles.image)
     if reading.label_column is None:
         say_choice(first.schema, place, "label", roles.label)
-    return read_parts(parts, roles, reading.decoding, place, reading.quiet)._replace(judge=chosen.judge)
+    found = read_parts(parts, roles, reading.decoding, place, reading.quiet, reading.group)
+    return found._replace(judge=chosen.judge)
 
 
 def read_parts(
-    parts: Mapping[str, Sequence[Rows]], roles: Roles, decoding: Decoding | None, place: str, quiet: bool
+    parts: Mapping[str, Sequence[Rows]],
+    roles: Roles,
+    decoding: Decoding | None,
+    place: str,
+    quiet: bool,
+    group: str | None = None,
 ) -> Found:
     """The part "training", and perhaps another that judges. `decoding` is as `decode_pictures` has it.
 
-    Raises `ValueError` naming the file and row where a label lacks or an image cannot be decoded, and the files that
-    do not go together.
+    `group` is the column of the groups. Raises `ValueError` naming the file and row where a label lacks or an image
+    cannot be decoded, and the files that do not go together.
     """
     first, *others = [rows for part in parts.values() for rows in part]
     for other in others:
         check_alike(first.schema, other.schema, roles, (first.what, other.what))
+    if group is not None:
+        for rows in (first, *others):
+            check_column(group, rows.schema.names, rows.what)
     # All of them before the first image is decoded: a row without a label should not cost the time of the others.
-    labels = {name: [read_labels(rows, roles.label) for rows in part] for name, part in parts.items()}
-    check_classes([label for some in labels["training"] for label in some], f"{place}: the column {roles.label}")
+    labels = {name: read_labels(part, roles.label) for name, part in parts.items()}
+    groups = {} if group is None else {name: read_labels(part, group, "group") for name, part in parts.items()}
+    check_classes(labels["training"], f"{place}: the column {roles.label}")
     train, *tests = [
-        take_images(f"{place}: the {name}", part, roles.image, labels[name], decoding, quiet)
+        take_images(f"{place}: the {name}", part, roles.image, labels[name], groups.get(name), decoding, quiet)
         for name, part in parts.items()
     ]
     return Found(train, tests[0] if tests else None, roles.names)
 
 
-def read_labels(rows: Rows, column: str) -> list[Any]:
-    labels = [label for some in rows.read(column) for label in some]
-    if None in labels:
-        raise ValueError(f"{rows.what}: row {labels.index(None)} has no label in the column {column}")
-    return labels
+def read_labels(part: Sequence[Rows], column: str, called: str = "label") -> list[Any]:
+    """The cells of a column of labels, or of groups. Raises `ValueError` where one is missing."""
+    found: list[Any] = []
+    for rows in part:
+        labels = [label for some in rows.read(column) for label in some]
+        if None in labels:
+            raise ValueError(f"{rows.what}: row {labels.index(None)} has no {called} in the column {column}")
+        found += labels
+    return found
 
 
 def take_images(
-    what: str, part: Sequence[Rows], column: str, labels: list[list[Any]], decoding: Decoding | None, quiet: bool
+    what: str,
+    part: Sequence[Rows],
+    column: str,
+    labels: list[Any],
+    groups: list[Any] | None,
+    decoding: Decoding | None,
+    quiet: bool,
 ) -> Given:
-    """The images in this column, decoded now or before, and the labels of those that are not left out."""
-    held = np.array([label for some in labels for label in some])
+    """The images in this column, decoded now or before, and the labels and groups of those that are not left out."""
+
+    def give(x: Any, numbers: Any) -> Given:
+        return Given(what, x, held[numbers], None if groups is None else np.array(groups)[numbers])
+
+    held = np.array(labels)
     place, state = place_decoded("table", (what, column, decoding, PILLOW)), repr([rows.state for rows in part])
     kept = load_decoded(place, what, state) if decoding else None  # known sets have a cache of their own
     if kept:
         say_left_out(kept.left_out[0], len(held))
-        return Given(what, kept.parts.train.x, held[kept.parts.train.y.numpy()])
+        return give(kept.parts.train.x, kept.parts.train.y.numpy())
     (x, numbers, damaged), alone = decode_images(what, part, column, len(held), decoding, quiet)
     if decoding and alone and 0 < x.nbytes <= LIMIT:  # what is larger is on the disk already
         images = Examples(as_tensor(x), torch.tensor(numbers))
         keep_decoded(place, Kept(Parts(images, None, ()), (damaged, [])), state)
-    return Given(what, x, held[numbers])
+    return give(x, numbers)
 
 
 def decode_images(

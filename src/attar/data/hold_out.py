@@ -24,7 +24,11 @@ def hold_out(whole: Examples, classes: tuple[str, ...], share: float) -> tuple[E
     # In the order of the examples, in which a file is read forwards.
     held = np.sort(np.concatenate([row[:n] for row, n in zip(rows, cuts, strict=True)]))
     kept = np.setdiff1d(np.arange(len(whole.y)), held)
-    train, test = (Examples(take_rows(whole.x, part), whole.y[part]) for part in (kept, held))
+    groups = [None if whole.group is None else whole.group[part] for part in (kept, held)]
+    train, test = (
+        Examples(take_rows(whole.x, part), whole.y[part], group)
+        for part, group in zip((kept, held), groups, strict=True)
+    )
     return train, test, f"hold-out: {100 * len(held) / len(whole.y):.0f} % of the given examples, stratified"
 
 

@@ -4,7 +4,7 @@ import hashlib
 import logging
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -24,6 +24,7 @@ from attar.data.task import Examples
 LITTER = ("__macosx", "@eadir", "$recycle.bin", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r")
 # Files that are meant to be pictures, so that one whose content is none is damaged.
 ENDINGS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".ppm", ".pgm")
+FOLDER = "folder"  # as groups that are folders are called
 PART_NAMES = {name for names in PARTS.values() for name in names}
 LOG = logging.getLogger("attar")
 
@@ -56,12 +57,35 @@ def read_folder(folder: Path, reading: Reading) -> Found:
     state = describe_state(parts)
     kept = load_decoded(place, str(folder), state)
     if kept is not None:
-        return take_kept(kept, parts, judge)
+        return give_groups(take_kept(kept, parts, judge), parts, kept.left_out, reading.group)
     decoded = [decode_part(part, sorted(train.classes), reading) for part in parts]
     found = Found(decoded[0][0], decoded[1][0] if test else None, sorted(train.classes), judge)
     if sum(given.x.nbytes for given, _ in decoded) <= LIMIT:  # what is larger is on the disk already, to be read there
         keep_decoded(place, to_keep(found, [damaged for _, damaged in decoded]), state)
-    return found
+    return give_groups(found, parts, [damaged for _, damaged in decoded], reading.group)
+
+
+def give_groups(found: Found, parts: list[Part], damaged: Sequence[list[str]], group: str | None) -> Found:
+    """The same with the groups of the pictures, if these are asked for. `damaged` names those that were left out."""
+    if group is None:
+        return found
+    if group != FOLDER:
+        raise ValueError(f"groups are {group!r}, but those of {parts[0].folder} are named by folders: say {FOLDER!r}")
+    names = [name_groups(part, set(out)) for part, out in zip(parts, damaged, strict=False)]
+    test = found.test and found.test._replace(group=names[-1])
+    return found._replace(train=found.train._replace(group=names[0]), test=test)
+
+
+def name_groups(part: Part, damaged: set[str]) -> list[str]:
+    """The folder below the class's own in which each picture lies. Raises `ValueError` where one lies in none."""
+    names = []
+    for _, file in part.files:
+        if str(file) not in damaged:
+            _, *below, _ = file.relative_to(part.folder).parts
+            if not below:
+                raise ValueError(f"{file} is of no group; expected {part.folder / 'CLASS' / 'GROUP' / 'PICTURE'}")
+            names.append(below[0])
+    return names
 
 
 def find_parts(folder: Path, reading: Reading) -> tuple[Part, Part | None, Judge]:

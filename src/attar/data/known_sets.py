@@ -11,11 +11,15 @@ from attar.data.check import Given, Parts, check_parts
 from attar.data.decoded_cache import Kept, keep_decoded, load_decoded, place_decoded
 from attar.data.measure import moments
 from attar.data.normalisation import Normalisation
+from attar.data.skewed import Skewed, colour_backgrounds, colour_digits, grey_some
+from attar.data.task import Examples
 from attar.files import cache_folder, hash_file
 
 # How far a measured mean may lie from the literature's. Those of two sets of one shape are 0.05 and more apart, except
 # that the two CIFARs differ by 0.016.
 STRAY = 0.03
+
+Make = Callable[[Examples, Examples], Skewed]
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,11 @@ class Known:
     held_out: float = 0.1
     """The share of the examples that becomes the test part, where none came with them."""
     classes: int = 10
+    made_of: str | None = None
+    """The known set that it is made from, if any, and how."""
+    make: Make | None = None
+    grouped_by: str = ""
+    """What its groups are, if it has any."""
 
     @property
     def normalisation(self) -> Normalisation | None:
@@ -45,6 +54,15 @@ class Known:
     def about(self) -> str:
         c, h, w = self.shape
         return f"{self.title}: {self.holds}, {h}x{w} {'grey' if c == 1 else 'colour'}"
+
+
+COLOUR, SKEWED = "colour", "which go with classes in nine of ten training images"
+
+
+def colored(title: str, holds: str, base: str, make: Make) -> Known:
+    """A set of grey images in colours; normalised as FairDD does it."""
+    half, flip = (0.5, 0.5, 0.5), base == "fashion-mnist"
+    return Known(title, f"{holds}, {SKEWED}", (3, 32, 32), flip, half, half, made_of=base, make=make, grouped_by=COLOUR)
 
 
 DATASETS = {
@@ -94,6 +112,25 @@ DATASETS = {
         folders=("cifar100",),
         classes=100,
     ),
+    "colored-mnist-fg": colored("Colored-MNIST(FG)", "70,000 digits in ten colours", "mnist", colour_digits),
+    "colored-mnist-bg": colored("Colored-MNIST(BG)", "70,000 digits on ten colours", "mnist", colour_backgrounds),
+    "colored-fashion-mnist-fg": colored(
+        "Colored-Fashion-MNIST(FG)", "70,000 articles of clothing in ten colours", "fashion-mnist", colour_digits
+    ),
+    "colored-fashion-mnist-bg": colored(
+        "Colored-Fashion-MNIST(BG)", "70,000 articles of clothing on ten colours", "fashion-mnist", colour_backgrounds
+    ),
+    "cifar10-s": Known(
+        title="CIFAR10-S",
+        holds=f"70,000 photographs, grey or coloured, {SKEWED}",
+        shape=(3, 32, 32),
+        flip=True,
+        mean=(0.4891, 0.4845, 0.4671),
+        std=(0.2428, 0.2408, 0.2510),
+        made_of="cifar10",
+        make=grey_some,
+        grouped_by=COLOUR,
+    ),
 }
 
 
@@ -103,6 +140,11 @@ def read_known(name: str, root: Path | None, download: bool, quiet: bool) -> Par
     Raises `ValueError` where its files are missing, damaged, or those of another set.
     """
     known = DATASETS[name]
+    if known.made_of and known.make:
+        base = read_known(known.made_of, root, download, quiet)
+        assert base.test is not None
+        train, test, groups = known.make(base.train, base.test)
+        return Parts(train, test, base.classes, groups=groups)
     if known.source is None:
         return read_digits()
     root = root or cache_folder() / "data"

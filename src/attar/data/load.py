@@ -10,6 +10,7 @@ from typing import Any, Literal
 from attar.arguments import checked, resolve_home
 from attar.data.check import Found, Given, Judge, Parts, check_parts
 from attar.data.decoding import Decoding
+from attar.data.groups import check_own, split_groups, with_groups
 from attar.data.hold_out import hold_out
 from attar.data.known_sets import DATASETS, Known, read_known
 from attar.data.measure import measure
@@ -47,6 +48,7 @@ def load_data(
     image_column: str | None = None,
     label_column: str | None = None,
     categories: Sequence[str] = (),
+    group: Any = None,
 ) -> Task:
     """A task from what a user has.
 
@@ -70,6 +72,10 @@ def load_data(
     column of text or truth values has one of its own, which is logged. `categories` names further such columns, whose
     values are numbers. Labels are in `label_column`, or in the column that is called label, target, class or y.
 
+    `group` is a second label of each example, by which `attar.audit` measures fairness. For files it is the name of a
+    column, or of arrays such as `group` and `group_test`, and `folder` for folders within a class's folder. Arrays may
+    be given for the training examples, or as a pair for those and the test examples.
+
     `split` says what judges: the `"test"` part, the `"validation"` part (`x_val` and `y_val` of NumPy files), or
     training images that are `"held-out"`. By default it is the test part, or without one 10 % of the training images
     (of `digits` 20 %), stratified. `name` is what own data is called in plans, rows and reports. `network` is a known
@@ -78,29 +84,47 @@ def load_data(
     Raises `ValueError` with one sentence where the data is missing, damaged or no labelled image set or table.
     """
     data = recognise(data) if isinstance(data, str) else data
-    refuse_options(data, value_range, split, name, categories)
+    refuse_options(data, value_range, split, name, categories, group)
     decoding, columns = Decoding(size, skip_damaged), {"image_column": image_column, "label_column": label_column}
     refuse_untaken(data, {"size": size, "skip_damaged": skip_damaged} | columns)
     if isinstance(data, Task):
         data = data if network is None else data.with_network(network)
-        return data if flip is None else dataclasses.replace(data, flip=flip)
+        data = data if flip is None else dataclasses.replace(data, flip=flip)
+        return data if group is None else regroup(data, group)
     ends = None if value_range is None else check_range(value_range)
     if isinstance(data, str) and data in DATASETS:
         with naming(data):
             parts = read_known(data, None if root is None else Path(root), download, quiet)
+        if isinstance(group, str):
+            check_own(data, group, DATASETS[data].grouped_by)
+        elif group is not None:
+            parts = with_groups(parts, *split_groups(group))
         return make_task(data, parts, network, DATASETS[data], flip, split)
+    named = group if isinstance(group, str) else None
     judge: Judge = "validation" if split == "validation" else "test"
     held_out = split == "held-out"
-    reading = Reading(judge=judge, held_out=held_out, decoding=decoding, **columns, quiet=quiet)
+    reading = Reading(judge=judge, held_out=held_out, decoding=decoding, **columns, group=named, quiet=quiet)
     own, found = read(data, reading)
     # One that does not judge may be anything: labels of test parts are often kept secret.
     test = None if held_out or (split == "test" and found.judge != "test") else found.test
     parts = check_parts(found.train, test, found.names, ends, categories)
+    if named is not None:
+        parts = with_groups(parts, found.train.group, test and test.group)
+    elif group is not None:
+        parts = with_groups(parts, *split_groups(group))
     return make_task(name or own, parts, network, None, flip, split or found.judge if test else split)
 
 
+def regroup(task: Task, group: Any) -> Task:
+    """The same data with these labels of groups."""
+    parts = with_groups(Parts(task.train, task.test, task.classes), *split_groups(group))
+    assert parts.test is not None
+    train = dataclasses.replace(parts.train, fingerprint=task.fingerprint)
+    return dataclasses.replace(task, train=train, test=parts.test, groups=parts.groups)
+
+
 def refuse_options(
-    data: Any, value_range: Any, split: Split | None, name: str | None, categories: Sequence[str]
+    data: Any, value_range: Any, split: Split | None, name: str | None, categories: Sequence[str], group: Any
 ) -> None:
     """Raises `ValueError` for an option that says what is known of such data, and for a name that none may have."""
     known = isinstance(data, str) and data in DATASETS
@@ -113,6 +137,8 @@ def refuse_options(
             raise ValueError("categories is for tables of your own that are still to be read")
     if isinstance(data, Task) and split is not None:
         raise ValueError("split is for data that is still to be read, and a Task has its test part already")
+    if isinstance(group, str) and not isinstance(data, str):
+        raise ValueError(f"group is {group!r}, a name, as only files have: give the groups of the examples themselves")
     if split == "validation" and (known or not isinstance(data, str)):
         told = f"{data} has none" if known else "give what judges as (x, y, x_test, y_test), or as the second dataset"
         raise ValueError(f"split is validation, but only files of your own have a part of that name: {told}")
@@ -189,7 +215,8 @@ def make_task(
             raise ValueError("flip is for images: rows of a table have no mirror image")
         columns = measure_columns(columns, train.x)  # of what is trained on: test rows may lie beyond
         train, test = (dataclasses.replace(part, x=scale(columns, part.x)) for part in (train, test))
-    fingerprint, shape = hash_examples(train), tuple(train.x.shape[1:])
+    # Without groups: a set was made from the same images, whoever groups them.
+    fingerprint, shape = hash_examples(dataclasses.replace(train, group=None)), tuple(train.x.shape[1:])
     return Task(
         name=f"own-{name}" if known is None and name in RESERVED else name,
         train=dataclasses.replace(train, fingerprint=fingerprint),
@@ -200,4 +227,5 @@ def make_task(
         split=told,
         flip=flip,
         columns=columns,
+        groups=found.groups,
     )

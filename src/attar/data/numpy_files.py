@@ -1,7 +1,7 @@
 """NumPy files: one npz archive, or a folder of npy arrays that may be larger than memory."""
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from zipfile import ZipFile
@@ -9,6 +9,7 @@ from zipfile import ZipFile
 import numpy as np
 
 from attar.data.check import Found, Given, Judge
+from attar.data.groups import check_column
 from attar.data.npy_header import check_header
 from attar.data.on_disk import free_memory
 from attar.data.reading import Reading
@@ -50,7 +51,9 @@ def read_npz(path: Path, reading: Reading) -> Found:
                 raise ValueError(f"{path} holds {key} {keys.count(key)} times: write the file anew")
         say_unused(path, keys, judge, found[JUDGES[judge][0]])
         arrays = [read_member(archive, key, path) for key in found.values() if key]
-    return give(path, arrays, judge)
+        named = name_groups(reading.group, "", keys, path, judge, bool(arrays[2:]))
+        groups = [read_member(archive, key, path) for key in named]
+    return give(path, arrays, groups, judge)
 
 
 def read_npy(folder: Path, reading: Reading) -> Found:
@@ -72,13 +75,29 @@ def read_npy(folder: Path, reading: Reading) -> Found:
         raise ValueError(f"{folder} holds {listed}; expected {told}{' and '.join(f'{r}.npy' for r in JUDGES[judge])}")
     arrays = [map_file(folder / f"{stem}.npy") for stem in found]
     say_unused(folder, stems, judge, own[2])
-    return give(folder, arrays, judge)
+    named = name_groups(reading.group, "_train", stems, folder, judge, bool(arrays[2:]))
+    return give(folder, arrays, [map_file(folder / f"{stem}.npy") for stem in named], judge)
 
 
-def give(place: Path, arrays: list[np.ndarray], judge: Judge) -> Found:
-    """Images and labels for training, and perhaps those of the part that judges."""
-    test = Given(f"{place}: the {judge}", *arrays[2:]) if arrays[2:] else None
-    return Found(Given(f"{place}: the training", *arrays[:2]), test, judge=judge)
+def give(place: Path, arrays: list[np.ndarray], groups: list[np.ndarray], judge: Judge) -> Found:
+    """Images and labels for training, and perhaps those of the part that judges; of both their groups, if any."""
+    test = Given(f"{place}: the {judge}", *arrays[2:], *groups[1:]) if arrays[2:] else None
+    return Found(Given(f"{place}: the training", *arrays[:2], *groups[:1]), test, judge=judge)
+
+
+def name_groups(
+    group: str | None, train: str, names: Sequence[str], place: Path, judge: Judge, judged: bool
+) -> list[str]:
+    """The arrays of the groups of both parts, called as those of the labels are. Raises `ValueError` where one lacks.
+
+    `train` is the ending of the training part's, and `judged` whether there is a part that judges.
+    """
+    if group is None:
+        return []
+    wanted = [f"{group}{train}", *([group + JUDGES[judge][1].removeprefix("y")] if judged else [])]
+    for name in wanted:
+        check_column(name, names, str(place))
+    return wanted
 
 
 def missing(found: list[str | None], judge: Judge) -> bool:

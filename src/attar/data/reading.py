@@ -20,5 +20,7 @@ class Reading:
     """The column of the images, where the user names it."""
     label_column: str | None = None
     """The column of the labels, where the user names it."""
+    group: str | None = None
+    """The column or array of the groups; `folder` for those folders that lie in a class's folder."""
     quiet: bool = False
     """No bars on a terminal."""

@@ -10,6 +10,7 @@ from pyarrow import csv, parquet, types
 from attar.data.check import Found, Given
 from attar.data.columns import holds_files
 from attar.data.frame import Frame, check_names, find_missing
+from attar.data.groups import check_column
 from attar.data.reading import Reading
 from attar.data.splits import PARTS, choose_parts
 from attar.data.table import LABELS
@@ -32,8 +33,9 @@ def read_tables(path: Path, reading: Reading) -> Found:
         raise ValueError(f"no such file or folder: {path}")
     files = list_files(path) if path.is_dir() else {path.stem: path}
     chosen = choose_parts(list(files), str(path), reading)
-    given = read_part(files[chosen.train], "training", reading.label_column)
-    tested = None if chosen.test is None else read_part(files[chosen.test], chosen.judge, reading.label_column)
+    columns = reading.label_column, reading.group
+    given = read_part(files[chosen.train], "training", *columns)
+    tested = None if chosen.test is None else read_part(files[chosen.test], chosen.judge, *columns)
     return Found(given, tested)
 
 
@@ -65,8 +67,11 @@ def list_files(folder: Path) -> dict[str, Path]:
     return files
 
 
-def read_part(file: Path, part: str, label: str | None) -> Given:
-    """The rows and labels of one file. Raises `ValueError` where it has no rows, or a row has no label."""
+def read_part(file: Path, part: str, label: str | None, group: str | None) -> Given:
+    """The rows and labels of one file, and the column `group`, which stays one of the rows too.
+
+    Raises `ValueError` where it has no rows, or a row has no label or no group.
+    """
     table, line = read_file(file)
     names = table.column_names
     check_names(names, str(file))
@@ -74,12 +79,13 @@ def read_part(file: Path, part: str, label: str | None) -> Given:
     if not table.num_rows:
         raise ValueError(f"{file} has no rows")
     frame = Frame({name: to_values(table.column(i), file, name) for i, name in enumerate(names)}, line)
-    labels = frame.columns[chosen]
-    if (row := find_missing(labels)) is not None:
-        raise ValueError(f"{file}: {frame.place(row)} has no label in the column {chosen!r}")
-    return Given(
-        f"{file}: the {part}", Frame({name: frame.columns[name] for name in names if name != chosen}, line), labels
-    )
+    if group is not None:
+        check_column(group, names, str(file))
+    for name, what in ((chosen, "label"), (group, "group")):
+        if name is not None and (row := find_missing(frame.columns[name])) is not None:
+            raise ValueError(f"{file}: {frame.place(row)} has no {what} in the column {name!r}")
+    rows = Frame({name: frame.columns[name] for name in names if name != chosen}, line)
+    return Given(f"{file}: the {part}", rows, frame.columns[chosen], None if group is None else frame.columns[group])
 
 
 def choose_labels(names: Sequence[str], file: Path, label: str | None) -> str:

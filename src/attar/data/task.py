@@ -37,7 +37,7 @@ class Examples:
     group: Int[Tensor, " n"] | None = None
     """A second label of each image, such as its place or its person, by which fairness is measured."""
     fingerprint: str | None = None
-    """A hash of all these, where it is known already. Who replaces one of them also says `fingerprint=None`."""
+    """A hash that is known already, of the images and labels. Who replaces one of them also says `fingerprint=None`."""
 
     @property
     def tensors(self) -> dict[str, Tensor]:
@@ -70,6 +70,8 @@ class Task:
     columns: Columns | None = None
     encoder: Encoder | None = None
     """Where a user has a network that was trained elsewhere: selections and plots may look at its features."""
+    groups: tuple[str, ...] = ()
+    """The names of the groups of the examples, where they have any."""
     generator: TrainedGenerator | None = None
     """Where a user has a generator of such images: methods that learn its codes take it instead of Attar's own."""
 

@@ -20,6 +20,19 @@ class Weights(NamedTuple):
         """(1 − share) of these parameters and `share` of those at the `end`, with the buffers there."""
         return Weights({name: p.lerp(end.params[name], share) for name, p in self.params.items()}, end.buffers)
 
+    def named(self) -> dict[str, Tensor]:
+        """All tensors by a name each, as a file keeps them."""
+        return {f"{part}.{name}": tensor for part, group in self._asdict().items() for name, tensor in group.items()}
+
+    @classmethod
+    def of(cls, tensors: dict[str, Tensor], device: torch.device) -> "Weights":
+        """What `named` gave, on `device`."""
+        parts: dict[str, dict[str, Tensor]] = {"params": {}, "buffers": {}}
+        for name, tensor in tensors.items():
+            part, _, rest = name.partition(".")
+            parts[part][rest] = tensor.to(device)
+        return cls(**parts)
+
 
 def flatten(params: dict[str, Tensor]) -> Float[Tensor, " p"]:
     """All of them in one tensor."""

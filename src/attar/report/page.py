@@ -3,24 +3,26 @@
 import itertools
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from attar.arguments import checked
-from attar.condensed.card import brief, tell_steps
 from attar.condensed.condensed_set import CondensedSet
 from attar.condensed.tables import show_rows
 from attar.data.task import Task
+from attar.evaluation.audits.measures import AuditTable, Measure, tabulate_measures
 from attar.evaluation.rows import COLUMNS, Row, Summary, explain_marks, list_columns, summarise
 from attar.report import figures
 from attar.report.names import about, by_budget, key, label_cells, method, name_cell, title
+from attar.report.neighbours import show_neighbours
 from attar.report.networks import plot_networks, tabulate_networks
 from attar.report.place import MARKER, check_place, write_page
 from attar.report.planes import place_class, project
+from attar.report.settings import list_settings
 from attar.report.sheets import draw_opening, make_sheets
 from attar.training import protocol
-from attar.wording import duration, make_visible, size
+from attar.wording import make_visible, size
 
 TEMPLATE = "page.html.j2"
 FEW = 20  # classes whose accuracies are read side by side
@@ -37,12 +39,13 @@ def write_report(
     rows: Sequence[Row],
     task: Task | None = None,
     losses: Mapping[str, Sequence[tuple[int, float]]] = {},
+    measures: Sequence[Measure] = (),
 ) -> Path:
     """An HTML page that needs no network: words, table, charts, pictures, every setting.
 
     `losses` has the (update, loss) pairs of each run, by the run's name. `task` is the real data, to show and to
-    measure beside. What is not given is left out. Only another report is replaced: raises `ValueError` where anything
-    else lies at `path`, or the folder cannot be written to.
+    measure beside. `measures` are what audits found. What is not given is left out. Only another report is replaced:
+    raises `ValueError` where anything else lies at `path`, or the folder cannot be written to.
     """
     path = Path(path)
     check_place(path)  # now: drawing takes long
@@ -53,7 +56,7 @@ def write_report(
         loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=show_controls
     )
     page = pages.get_template(TEMPLATE)
-    write_page(path, page.render(collect(made, rows, task, losses)))
+    write_page(path, page.render(collect(made, rows, task, losses, measures)))
     return path
 
 
@@ -67,6 +70,7 @@ def collect(
     rows: Sequence[Row],
     task: Task | None,
     losses: Mapping[str, Sequence[tuple[int, float]]],
+    measures: Sequence[Measure],
 ) -> dict[str, Any]:
     """All that the template shows."""
     # The whole set last: the others are to come near to it.
@@ -79,6 +83,7 @@ def collect(
     palette = figures.choose_colours([*map(method, sets), *(cell.first.method for cell in cells)])
     curves = {label: curve for label, curve in losses.items() if len(curve) > 1}  # selections have none
     names, by_network = label_cells(cells), tabulate_networks(cells)
+    audits = tabulate_measures(measures)
     example = subject.called if subject else task.called if task else "image"
     return {
         "data": task.name
@@ -103,6 +108,10 @@ def collect(
         "table": table_rows(cells),
         "accuracies": figures.plot_accuracies(cells, names, palette) if cells else None,
         "by_network": by_network and {"table": by_network, "picture": plot_networks(by_network)},
+        "audits": audits,
+        "neighbours": show_neighbours(sets, task)
+        if task and any(one.audit == "distribution" for one in audits)
+        else [],
         "losses": figures.plot_losses(curves, colour_curves(curves, palette)) if curves else None,
         "sheets": make_sheets(sets, task) if example == "image" else [],
         "tables": [(title(one), show_rows(one)) for one in sets if one.columns is not None],
@@ -112,6 +121,11 @@ def collect(
         "encoder": task.encoder.name if task and task.encoder else "an untrained network",
         "details": [(title(s, seed=True), list_settings(s)) for s in made],
     }
+
+
+def is_compared(audits: Sequence[AuditTable]) -> bool:
+    """Whether one of them compares images with real ones."""
+    return any(one.audit == "distribution" for one in audits)
 
 
 def first_draws(made: Sequence[CondensedSet]) -> list[CondensedSet]:
@@ -224,30 +238,3 @@ def by_class(
         "names": [names[i] for i in chosen],
         "values": columns,
     }
-
-
-def list_settings(made: CondensedSet) -> list[tuple[str, str]]:
-    """Every entry of the provenance, those of its parts by their path."""
-    eight_bit = f", {size(made.bytes['eight_bit'])} at 8 bit" if made.columns is None else ""
-    whitening = f", {size(made.bytes['whitening'])} to whiten" if made.bytes["whitening"] else ""
-    took = f"{size(made.bytes['stored'])} stored{eight_bit}{whitening}"
-    facts = {
-        f"{made.called}s": f"{len(made.labels)} stored, {len(made.decoded_labels())} decoded",
-        "bytes": took,
-        "factor": made.factor,
-        "space": made.space,
-        **made.normalisation.entries,
-        **({} if made.step_size is None else {"step size": made.step_size}),
-        **({} if made.steps is None else {"steps": tell_steps(made.steps)}),
-    }
-    return list(flatten_entries(facts | made.provenance))
-
-
-def flatten_entries(entries: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    for name, value in entries.items():
-        if isinstance(value, dict):
-            yield from flatten_entries(value, f"{prefix}{name} · ")
-        elif name == "seconds" and isinstance(value, int | float):
-            yield prefix + name, duration(float(value))
-        else:
-            yield prefix + name, brief(value)

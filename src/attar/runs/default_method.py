@@ -4,6 +4,7 @@ import logging
 import tomllib
 from importlib import resources
 
+from attar.data.known_sets import DATASETS
 from attar.data.task import Task
 from attar.runs.recipe import check_data, lower_budget, read_recipe
 
@@ -43,7 +44,12 @@ def choose_recipe(task: Task, method: str) -> str:
 
 
 def nearest(task: Task) -> str:
-    """The known data most like the task's: digits below 16 pixels and for tables, MNIST for grey, else CIFAR-10."""
+    """The known data most like the task's: what it is made of, or by its size.
+
+    That is digits below 16 pixels and for tables, MNIST for grey images, and else CIFAR-10.
+    """
+    if base := task.name in DATASETS and DATASETS[task.name].made_of:
+        return base
     # 16 lies between the sides of digits, 8, and of MNIST, 28.
     return "digits" if max(task.shape[1:]) < 16 else "mnist" if task.shape[0] == 1 else "cifar10"
 

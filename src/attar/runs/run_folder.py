@@ -13,6 +13,7 @@ from attar.condensed.store import ARTEFACT, MANIFEST, REQUEST, claim, read_own, 
 from attar.data.known_sets import DATASETS
 from attar.data.task import Task
 from attar.engine.ledger import LEDGER
+from attar.evaluation.audits.measures import AUDITED, MEASURES
 from attar.evaluation.rows import PICTURE, REPORT, ROWS
 from attar.files import make_folder, remove, sweep, write_json
 from attar.locks import hold_lock
@@ -23,7 +24,7 @@ from attar.synthesis.journal import METRICS, read_metrics
 
 LOCK = ".lock"
 FORMAT = 1
-OWN = (*ARTEFACT, REQUEST, *CHECKPOINTS, METRICS, ROWS, LEDGER, PICTURE, REPORT)
+OWN = (*ARTEFACT, REQUEST, *CHECKPOINTS, METRICS, ROWS, LEDGER, PICTURE, REPORT, MEASURES, AUDITED)
 NEXT = ".next.part"  # .part, so that `claim` does not take it for somebody's file
 
 

@@ -17,10 +17,12 @@ from attar.engine.slices import map_slices
 from attar.networks.network import Network
 from attar.networks.weights import TRAINING, Labels, Weights
 from attar.rng import Rng
+from attar.training.hardening import Harden
 from attar.training.losses import LOSSES
 from attar.training.protocol import Protocol
 
 Images = Float[Tensor, "n c h w"]
+Measure = Callable[[Tensor, Tensor], Tensor]
 STREAMS = 5  # networks that train on a GPU at the same time
 
 
@@ -37,22 +39,33 @@ class Batch(NamedTuple):
     y: Tensor
     draw: Draw
     mix: Mix | None
+    noise: Float[Tensor, "networks n c h w"] | None
+    """On [0, 1], for who begins an attack at random."""
 
     @classmethod
-    def of(cls, x: Tensor, y: Tensor, protocol: Protocol, augment: Augment, rngs: Sequence[Rng]) -> "Batch":
-        """Each image has its own parameters (in DC's style its own operation too)."""
+    def of(
+        cls, x: Tensor, y: Tensor, protocol: Protocol, augment: Augment, rngs: Sequence[Rng], noisy: bool = False
+    ) -> "Batch":
+        """Each image has its own parameters (in DC's style its own operation too), and `noisy` its own noise."""
         n, *shape = x.shape[1:]
         draws = [augment.draw_each(n, shape, rng.fold("augment")) for rng in rngs]
         mix = Mix.some(n, shape, protocol.cutmix, rngs, x.device) if protocol.cutmix else None
-        return cls(x, y, Draw.cat(draws).to(x.device), mix)
+        noises = [torch.rand(n, *shape, generator=rng.fold("noise").generator()) for rng in rngs] if noisy else []
+        return cls(x, y, Draw.cat(draws).to(x.device), mix, send(torch.stack(noises), x.device) if noisy else None)
 
     def show(self, apply: Callable[..., Tensor]) -> Float[Tensor, "networks n c h w"]:
         x = apply(self.x.flatten(0, 1)[:, None], self.draw).view_as(self.x)
         return x if self.mix is None else self.mix(x)
 
-    def loss(
-        self, i: int, measure: Callable[[Tensor, Tensor], Tensor], scores: Float[Tensor, "n k"]
-    ) -> Float[Tensor, ""]:
+    def attack(
+        self, i: int, x: Images, measure: Measure, scores: Callable[[Images], Tensor], harden: Harden | None
+    ) -> Images:
+        """The i-th network's images, changed to its harm where it is to be hardened."""
+        if harden is None or self.noise is None:
+            return x
+        return harden(lambda images: self.loss(i, measure, scores(images)), x, self.noise[i])
+
+    def loss(self, i: int, measure: Measure, scores: Float[Tensor, "n k"]) -> Float[Tensor, ""]:
         """Of the i-th network, shared out between an image and its partner."""
         y = self.y[i]
         return measure(scores, y) if self.mix is None else self.mix.loss(i, measure, scores, y)
@@ -70,12 +83,14 @@ def fit_together(
     sizes: Float[Tensor, " updates"] | None = None,
     tick: Callable[[list[Weights]], None] = lambda networks: None,
     renew: Callable[[Rng], tuple[Images, Labels]] | None = None,
+    harden: Harden | None = None,
 ) -> list[Weights]:
     """`fit` for each of `rngs`, side by side: each has its own start, order and augmentation.
 
     A GPU replays a step of all of them. `flip` is whether mirrored images keep their class. `tick` is called with the
     weights after each step of all. With `sizes`, one for each step, images are shown as they lie. `renew` gives a
-    network other images and labels for each epoch, as many as `x`.
+    network other images and labels for each epoch, as many as `x`. `harden` attacks each mini-batch before it is
+    learned from.
     """
     epochs, augment = protocol.length(len(x)), protocol.augment if flip else protocol.augment.without_flip()
     networks = [network.init(rng.fold("network")) for rng in rngs]
@@ -87,7 +102,9 @@ def fit_together(
         """Of each network's loss in its parameters; and its buffers as this call leaves them."""
 
         def one(i: int) -> tuple[Any, ...]:
-            scores, after = logits(Weights(networks[i].params, buffers[i]), x[i])
+            w = Weights(networks[i].params, buffers[i])
+            shown = batch.attack(i, x[i], measure, lambda images: logits(w, images)[0], harden)
+            scores, after = logits(w, shown)
             gradients = torch.autograd.grad(batch.loss(i, measure, scores), params[i])
             # The optimiser's one kernel wants them contiguous.
             return tuple(gradient.contiguous() for gradient in gradients), after
@@ -108,7 +125,8 @@ def fit_together(
                 given = stack([renew(rng.fold("fresh", epoch)) for rng in rngs])
             orders = torch.stack([order_images(len(x), rng.fold("order", epoch), sizes is None) for rng in rngs])
             for i, rows in enumerate(send(orders, x.device).split(protocol.batch, dim=1)):
-                batch = Batch.of(*take(*given, rows), protocol, augment, [rng.fold("batch", epoch, i) for rng in rngs])
+                own_rngs = [rng.fold("batch", epoch, i) for rng in rngs]
+                batch = Batch.of(*take(*given, rows), protocol, augment, own_rngs, noisy=harden is not None)
                 found = replay(batch, tuple(w.buffers for w in networks))
                 for own, (grads, _) in zip(params, found, strict=True):
                     for p, grad in zip(own, grads, strict=True):

@@ -26,7 +26,7 @@ def train_whole(task: Task, run: Run, epochs: int) -> Weights:
     """Weights of `task.network` trained on the whole training set with DSA: another network for another seed."""
     protocol = suited(task, Protocol("whole", "training on the whole set", epochs, 256, "half", DSA))
     ((tensors,),) = gather(task, run, protocol, [run.rng.fold("trained")], [epochs]).load()
-    return unpack(tensors)
+    return Weights.of(tensors, task.device)
 
 
 def pretrain(task: Task, run: Run, count: int, epochs: int) -> list[tuple[Weights, Weights]]:
@@ -40,7 +40,7 @@ def pretrain(task: Task, run: Run, count: int, epochs: int) -> list[tuple[Weight
     if epochs:
         networks = gather_shared(task, run, count, epochs)
         networks.announce()
-        ends = [unpack(tensors) for (tensors,) in networks.load()]
+        ends = [Weights.of(tensors, task.device) for (tensors,) in networks.load()]
     return list(zip(starts, ends, strict=True))
 
 
@@ -50,7 +50,7 @@ def pretrain_early(task: Task, run: Run, count: int, epochs: int) -> list[Weight
         return [start for start, _ in pretrain(task, run, count, epochs)]
     networks = gather_shared(task, run, count, epochs, early_ages(epochs))
     networks.announce()
-    return [unpack(tensors) for ages in networks.load() for tensors in ages]
+    return [Weights.of(tensors, task.device) for ages in networks.load() for tensors in ages]
 
 
 def early_ages(epochs: int) -> list[int]:
@@ -132,21 +132,9 @@ def train_network(
         done += 1
         age, rest = divmod(done * protocol.epochs, total)
         if rest == 0 and age in files:
-            found[files[age]] = pack(map_tensors(networks[0], lambda tensor: tensor.detach().clone()))
+            found[files[age]] = map_tensors(networks[0], lambda tensor: tensor.detach().clone()).named()
         tick()
 
     x = task.normalise(task.train.x.to(task.device))
     end = fit(task.network, x, task.train.y, protocol, rng, run, flip=task.flip, tick=look)
-    return found | {files[protocol.epochs]: pack(end)}
-
-
-def pack(w: Weights) -> Tensors:
-    return {f"{part}.{name}": tensor for part, group in w._asdict().items() for name, tensor in group.items()}
-
-
-def unpack(tensors: Tensors) -> Weights:
-    parts: dict[str, Tensors] = {"params": {}, "buffers": {}}
-    for name, tensor in tensors.items():
-        part, _, rest = name.partition(".")
-        parts[part][rest] = tensor
-    return Weights(**parts)
+    return found | {files[protocol.epochs]: end.named()}
