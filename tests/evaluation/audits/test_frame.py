@@ -125,7 +125,7 @@ def test_a_damaged_file_of_measures_is_named(tmp_path):
     "options, told",
     [
         ({}, "say what to audit"),
-        ({"protocol": "datm"}, "takes soft labels or a learned step size"),
+        ({"protocol": "datm"}, "takes what was learned besides images"),
         ({"seeds": 0}, "at least one seed"),
     ],
 )
