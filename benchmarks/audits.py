@@ -43,8 +43,8 @@ from attar.training.protocol import PROTOCOLS
 from attar.wording import duration
 
 RESULTS, RUNS = HOME / "results" / "audits", HOME / "runs" / "audits"
-SNAPSHOTS = (5, 10, 20, 40, 80, 160, 320, 640)  # updates
-RANDOM = 28  # sets, with the snapshots of four methods sixty
+UPDATES = (5, 10, 20, 40, 80, 160, 320, 640)  # of the sets that a method makes, each in a run of its own
+RANDOM = 28  # sets, with those of four methods sixty
 
 
 class Draw(NamedTuple):
@@ -68,16 +68,16 @@ def draw(data: str, method: str, ipc: int, suffix: str = "", **settings: Any) ->
     return Draw(Cell(data, method, ipc, (), "", settings=settings, suffix=suffix))
 
 
-def list_snapshots(data: str, ipc: int, method: str) -> list[Draw]:
-    """Sets after few and many updates, without tiles."""
+def list_lengths(data: str, ipc: int, method: str) -> list[Draw]:
+    """Sets made in few and in many updates, without tiles."""
     tiles = {"factor": 1} if hasattr(find(method), "factor") else {}
-    return [draw(data, method, ipc, f"+{count}", updates=count, **tiles) for count in SNAPSHOTS]
+    return [draw(data, method, ipc, f"+{count}", updates=count, **tiles) for count in UPDATES]
 
 
 def list_sixty(data: str, ipc: int) -> tuple[Draw, ...]:
-    """Random subsets, and snapshots of four methods."""
+    """Random subsets, and sets that four methods made in few and in many updates."""
     random = [Draw(Cell(data, "random", ipc, (), ""), seed) for seed in range(RANDOM)]
-    learned = [list_snapshots(data, ipc, method) for method in ("dm", "m3d", "dance", "idm")]
+    learned = [list_lengths(data, ipc, method) for method in ("dm", "m3d", "dance", "idm")]
     return (*random, *itertools.chain(*learned))
 
 
@@ -192,7 +192,7 @@ def estimate(cell: Cell, task: Task) -> float:
 
 @functools.cache
 def estimate_usual(task: Task, method: str, ipc: int, settings: tuple[tuple[str, Any], ...]) -> float:
-    """With as many updates as its recipe has, so that snapshots of a method are planned once."""
+    """With as many updates as its recipe has, so that a method is planned once."""
     return attar.plan(task, method, ipc, **dict(settings)).seconds or 0.0
 
 

@@ -17,6 +17,7 @@ from attar.engine.device import keep_freed_memory
 from attar.engine.run import Run
 from attar.engine.slices import map_slices
 from attar.methods import find
+from attar.methods._unrolled import Learner
 from attar.methods.selection.herding import herd
 from attar.methods.selection.k_center import farthest_first
 from attar.methods.trajectory._student import Stretch, Student
@@ -212,7 +213,8 @@ def unroll(steps: int, ipc: int, run: Run, tick: Tick, literally: bool = False) 
     x.requires_grad_()
     goal = Stretch(flatten(start.params), flatten(target.params))
     plain = SGD(momentum=0.0, weight_decay=0.0)
-    student = Student(task, Unrolled.of(task.network, task.shape, plain, 10**9, run), start, steps, None, LONG.augment)
+    unrolled = Unrolled.of(task.network, task.shape, plain, 10**9, run)
+    student = Student(Learner(task, unrolled, None, LONG.augment), start, steps)
     turn = 0
     while True:
         turn += 1

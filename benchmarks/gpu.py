@@ -5,8 +5,8 @@
 Stops after `minutes`, in the middle of a piece if need be: call again until it says that nothing is left. What was cut
 is begun anew, but a condensation goes on where it was. In order: the tests marked `gpu`, the loops beside their literal
 versions, accuracies in each precision, then published settings at full length (1, 10 and 50 images a class), ten
-networks each: MNIST and CIFAR-10 with DM, M3D, DC, DSA, IDC and FRePo, CIFAR-10 with the others. For codes of a
-generator nothing was published: these are the defaults.
+networks each: MNIST and CIFAR-10 with DM, M3D, DC, DSA, IDC and FRePo, CIFAR-10 with the others. `gan-latents` has
+formulas of its own, so no published value belongs to it.
 """
 
 import subprocess
@@ -60,7 +60,7 @@ PUBLISHED: list[tuple[str, str, str, str, dict[str, Any], tuple[str, str, str]]]
     ("cifar10", "ftd", "", "mtt", {}, ("46.8 ± 0.3", "66.6 ± 0.3", "73.8 ± 0.2")),
     ("cifar10", "datm", "", "datm", {}, ("46.9", "66.8", "76.1")),
     ("cifar10", "gan-latents", "", "dm", {}, ("", "", "")),
-    ("cifar10", "dim", "", "dim", {}, ("", "72.6", "")),
+    ("cifar10", "dim", "", "dim", {}, ("", "", "")),  # sources contradict each other
     ("cifar10", "rat-bptt", "", "bptt", {}, ("53.2 ± 0.7", "69.4 ± 0.4", "75.3 ± 0.3")),
     ("cifar10", "bptt", "", "bptt", {}, ("49.1", "62.4", "70.5")),
     ("cifar10", "frepo", "", "frepo", {}, ("46.8 ± 0.7", "65.5 ± 0.4", "71.7 ± 0.2")),

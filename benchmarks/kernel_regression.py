@@ -14,22 +14,13 @@ from quality import HOME, commit, machine
 from tyro.conf import Positional
 
 import attar
-from attar.condensed.condensed_set import CondensedSet
 from attar.data.load import load_data
-from attar.data.task import Task
+from attar.evaluation.audits.frame import draw_control
 from attar.files import write_json
 from attar.methods.performance.kip import KIP
 from attar.rng import Rng
 
 RESULTS = HOME / "results" / "kernel-regression"
-
-
-def draw(task: Task, made: CondensedSet, seed: int) -> CondensedSet:
-    """As many random real images of each class, under the same normalisation."""
-    counts = made.labels.bincount(minlength=len(task.classes)).tolist()
-    rows = task.indices(range(len(counts)), max(counts), Rng.of(seed))
-    chosen = [row for c, n in enumerate(counts) for row in rows[c, :n]]
-    return CondensedSet.selected(task, rows.new_tensor(chosen)).renormalised(made.normalisation)
 
 
 def main(
@@ -46,7 +37,8 @@ def main(
             continue
         made = attar.load(folder)
         own = method.accuracy(made, task)
-        random = [method.accuracy(draw(task, made, seed), task) for seed in range(draws)]
+        controls = [draw_control(made, task, Rng.of(seed)).renormalised(made.normalisation) for seed in range(draws)]
+        random = [method.accuracy(control, task) for control in controls]
         print(f"{folder.name}: {own:.1f} %, random real images {statistics.fmean(random):.1f} % ({draws} draws)")
         record = {"set": folder.name, "data": data, "depth": depth, "accuracy": own, "random": random}
         write_json(out, record | {"condensation": made.provenance, "machine": machine(), "commit": commit()})

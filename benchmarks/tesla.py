@@ -20,6 +20,7 @@ from attar.data.load import load_data
 from attar.data.task import Task
 from attar.engine.run import Run
 from attar.files import read_json, write_json
+from attar.methods._unrolled import Learner
 from attar.methods.trajectory._student import Stretch, Student
 from attar.rng import Rng
 from attar.training.protocol import DSA
@@ -53,7 +54,7 @@ def gradient(
 ) -> torch.Tensor:
     plain, run = SGD(momentum=0.0, weight_decay=0.0), Run(RNG, compile="off")
     unrolled = Unrolled.of(task.network, task.shape, plain, 0, run, through)
-    student = Student(task, unrolled, task.network.init(RNG), steps, None, DSA)
+    student = Student(Learner(task, unrolled, None, DSA), task.network.init(RNG), steps)
     return torch.autograd.grad(student.miss(goal, x, y, lr, RNG), x)[0]
 
 

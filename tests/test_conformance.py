@@ -339,8 +339,18 @@ precisions = pytest.mark.parametrize(
 )
 
 
+def is_a_variant(name: str) -> bool:
+    """Whether it is a subclass of another method, and so compiles the same functions."""
+    return any(issubclass(find(name), find(other)) for other in LEARNED if other != name)
+
+
+slow_variants = pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if is_a_variant(name) else name for name in LEARNED]
+)
+
+
 @backends
-@learned
+@slow_variants
 def test_compiled_it_takes_the_eager_steps_and_nothing_recompiles(name, exact, backend):
     """In float64, while networks come, are trained and go."""
     exact, method, graphs = narrow(exact, depth=1), small(name, updates=12), []
@@ -360,7 +370,7 @@ def test_compiled_it_takes_the_eager_steps_and_nothing_recompiles(name, exact, b
 
 @precisions
 @backends
-@learned
+@slow_variants
 def test_compiled_gradients_are_the_eager_ones_in_what_users_run(name, precision, backend):
     """In what this machine multiplies in and in float32, where kernels take the place of layers."""
     assert_same_gradients(name, narrow(toy(), depth=1) if backend == "aot_eager" else toy(), precision)

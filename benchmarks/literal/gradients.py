@@ -133,7 +133,7 @@ def learn(
             image = augmented(image, augment.draw(len(image), x.shape[1:], own, same_op=augment.style != "dc"))
         mix = Mix.some(len(image), x.shape[1:], cutmix, [own], x.device) if cutmix else None
         scores = network(image if mix is None else mix(image[None])[0])
-        loss = F.cross_entropy(scores, label) if mix is None else mix.cross_entropy(0, scores, label)
+        loss = F.cross_entropy(scores, label) if mix is None else mix.loss(0, F.cross_entropy, scores, label)
         opt.zero_grad()
         loss.backward()
         opt.step()

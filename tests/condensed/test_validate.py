@@ -110,6 +110,12 @@ def test_no_wrong_tensor_is_loaded(made, parts, tmp_path):
         refused(tmp_path)
 
 
+def test_codes_without_a_generator_are_not_loaded(made, parts, tmp_path):
+    tensors, entries = parts
+    write(tmp_path, tensors | {"codes": torch.zeros(len(made.images), 64)}, json.dumps(entries))
+    assert "there is a tensor 'codes', but no entry 'decoder'" in refused(tmp_path)
+
+
 def test_no_wrong_tensor_is_taken(made):
     for name, value in bad_tensors(made):
         if name != "unheard":

@@ -68,6 +68,7 @@ def called():
     patch.undo()
 
 
+CALLED = ("gan-latents", "kip")  # their updates are called on a GPU too
 CASES: list[tuple[str, dict]] = [(name, {}) for name in LEARNED]
 CASES += [(name, {"keep_real": True, "ipm": 3}) for name in LEARNED if hasattr(find(name), "keep_real")]
 CASES += [("discrepancy", {"discrepancy": "sliced"})]
@@ -77,7 +78,7 @@ CASES += [("discrepancy", {"discrepancy": "sliced"})]
 def test_replayed_updates_are_the_called_ones(name, settings, recorded, called, task):
     method = small(name, updates=9, **settings)
     replayed = method(task, 2, Run(Rng.of(0))).images
-    assert 1 <= len(recorded) <= 6  # networks that are trained first among them
+    assert (name not in CALLED) <= len(recorded) <= 6  # networks that are trained first among them
     called()
     assert torch.equal(replayed, method(task, 2, Run(Rng.of(0))).images)
 

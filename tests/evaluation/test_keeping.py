@@ -13,6 +13,7 @@ import attar
 from attar.condensed.condensed_set import CondensedSet
 from attar.engine.ledger import LEDGER
 from attar.evaluation import jobs
+from attar.evaluation.jobs import variant
 from attar.evaluation.rows import ROWS, read_rows, write_rows
 from attar.training.protocol import PROTOCOLS
 
@@ -169,3 +170,18 @@ def test_an_evaluation_that_fails_anywhere_loses_no_earlier_row_and_goes_on(faul
         evaluate(folder)
         assert seeds(folder) == [0, 1]
     assert ended == ({1, 2} if earlier else {0, 1, 2})
+
+
+@pytest.mark.parametrize(("methods", "whole"), [(["dim", "random"], False), (["dim"], True)])
+def test_what_gives_no_fresh_images_is_refused_before_anything_is_condensed(methods, whole, tmp_path):
+    with pytest.raises(ValueError, match=r"draws images of a generator, which (random|the whole set) does not give"):
+        attar.compare(toy(), methods, [1], protocol="dim", whole=whole, out=tmp_path / "both")
+    assert not (tmp_path / "both").exists()
+
+
+def test_sets_of_different_generators_are_not_averaged():
+    made = attar.condense(toy(), "random", 1)
+    own, mine = (
+        variant(dataclasses.replace(made, provenance=made.provenance | {"generator": name})) for name in ("own", "mine")
+    )
+    assert variant(made) == own != mine

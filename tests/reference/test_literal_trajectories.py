@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from attar.engine.run import Run
+from attar.methods._unrolled import Learner
 from attar.methods.trajectory._student import Stretch, Student
 from attar.networks.weights import flatten
 from attar.rng import Rng
@@ -28,7 +29,7 @@ def test_a_student_is_differentiated_as_its_whole_graph_is(exact, monkeypatch):
     start, other = (exact.network.init(RNG.fold(i)) for i in range(2))
     target = start.between(other, 0.1)
     unrolled = Unrolled.of(exact.network, exact.shape, SGD(momentum=0.0, weight_decay=0.0), 0, Run(RNG))
-    student = Student(exact, unrolled, start, 5, None, DSA)
+    student = Student(Learner(exact, unrolled, None, DSA), start, 5)
     miss = student.miss(Stretch(flatten(start.params), flatten(target.params)), x, y, lr, RNG)
     expected, *gradients = follow(exact, x, y, lr, start, target, 5, DSA, RNG.fold("steps"))
     assert miss.item() == pytest.approx(expected.item(), rel=1e-10)

@@ -10,7 +10,8 @@ from conftest import toy
 from pages import CURVE, SECTIONS, Page, lead, read, rows, sets, write_full
 
 from attar.data.task import Examples
-from attar.report.page import colour_curves, write_report
+from attar.evaluation.rows import summarise
+from attar.report.page import choose_best, colour_curves, write_report
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +79,17 @@ def test_what_is_learned_comes_before_selections_that_did_better(tmp_path):
     assert lead(text).startswith("With m3d, ")
     text, _ = read(write_report(tmp_path / "r.html", sets(task), rows(task, {"random": 55.0}), None))
     assert "With random" not in text  # the page is about a learned set, which has not been judged
+
+
+MORE = {"soft": True, "targets": True, "generator": True, "learned_steps": 3, "step_size": 0.1}
+
+
+@pytest.mark.parametrize("more", [{name: value} for name, value in MORE.items()], ids=list(MORE))
+def test_networks_that_saw_images_alone_come_before_better_ones_that_saw_more(more):
+    plain = rows(toy(), {"m3d": 50.0})
+    other = [dataclasses.replace(row, **more) for row in rows(toy(), {"m3d": 80.0}, protocol="mtt")]
+    best = [choose_best(summarise(judged), []) for judged in ([*plain, *other], other)]
+    assert [cell.mean for cell in best] == [51.0, 81.0]
 
 
 def test_one_network_has_no_spread(tmp_path):

@@ -1,6 +1,7 @@
 """Recipes: which value wins, what each shipped one holds, and how a wrong setting is refused."""
 
 import dataclasses
+import inspect
 
 import pytest
 from conftest import toy
@@ -8,7 +9,7 @@ from conftest import toy
 from attar.data.known_sets import DATASETS
 from attar.methods import find, list_names
 from attar.methods.distribution._settings import Settings
-from attar.runs.condense import decide
+from attar.runs.condense import condense, decide
 from attar.runs.recipe import list_shipped, parse_setting, resolve, suit
 
 
@@ -126,3 +127,9 @@ def test_images_too_large_to_be_whitened_are_not_and_that_is_said(caplog):
     assert suit(resolve("mtt", "cifar10", 1, {}), toy(3, 8), {}).method.zca
     with pytest.raises(ValueError, match="zca is True, but images of more than 4,096 numbers are not"):
         suit(resolve("mtt", "cifar10", 1, {"zca": True}), large, {"zca": True})
+
+
+def test_no_setting_of_a_method_has_the_name_of_an_option():
+    """Settings are passed beside the options of `condense`, by name."""
+    options = set(inspect.signature(condense).parameters)
+    assert not [name for name in list_names() if options & {f.name for f in dataclasses.fields(find(name))}]

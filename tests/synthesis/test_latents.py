@@ -60,7 +60,7 @@ def test_a_stored_set_holds_generator_codes_and_the_images_they_give(tmp_path):
     held = sum(p.numel() for p in syn.w().params.values()) * 4
     assert again.bytes["stored"] == held + made.decoder.codes.numel() * 4 + 6 * 8
     assert not again.generative and (tmp_path / "set" / "contact.png").is_file()
-    assert "A generator made them, of the codes" in (tmp_path / "set" / "README.md").read_text()
+    assert "A generator made them, from the codes" in (tmp_path / "set" / "README.md").read_text()
 
 
 def test_shards_are_joined_with_their_codes():

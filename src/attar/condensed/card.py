@@ -8,6 +8,7 @@ from typing import Any
 
 from attar.condensed.condensed_set import CondensedSet
 from attar.condensed.pictures import CONTACT, IMAGES, shorten
+from attar.condensed.snippets import FRESH, PICTURES, SNIPPET, STEPWISE, STORED
 from attar.condensed.steps import Steps
 from attar.condensed.tables import TABLE, show_rows
 from attar.data.table import Columns
@@ -57,68 +58,6 @@ def make_card(made: CondensedSet) -> str:
         cells = {f"`{key}`": f"`{brief(value)}`" for key, value in settings.items()}
         sections += ["## Hyper-parameters", make_table("| name | value |", cells)]
     return "\n\n".join(sections) + "\n"
-
-
-# Plain SGD as most protocols have it, without their schedule and augmentation: short enough to be changed.
-SNIPPET = """\
-import attar, torch
-from torch.utils.data import DataLoader
-
-made = attar.load(".")
-network = attar.{network}(made.images.shape[1:], len(made.classes))
-optimiser = torch.optim.SGD(network.parameters(), lr={lr}, momentum=0.9, weight_decay=5e-4)
-for epoch in range(300):
-    for x, y in DataLoader(made.as_dataset(), batch_size=256, shuffle=True):
-        optimiser.zero_grad()
-        torch.nn.functional.cross_entropy(network(x), y).backward()
-        optimiser.step()
-"""
-
-# On images that a generator has not given before.
-FRESH = """\
-import attar, torch
-
-made = attar.load(".")
-generator, w = made.decoder.generator(made.images.shape[1:], len(made.classes))
-network = attar.{network}(made.images.shape[1:], len(made.classes))
-optimiser = torch.optim.SGD(network.parameters(), lr={lr}, momentum=0.9, weight_decay=5e-4)
-for step in range(1000):
-    y = torch.arange(128) % len(made.classes)
-    x = made.normalisation.to_network(generator.images(w, torch.randn(128, generator.codes), y))
-    optimiser.zero_grad()
-    torch.nn.functional.cross_entropy(network(x), y).backward()
-    optimiser.step()
-"""
-
-# The training that was learned with the set: other trainings on its images are not what they were made for.
-STEPWISE = """\
-import attar, torch
-
-made = attar.load(".")
-network = attar.{network}(made.images.shape[1:], len(made.classes))
-x, y = made.as_dataset().tensors
-for sizes in made.steps.sizes:
-    for rows, size in zip(made.steps.rows, sizes):
-        network.zero_grad()
-        torch.nn.functional.cross_entropy(network(x[rows]), y[rows]).backward()
-        torch.optim.SGD(network.parameters(), lr=float(size)).step()
-"""
-
-# What `as_dataset(eight_bit=True)` gives, class by class.
-PICTURES = """\
-from torchvision import transforms
-from torchvision.datasets import ImageFolder
-{read}
-steps = [{grey}transforms.ToTensor(), {step}]
-images = ImageFolder("{folder}", transforms.Compose(steps))
-"""
-
-
-STORED = """\
-from safetensors.torch import load_file
-
-stored = load_file("condensed.safetensors")
-"""
 
 
 TOLD = (
@@ -255,7 +194,7 @@ def describe_decoding(made: CondensedSet) -> str:
             f"bilinearly to full size: {len(made.labels):,} stored images decode to {len(made.decoded_labels()):,}."
         )
     if made.decoder is not None:
-        codes = "at random codes" if made.generative else "of the codes that lie beside them"
+        codes = "at random codes" if made.generative else "from the codes that lie beside them"
         told += f" A generator made them, {codes}; its weights are in the same file."
     return f"{told} Networks see them {normalised}; `as_dataset()` does all this."
 

@@ -186,13 +186,14 @@ class CondensedSet:
         """Bytes of the float images, labels and steps as stored, of the decoded 8-bit images, of what else there is.
 
         All are uncompressed. Who trains on soft labels, on targets or on whitened images needs those bytes too. Where a
-        decoder gives the images, what is stored is the decoder and the codes.
+        decoder gives the images, what is stored is the decoder and the codes. Labels of its samples count nothing.
         """
         decoded = self.images.numel() * self.factor**2
         soft, targets = (0 if rows is None else rows.nbytes for rows in (self.soft, self.targets))
         whitening = sum(tensor.nbytes for tensor in self.normalisation.tensors.values())
         learned = self.images.nbytes if self.decoder is None else self.decoder.bytes
-        stored = learned + self.labels.nbytes + (self.steps.bytes if self.steps else 0)
+        labels = 0 if self.generative else self.labels.nbytes
+        stored = learned + labels + (self.steps.bytes if self.steps else 0)
         return {"stored": stored, "eight_bit": decoded, "soft": soft, "targets": targets, "whitening": whitening}
 
     @plain_torch()

@@ -54,6 +54,8 @@ def check_parts(tensors: dict[str, Any], entries: dict[str, Any]) -> None:
         for name in found:
             if name not in (*needed, *allowed) and not (name.startswith(DECODER) and "decoder" in entries):
                 raise ValueError(f"there is an unknown {kind} {quote(name)}; known: {', '.join((*needed, *allowed))}")
+    if "codes" in tensors and "decoder" not in entries:
+        raise ValueError("there is a tensor 'codes', but no entry 'decoder' that says which generator takes them")
     if not isinstance(entries["classes"], list):
         raise ValueError(f"the classes are {quote(entries['classes'])}; expected a list of names")
     check_moments(entries["mean"], "mean")

@@ -30,7 +30,7 @@ def with_groups(parts: Parts, train: Any, test: Any = None) -> Parts:
         if given is None:
             return part
         codes = names.searchsorted(check_groups(given, part, what).astype(names.dtype))
-        return dataclasses.replace(part, group=torch.from_numpy(codes))
+        return dataclasses.replace(part, group=torch.from_numpy(codes).to(part.y.device))
 
     tested = parts.test and give(parts.test, test, "test")
     return parts._replace(train=give(parts.train, train, "training"), test=tested, groups=tuple(map(str, names)))

@@ -24,6 +24,8 @@ from attar.networks.generator import TrainedGenerator, read_generator
 from attar.networks.network import Network
 from attar.rng import Rng
 
+OWN_GENERATOR = "own"
+
 
 @dataclass(frozen=True, eq=False)  # the == of two tensors is a tensor, no answer
 class Examples:
@@ -90,6 +92,11 @@ class Task:
     def device(self) -> torch.device:
         """Where the labels are, and the images where they fit."""
         return self.train.y.device
+
+    @property
+    def generator_identity(self) -> str:
+        """Of the generator whose codes are learned: a user's, or Attar's own."""
+        return self.generator.identity if self.generator else OWN_GENERATOR
 
     def to(self, device: torch.device) -> "Task":
         """The same data on another device.

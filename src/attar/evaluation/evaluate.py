@@ -33,6 +33,7 @@ from attar.evaluation.judged_on import (
 from attar.evaluation.rows import ROWS, Row, read_rows, write_rows
 from attar.networks.network import Network
 from attar.networks.weights import TRAINING
+from attar.training.pretrained import suited
 from attar.training.protocol import PROTOCOLS, Protocol
 from attar.wording import unknown
 
@@ -94,7 +95,7 @@ def evaluate(
     check_generator(loaded, protocol, eight_bit)
     if not protocol.whitened:
         loaded = [made.renormalised(made.normalisation.plain) for made in loaded]
-    protocol = protocol if task.columns is None else protocol.plain()
+    protocol = suited(task, protocol)
     warn_of_other_data(loaded, task, given=test is not None)
     # Decided once for all networks: what one compiles, the next finds in the cache.
     families = [family.to(device) for family in find_networks(task, networks)]  # not the task: only what is trained on

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from attar.condensed.condensed_set import CondensedSet
 from attar.data.normalisation import unit
-from attar.data.task import Task
+from attar.data.task import OWN_GENERATOR, Task
 from attar.data.whitening import AnyNormalisation
 from attar.engine.compiling import Compile
 from attar.engine.device import use_device
@@ -129,7 +129,10 @@ def variant(made: CondensedSet) -> str:
     if "hyperparameters" in about:
         # Not the seed: draws of one variant are averaged.
         precision = about.get("engine", {}).get("precision")
-        facts = about["hyperparameters"], about.get("network"), about.get("fingerprint"), precision
+        facts = [about["hyperparameters"], about.get("network"), about.get("fingerprint"), precision]
+        facts += (
+            [about["generator"]] if about.get("generator", OWN_GENERATOR) != OWN_GENERATOR else []
+        )  # older sets have none
         told = json.dumps(facts).encode()
     else:
         told = made.images.numpy().tobytes()

@@ -18,9 +18,9 @@ class Method(Protocol):
 
     `separable`: each class can be condensed without the others, to the same bits (to rounding, where class scores are
     taken). `decides_budget`, where it is true: how many images there are is an outcome, and `ipc` is `None`. A method
-    may say more to a plan of its cost: `cycle(ipc)`, the updates after which their cost repeats (else
-    1), and `stages(task, run)`, the `Stage` of networks that it trains first. One that learns has a field `updates`,
-    one that learns codes of a generator `takes_generator`, and one whose result is a generator is `generative`.
+    may say more to a plan of its cost: `cycle(ipc)`, the updates after which their cost repeats (else 1), and
+    `stages(task, run)`, the `Stage` of networks that it trains first. A method that learns has a field `updates`.
+    `takes_generator` is true where it learns codes of a generator. `generative` is true where its result is one.
     """
 
     separable: ClassVar[bool]

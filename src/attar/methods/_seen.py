@@ -5,6 +5,7 @@ import math
 from attar.data.task import Task
 from attar.data.whitening import LARGEST
 from attar.methods._views import EACH
+from attar.networks.network import Network
 from attar.networks.weights import Weights
 from attar.rng import Rng
 
@@ -19,9 +20,13 @@ def see(task: Task, zca: bool) -> Task:
     return task.whitened()
 
 
-def freeze(task: Task, w: Weights, rng: Rng) -> Weights:
-    """The network with batch normalisation frozen at the statistics of 16 real images of every class."""
-    if not task.network.keeps_statistics:
+def freeze(task: Task, w: Weights, rng: Rng, network: Network | None = None) -> Weights:
+    """The network with batch normalisation frozen at the statistics of 16 real images of every class.
+
+    It is the task's own, or another. One without such layers stays as it is.
+    """
+    network = network or task.network
+    if not network.keeps_statistics:
         return w
     real = task.sample(range(len(task.classes)), EACH, rng.fold("statistics"))
-    return Weights(w.params, task.network.statistics(w, real.flatten(0, 1)))
+    return Weights(w.params, network.statistics(w, real.flatten(0, 1)))

@@ -11,7 +11,7 @@ from attar.arguments import checked
 from attar.condensed.condensed_set import CondensedSet
 from attar.condensed.tables import show_rows
 from attar.data.task import Task
-from attar.evaluation.audits.measures import AuditTable, Measure, tabulate_measures
+from attar.evaluation.audits.measures import Measure, tabulate_measures
 from attar.evaluation.rows import COLUMNS, Row, Summary, explain_marks, list_columns, summarise
 from attar.report import figures
 from attar.report.names import about, by_budget, key, label_cells, method, name_cell, title
@@ -123,11 +123,6 @@ def collect(
     }
 
 
-def is_compared(audits: Sequence[AuditTable]) -> bool:
-    """Whether one of them compares images with real ones."""
-    return any(one.audit == "distribution" for one in audits)
-
-
 def first_draws(made: Sequence[CondensedSet]) -> list[CondensedSet]:
     """The first draw of each method and budget: others look alike."""
     first: dict[tuple[str, int | None], CondensedSet] = {}
@@ -142,9 +137,13 @@ def choose_best(cells: Sequence[Summary], sets: Sequence[CondensedSet]) -> Summa
     found = {*map(method, sets), *(cell.first.method for cell in cells)}
     subjects = found - set(figures.REFERENCES) or found - {"whole set"} or found
     judged = [cell for cell in cells if cell.first.method in subjects]
-    # Others were trained on more than images.
-    judged = [cell for cell in judged if not (cell.first.soft or cell.first.targets or cell.first.generator)] or judged
+    judged = [cell for cell in judged if not saw_more(cell.first)] or judged
     return max(judged, key=lambda cell: cell.mean, default=None)
+
+
+def saw_more(row: Row) -> bool:
+    """Whether its network was trained with more than images and their classes."""
+    return bool(row.soft or row.targets or row.generator or row.learned_steps or row.step_size is not None)
 
 
 def find_whole(cells: Sequence[Summary], best: Summary | None) -> Summary | None:

@@ -25,15 +25,18 @@ from attar.engine.staging import staging_folder
 from attar.evaluation.audits.consistency import Consistency
 from attar.evaluation.audits.distribution import Distribution
 from attar.evaluation.audits.fairness import Fair
-from attar.evaluation.audits.frame import Audit, Bench, Subject, draw_control, make_subject
+from attar.evaluation.audits.frame import Audit, Bench, Subject, check_protocol, draw_control, make_subject
 from attar.evaluation.audits.measures import AUDITED, MEASURES, Measure, write_measures
 from attar.evaluation.audits.privacy import Private
 from attar.evaluation.audits.robustness import Robust
 from attar.evaluation.evaluate import list_seeds, protocol_by_name
 from attar.evaluation.judged_on import check_fits
 from attar.files import cache_folder, check_cache, check_writable
+from attar.methods import find
 from attar.rng import Rng
 from attar.runs.condense import condense
+from attar.runs.recipe import check_settings
+from attar.training.pretrained import suited
 from attar.training.protocol import Protocol
 from attar.wording import unknown
 
@@ -98,7 +101,7 @@ def audit(
     check(audits, loaded, task, protocol)
     homes = [find_home(made, None if out is None else Path(out)) for made in given]
     with staging_folder() as passing:
-        bench = Bench(task, protocol, networks, passing, partial(condense_again, engine), **engine)
+        bench = Bench(task, suited(task, protocol), networks, passing, partial(condense_again, engine), **engine)
         shared = Path(out) if out is not None else cache_folder() if check_cache() else passing
         subjects = list_subjects(loaded, [home or passing for home in homes], shared, bench)
         measures = measure_all(audits, subjects, bench, progress)
@@ -143,11 +146,11 @@ def check(audits: Sequence[Audit], sets: Sequence[CondensedSet], task: Task, pro
         raise ValueError(f"say what to audit: {', '.join(AUDITS)}")
     if not sets:
         raise ValueError("an audit needs at least one set")
-    if protocol.soft or protocol.learned_step or protocol.in_order or protocol.fresh:
-        told = f"the protocol {protocol.name} takes what was learned besides images, which real images do not have"
-        raise ValueError(f"{told}: controls can be trained by one that takes images alone, such as dm")
+    check_protocol(protocol)
     for made in sets:
         check_fits(made, task)
+        if any(isinstance(one, Private) for one in audits) and "hyperparameters" in made.provenance:
+            check_settings(find(made.provenance["method"]), made.provenance["hyperparameters"])  # it will run again
     if len(task.test.y) < FEWEST:
         told = f"{task.name} has {len(task.test.y)} test {task.called}s"
         raise ValueError(f"{told}, and an audit needs at least {FEWEST} to say anything")

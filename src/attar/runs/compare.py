@@ -52,7 +52,7 @@ def compare(
     """
     for method in methods:
         find(method)
-    protocol_by_name(protocol)
+    check_generators(methods, protocol_by_name(protocol), whole)
     list_seeds(seeds)
     if not methods or not ipc:
         raise ValueError("a comparison needs at least one method and one budget")
@@ -78,3 +78,11 @@ def compare(
     judged = [*sets, CondensedSet.whole(task)] if whole else sets
     rows = evaluate(judged, task, protocol=protocol, seeds=seeds, out=out, progress=watch("evaluation"), **engine)
     return sets, rows
+
+
+def check_generators(methods: Sequence[str], protocol: Protocol, whole: bool) -> None:
+    """Raises `ValueError` where a protocol draws images of generators, and what is compared has none."""
+    others = [method for method in methods if not getattr(find(method), "generative", False)]
+    others += ["the whole set"] if whole else []
+    if protocol.fresh and others:
+        raise ValueError(f"the protocol {protocol.name} draws images of a generator, which {others[0]} does not give")

@@ -223,7 +223,7 @@ def name_encoder(task: Task, method: Method) -> dict[str, str]:
 
 def name_generator(task: Task, cls: type) -> dict[str, str]:
     """Of the generator whose codes the method learns, the user's or Attar's; nothing where it learns none."""
-    return {"generator": task.generator.identity if task.generator else "own"} if takes_generator(cls) else {}
+    return {"generator": task.generator_identity} if takes_generator(cls) else {}
 
 
 def takes_generator(cls: type) -> bool:

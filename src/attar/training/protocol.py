@@ -80,6 +80,11 @@ class Protocol:
         told = [f for f in fields(self) if f.repr and not (f.name in LATER and getattr(self, f.name) == f.default)]
         return f"Protocol({', '.join(f'{f.name}={getattr(self, f.name)!r}' for f in told)})"
 
+    @property
+    def images_alone(self) -> bool:
+        """Whether it takes of a set but images and their classes, which real images have too."""
+        return self.loss == "cross-entropy" and not (self.soft or self.learned_step or self.in_order or self.fresh)
+
     def plain(self) -> "Protocol":
         """The same without augmentation, as rows of a table have none; by another name where that is another one."""
         if not self.augment.names and not self.cutmix:

@@ -10,9 +10,9 @@ import attar
 from attar.condensed.condensed_set import CondensedSet
 from attar.engine.run import silent
 from attar.evaluation.audits.canaries import assign_runs, mislabel, place_canaries
-from attar.evaluation.audits.frame import Bench
+from attar.evaluation.audits.frame import Bench, make_subject
 from attar.evaluation.audits.nearest import nearest
-from attar.evaluation.audits.privacy import Private
+from attar.evaluation.audits.privacy import Private, is_repeatable
 from attar.files import read_tensors
 from attar.rng import Rng
 from attar.runs.audit import list_subjects, measure_all
@@ -121,3 +121,28 @@ def test_what_cannot_be_told_is_refused(settings, told):
     private = dataclasses.replace(Private(canaries=10), **settings)
     with pytest.raises(ValueError, match=told):
         attar.audit(attar.condense(task, "random", 2), task, private=private, protocol=BRIEF, seeds=1)
+
+
+@pytest.mark.parametrize(
+    ("made_by", "told"),
+    [
+        ({"network": "ResNet10"}, "condensed with the network ResNet10, and ConvNet would be attacked"),
+        ({"flip": True}, "condensed with flip=True, and flip=False would be attacked"),
+        ({"method": "m4d"}, "unknown method 'm4d'"),
+        ({"hyperparameters": {"speed": 1}}, "speed"),
+    ],
+)
+def test_another_pipeline_than_the_set_s_is_not_attacked(made_by, told):
+    task = toy()
+    made = attar.condense(task, "random", 2)
+    made = dataclasses.replace(made, provenance=made.provenance | made_by)
+    with pytest.raises(ValueError, match=told):
+        attar.audit(made, task, private=Private(4, 10, rates=0.5, protocol=BRIEF), protocol=BRIEF, seeds=1)
+
+
+def test_codes_of_a_generator_that_is_not_at_hand_are_not_learned_again(tmp_path):
+    task = toy()
+    made = attar.condense(task, "random", 2)
+    other = dataclasses.replace(made, provenance=made.provenance | {"generator": "mine"})
+    asked = [is_repeatable(make_subject(each, "set", tmp_path, tmp_path), task) for each in (made, other)]
+    assert asked == [True, False]

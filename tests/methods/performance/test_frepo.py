@@ -21,7 +21,7 @@ def literal(task, method, run):
     k, losses = len(task.classes), []
     x_s, y = Pixels.start(task, 2, run)()
     x_s, y_s = x_s.detach(), centred(y, k) / math.sqrt(k / 10)
-    if method.flip and task.flip:
+    if method.mirrors and task.flip:
         x_s, y_s = torch.cat([x_s, x_s.flip(3)]), torch.cat([y_s, y_s])
 
     def fresh(rng):
@@ -59,7 +59,7 @@ def literal(task, method, run):
     return losses
 
 
-@pytest.mark.parametrize("changes", [{}, {"learn_labels": False}, {"flip": True}])
+@pytest.mark.parametrize("changes", [{}, {"learn_labels": False}, {"mirrors": True}])
 def test_losses_are_those_of_the_literal_loop(exact, changes):
     """In float64: regression, margin, ages, and how networks learn between the updates."""
     task, found = dataclasses.replace(exact, flip=True), []

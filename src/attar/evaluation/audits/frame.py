@@ -24,6 +24,7 @@ from attar.evaluation.audits.measures import AUDITED, Measure
 from attar.evaluation.jobs import variant
 from attar.files import DamagedFile, has_own_checksum, read_json, with_checksum, write_json
 from attar.rng import CPU, Rng
+from attar.training.pretrained import suited
 from attar.training.protocol import PROTOCOLS, Protocol
 
 WHOLE = "whole20"  # the protocol of networks that are trained on the whole set
@@ -100,7 +101,11 @@ class Bench:
     def protocol_of(self, subject: Subject) -> Protocol:
         """How its networks are trained: on the whole set for 20 epochs."""
         protocol = PROTOCOLS[WHOLE] if subject.role == "whole" else self.protocol
-        return protocol if self.task.columns is None else protocol.plain()
+        return suited(self.task, protocol)
+
+    def note_of(self, subject: Subject, remark: str = "") -> str:
+        """What a reader is told of its networks, which are hardened as the `remark` says."""
+        return f"one network, trained by {WHOLE}{remark}" if subject.role == "whole" else ""
 
     def test(self, count: int) -> Part:
         """That many test images and labels in a file, the same at every call; fewer are the first of more."""
@@ -146,6 +151,13 @@ class Audit:
     def measures(self, found: Mapping[Subject, Sequence[Any]], bench: Bench) -> list[Measure]:
         """The rows, from what the pieces of each subject made."""
         raise NotImplementedError
+
+
+def check_protocol(protocol: Protocol) -> None:
+    """Raises `ValueError` for one by which controls cannot be trained."""
+    if not protocol.images_alone:
+        told = f"the protocol {protocol.name} takes what was learned besides images, which real images do not have"
+        raise ValueError(f"{told}: controls can be trained by one that takes images alone, such as dm")
 
 
 def make_subject(made: CondensedSet, role: Role, home: Path, passing: Path) -> Subject:

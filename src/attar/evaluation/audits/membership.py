@@ -32,8 +32,8 @@ def scaled_confidence(scores: Float[Tensor, "n k"], y: Tensor) -> Float[Tensor, 
 def lira(phi: Scores, member: Members) -> Scores:
     """Λ = N(φ; μ_in, σ_in²) / N(φ; μ_out, σ_out²) as a logarithm, for every run (Carlini et al., S&P 2022, §VI).
 
-    Means are those of an example in the other runs; the two variances are of all examples together, as the authors do
-    it with fewer than 64 shadows. Each example needs two runs of either kind.
+    Means are those of an example in the other runs; the two variances are pooled over all examples, of what
+    differs from an example's own mean. Each example needs two runs of either kind.
     """
     inside, outside = (leave_one_out(phi, own) for own in (member, ~member))
     return log_normal(phi, *inside) - log_normal(phi, *outside)

@@ -12,13 +12,14 @@ from typing import Any, ClassVar
 
 import torch
 
+from attar.condensed.condensed_set import CondensedSet
 from attar.data.task import Examples, Task
 from attar.engine.device import eager_flops
 from attar.engine.piece import Piece
 from attar.engine.run import Run
 from attar.engine.staging import write_part
 from attar.evaluation.audits.canaries import Canaries, look_at, place_canaries
-from attar.evaluation.audits.frame import Audit, Bench, Found, Subject
+from attar.evaluation.audits.frame import Audit, Bench, Found, Subject, check_protocol
 from attar.evaluation.audits.intervals import Interval, mean_interval
 from attar.evaluation.audits.measures import Measure
 from attar.evaluation.audits.membership import Members, Scores, advantage, area, catch, check_rate, lira, rmia
@@ -27,6 +28,7 @@ from attar.evaluation.audits.trained import list_trained, train_pieces
 from attar.evaluation.evaluate import protocol_by_name
 from attar.networks.weights import TRAINING
 from attar.rng import Rng
+from attar.training.pretrained import suited
 from attar.training.protocol import Protocol
 
 RNG = Rng(("audit", "private"))
@@ -58,7 +60,9 @@ class Private(Audit):
 
     def check(self, subjects: Sequence[Subject], bench: Bench) -> None:
         """Raises `ValueError` where there are too few runs or images, or for a rate that they cannot resolve."""
-        protocol_by_name(self.protocol)
+        check_protocol(protocol_by_name(self.protocol))
+        for subject in subjects:
+            check_pipeline(subject.made, bench.task)
         if self.runs < FEWEST or self.runs % 2:
             told = "every canary is in half of the runs, and one of either kind is left out"
             raise ValueError(f"runs is {self.runs}; expected an even number of at least {FEWEST}, as {told}")
@@ -74,14 +78,14 @@ class Private(Audit):
         return self.images or len(bench.task.train.y)
 
     def suited(self, bench: Bench) -> Protocol:
-        protocol = protocol_by_name(self.protocol)
-        return protocol if bench.task.columns is None else protocol.plain()
+        return suited(bench.task, protocol_by_name(self.protocol))
 
     def networks(self, subject: Subject, bench: Bench) -> list[Piece]:
         return train_pieces(subject, bench) if subject.role == "whole" else []
 
     def pieces(self, subject: Subject, bench: Bench) -> list[Piece]:
-        return [self.compare(subject, bench), *(self.condense(subject, bench) if is_repeatable(subject) else [])]
+        again = self.condense(subject, bench) if is_repeatable(subject, bench.task) else []
+        return [self.compare(subject, bench), *again]
 
     def compare(self, subject: Subject, bench: Bench) -> Piece:
         """The distances of its images to real ones; for the whole set, those of test images to training images."""
@@ -103,7 +107,9 @@ class Private(Audit):
         """A piece for each run."""
         placed, task, protocol = self.place(bench), bench.task, self.suited(bench)
         bare, n = without_images(task), len(subject.made.decoded_labels())
-        told = placed.hash, protocol, task.network.key, task.flip, sorted(hyperparameters(subject).items())
+        network = task.network.key or str(bench.passing)  # one without a key may be another the next time
+        sources = [source and source.identity for source in (task.encoder, task.generator)]
+        told = placed.hash, protocol, network, *sources, task.flip, sorted(hyperparameters(subject).items())
         training = TRAINING * protocol.length(n) * n * task.network.flop(task.shape)
         cost = training + int(subject.made.provenance.get("seconds", 0) * eager_flops(bench.device))
         for seed, member in enumerate(placed.member):
@@ -155,10 +161,28 @@ def begin(bench: Bench) -> Run:
     return Run(RNG, device=bench.device, precision=bench.precision, compile=bench.compile)
 
 
-def is_repeatable(subject: Subject) -> bool:
-    """Whether the set says by what method it was made, with which values; and how many images a control is to have."""
-    made, known = subject.made, "hyperparameters" in subject.made.provenance
-    return known and subject.role != "whole" and not (subject.role == "random" and made.ipc is None)
+def check_pipeline(made: CondensedSet, task: Task) -> None:
+    """Raises `ValueError` where the set was condensed with another network, or other mirroring, than is attacked."""
+    about = made.provenance
+    if about.get("network", task.network.name) != task.network.name:
+        told = f"a set was condensed with the network {about['network']}, and {task.network.name} would be attacked"
+        raise ValueError(f"{told}: say network={about['network']}")
+    if about.get("flip", task.flip) != task.flip:
+        told = f"a set was condensed with flip={about['flip']}, and flip={task.flip} would be attacked"
+        raise ValueError(f"{told}: say flip={about['flip']}")
+
+
+def is_repeatable(subject: Subject, task: Task) -> bool:
+    """Whether the set says by what method it was made, with which values; and how many images a control is to have.
+
+    Codes of a generator are learned again only where that generator is at hand.
+    """
+    made, about = subject.made, subject.made.provenance
+    if "hyperparameters" not in about or subject.role == "whole":
+        return False
+    if about.get("generator", task.generator_identity) != task.generator_identity:
+        return False
+    return subject.role != "random" or made.ipc is not None
 
 
 def hyperparameters(subject: Subject) -> dict[str, object]:

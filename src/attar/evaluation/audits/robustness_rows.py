@@ -19,7 +19,7 @@ from attar.evaluation.audits.attacks.trials import (
     TRANSFERRED,
 )
 from attar.evaluation.audits.corruptions import CORRUPTIONS, LEVELS
-from attar.evaluation.audits.frame import WHOLE, Bench, Found, Subject
+from attar.evaluation.audits.frame import Bench, Found, Subject
 from attar.evaluation.audits.intervals import Interval, hit_rate, mean_of_networks
 from attar.evaluation.audits.measures import GATE, Measure
 from attar.rng import Rng
@@ -76,7 +76,7 @@ def tell(
         rows = [*tell_accuracies(own), *tell_losses(own, whole), *tell_corruptions(own), *tell_gates(own)]
         for name, value, unit, based in rows:
             about: dict[str, Any] = {"trained": trained, "network": bench.task.network.name, "networks": len(based)}
-            about |= {"note": f"one network, trained by {WHOLE}{remark}"} if subject.role == "whole" else {}
+            about |= {"note": bench.note_of(subject, remark)}
             yield subject.measure("robust", name, value, unit, tested=count_images(based), **about)
 
 

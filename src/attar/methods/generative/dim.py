@@ -1,7 +1,7 @@
 """DiM: distilling dataset into generative model (Wang et al., 2023).
 
-What is learned is a generator: it is to be judged by the protocol dim, which draws fresh images of it in each epoch.
-Trains it against a critic first, which runs share.
+Needs a generator, which is trained on the whole set first. Runs share it. The result is a generator too: judge it by
+the protocol dim, which draws fresh images of it in each epoch.
 """
 
 from collections.abc import Callable
@@ -19,6 +19,7 @@ from attar.data.normalisation import unit
 from attar.data.task import Task
 from attar.engine.device import send
 from attar.engine.run import Run
+from attar.methods._seen import freeze
 from attar.methods.generative._gan import Pretrained
 from attar.networks.by_name import make_network
 from attar.networks.generator import Generator, make_critic
@@ -32,8 +33,6 @@ from attar.training.flatness import Params
 from attar.training.gan import BETAS, CRITIC, Losses, Opponent, Pair, draw, fool
 from attar.training.pool import Pool
 from attar.training.train import TrainState, train
-
-EACH = 16  # real images a class, by whose statistics batch normalisation is frozen
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,12 +93,13 @@ class DiM(Pretrained):
             if born:
                 student.push(network.init(rng.fold("network")))
             student.put(0, *self.teach(network, student.at(0), task, rng.fold("train"), run))
-            w = freeze(network, student.at(0)[0], task, rng)
+            w = freeze(task, student.at(0)[0], rng, network)
             rows = choose(self.batch_real, task, rng.fold("real"))
             x, y = unit(task.raw(rows)), task.train.y[rows]
             yield [compare(scores[i], w, x, y, rng)]
             z, share = draw(x, syn.family.codes, rng.fold("critic"))
-            opponent.step(learn(Pair(syn.w(), opponent.w()), 2 * x - 1, y, z, share), self.lr)
+            fixed = Weights({name: p.detach() for name, p in syn.w().params.items()}, {})  # the critic alone learns
+            opponent.step(learn(Pair(fixed, opponent.w()), 2 * x - 1, y, z, share), self.lr)
 
         state = nn.ModuleList([*students, opponent])
         opt = torch.optim.Adam(syn.parameters(), lr=self.lr, betas=BETAS)
@@ -129,14 +129,6 @@ class DiM(Pretrained):
         (w, state), rows = pupil, choose(self.steps * self.batch_train, task, rng.fold("rows"))
         learn = partial(train, steps=self.steps, batch=self.batch_train, rng=rng, run=run, state=state)
         return learn(network, w, task.images(rows), task.train.y[rows])
-
-
-def freeze(network: Network, w: Weights, task: Task, rng: Rng) -> Weights:
-    """With batch normalisation at the statistics of real images; a network without such layers stays as it is."""
-    if not network.keeps_statistics:
-        return w
-    x = task.sample(range(len(task.classes)), EACH, rng.fold("statistics"))
-    return Weights(w.params, network.statistics(w, x.flatten(0, 1)))
 
 
 def choose(k: int, task: Task, rng: Rng) -> Int[Tensor, " k"]:

@@ -1,6 +1,6 @@
 """Gan-latents: codes of a pre-trained generator (after Dataset Condensation via Generative Model, Zhang et al., 2023).
 
-Trains a generator on the whole set first, which runs share, or takes one of yours: --generator file.py:Name.
+Needs a generator: one is trained on the whole set first, which runs share, or give yours with --generator file.py:Name.
 """
 
 from dataclasses import dataclass

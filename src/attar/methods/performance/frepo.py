@@ -37,7 +37,7 @@ class FRePo:
     The features are those of one of `capacity` networks. After each update it takes a step of Adam (`lr_net`) on at
     most `batch_syn` of the images, with squared errors. After `life` of them another takes its place; ages differ from
     the start. `batch_real` real images of each class are drawn, where the authors draw 1024 from all classes together.
-    With `flip` mirrored images are added, where these keep their class. With `zca` networks see whitened images.
+    With `mirrors` mirrored images are added, where these keep their class. With `zca` networks see whitened images.
 
     The authors' convolutions have no biases, and they condense with batch normalisation and judge without. Here the
     task's own network does both; its batch normalisation, if any, is frozen at the statistics of real images.
@@ -55,7 +55,7 @@ class FRePo:
     ridge: float = RIDGE
     batch_real: int = 102
     learn_labels: bool = True
-    flip: bool = False
+    mirrors: bool = False
     init: Init = "real"
     zca: bool = True
     separable: ClassVar[bool] = False  # a head is fitted to the images of all classes
@@ -64,15 +64,15 @@ class FRePo:
         task, network, k = see(task, self.zca), task.network, len(task.classes)
         syn, batch = Pixels.start(task, ipc, run, init=self.init), min(self.batch_real, int(task.counts.max()))
         targets = nn.Parameter(centred(syn()[1], k) / math.sqrt(k / 10), requires_grad=self.learn_labels)
-        mirrors = self.flip and task.flip
-        shown, flop = len(targets) * (2 if mirrors else 1), self.updates * network.flop(task.shape)
+        mirrored = self.mirrors and task.flip
+        shown, flop = len(targets) * (2 if mirrored else 1), self.updates * network.flop(task.shape)
         features = run.engine(network.features, (k * batch + 2 * shown) * flop)
         run.announce(network.train_logits, TRAINING * min(shown, self.batch_syn) * flop)
         learners = Learners(network, self.capacity, self.life, Adam(self.lr_net), run)
 
         def show():
             x, y = syn()[0], targets
-            return (torch.cat([x, x.flip(3)]), torch.cat([y, y])) if mirrors else (x, y)
+            return (torch.cat([x, x.flip(3)]), torch.cat([y, y])) if mirrored else (x, y)
 
         def look(w, x):
             return map_slices(partial(features, w), x, run.slice_size(len(x)))

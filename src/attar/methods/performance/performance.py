@@ -27,8 +27,9 @@ Losses = Callable[[Scores, Tensor, Tensor], Tensor]
 class Performance(BPTT):
     """‖L(f_θT) − L(f_θS)‖₂ is small, where L is a vector: the loss of each class on the same real images.
 
-    θS is a student as in `bptt`. θT learned from the whole set for `epochs` epochs; runs of `dance`, `ncfm` and `idc`
-    share it. A student gains nothing from being better than that network in a class.
+    θS is a student as in `bptt`. θT learned from the whole set for `epochs` epochs. Without `zca` it is one of those
+    that `dance` and `ncfm` train, and `idc` with `models`: runs with as many `epochs` share it. A student gains nothing
+    from being better than that network in a class.
     """
 
     epochs: int = 20

@@ -15,6 +15,7 @@ from attar.engine.ledger import read_ledger
 from attar.engine.run import silent
 from attar.evaluation.audits.frame import Audit, Bench
 from attar.evaluation.audits.measures import Measure, read_measures, tabulate_measures, write_measures
+from attar.evaluation.audits.privacy import Private
 from attar.evaluation.audits.trained import list_trained, read_network, train_pieces
 from attar.files import read_tensors
 from attar.networks.architectures import MLP
@@ -125,7 +126,9 @@ def test_a_damaged_file_of_measures_is_named(tmp_path):
     "options, told",
     [
         ({}, "say what to audit"),
-        ({"protocol": "datm"}, "takes what was learned besides images"),
+        ({"protocol": "datm"}, "the protocol datm takes what was learned besides images"),
+        ({"protocol": "frepo"}, "the protocol frepo takes what was learned besides images"),
+        ({"private": Private(protocol="dd")}, "the protocol dd takes what was learned besides images"),
         ({"seeds": 0}, "at least one seed"),
     ],
 )
