@@ -52,7 +52,7 @@ class Consistency(Audit):
             raise ValueError("consistency compares sets of equal size, with the same number of images of each class")
         if len(sets) < LEAST:
             told = f"consistency ranks at least {LEAST} sets, not {len(sets)}"
-            raise ValueError(f"{told}: give random subsets and snapshots of methods")
+            raise ValueError(f"{told}: give random subsets, and sets made in few and in many updates")
 
     def networks(self, subject: Subject, bench: Bench) -> list[Piece]:
         return train_pieces(subject, bench) if subject.role == "set" else []
