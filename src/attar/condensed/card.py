@@ -194,7 +194,7 @@ def describe_decoding(made: CondensedSet) -> str:
             f"bilinearly to full size: {len(made.labels):,} stored images decode to {len(made.decoded_labels()):,}."
         )
     if made.decoder is not None:
-        codes = "at random codes" if made.generative else "from the codes that lie beside them"
+        codes = "from random codes" if made.generative else "from the codes that lie beside them"
         told += f" A generator made them, {codes}; its weights are in the same file."
     return f"{told} Networks see them {normalised}; `as_dataset()` does all this."
 

@@ -18,7 +18,8 @@ def condense(task, method, seed=0):
     return method(task, 1, run), seen, run
 
 
-def test_with_models_networks_begin_where_shared_ones_were_early(task):
+def test_with_models_networks_begin_where_shared_ones_were_early(task, tmp_path, monkeypatch):
+    monkeypatch.setenv("ATTAR_CACHE", str(tmp_path))  # other methods' tests share these networks
     method = IDC(models=2, epochs=2, **FEW)
     assert method.stages(task, Run(Rng.of(0)))[0].missing == 2
     made, seen, _ = condense(task, method)
