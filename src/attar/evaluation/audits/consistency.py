@@ -60,7 +60,7 @@ class Consistency(Audit):
     def pieces(self, subject: Subject, bench: Bench) -> list[Piece]:
         if subject.role != "set":
             return []
-        task, run = bench.task, Run(Rng.of(0), device=bench.device, precision="fp32", compile=bench.compile)
+        task, run = bench.task, bench.run("fp32")
         test = bench.test(min(self.images, len(task.test.y)))
         real = bench.sample(min(self.reference, len(task.train.y)))
         normalisation, flop = subject.made.normalisation, task.network.flop(task.shape)

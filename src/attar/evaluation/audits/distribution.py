@@ -78,7 +78,7 @@ class Distribution(Audit):
         if subject.role == "whole":  # no subset is as large
             return []
         real, pool = self.sample(bench)
-        run, found = Run(Rng.of(0), device=bench.device, precision="fp32", compile=bench.compile), []
+        run, found = bench.run("fp32"), []
         for space, code, flop in self.spaces(subject, bench):
             cost = (len(subject.made.labels) + self.reference + self.pool) * flop
             paths = subject.train.path, real.path, pool.path

@@ -45,7 +45,7 @@ class Fair(Audit):
 
     def pieces(self, subject: Subject, bench: Bench) -> list[Piece]:
         test, sizes = write_test(bench), (len(bench.task.classes), len(bench.task.groups))
-        run = Run(Rng.of(0), device=bench.device, precision=bench.precision, compile=bench.compile)
+        run = bench.run()
         flop, pieces = bench.task.network.flop(bench.task.shape), []
         for trained in list_trained(subject, bench):
             work = partial(answer, trained, test, sizes, run)

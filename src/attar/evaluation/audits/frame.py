@@ -18,6 +18,7 @@ from attar.data.task import Examples, Task
 from attar.engine.compiling import Compile
 from attar.engine.piece import Piece, Tick
 from attar.engine.precision import Precision
+from attar.engine.run import Run
 from attar.engine.staging import Part, write_part
 from attar.evaluation.audits.intervals import Interval
 from attar.evaluation.audits.measures import AUDITED, Measure
@@ -93,6 +94,10 @@ class Bench:
     device: torch.device = CPU
     kept: dict[str, Any] = field(default_factory=dict)
     """What audits make once for the call."""
+
+    def run(self, precision: Precision | None = None) -> Run:
+        """On the call's engine. Audits draw by random numbers of their own, not by a run's."""
+        return Run(Rng.of(0), device=self.device, precision=precision or self.precision, compile=self.compile)
 
     def seeds_of(self, subject: Subject) -> tuple[int, ...]:
         """Of its networks: one for the whole set, whose training takes long."""

@@ -16,7 +16,6 @@ from attar.condensed.condensed_set import CondensedSet
 from attar.data.task import Examples, Task
 from attar.engine.device import eager_flops
 from attar.engine.piece import Piece
-from attar.engine.run import Run
 from attar.engine.staging import write_part
 from attar.evaluation.audits.canaries import Canaries, look_at, place_canaries
 from attar.evaluation.audits.frame import Audit, Bench, Found, Subject, check_protocol
@@ -89,7 +88,7 @@ class Private(Audit):
 
     def compare(self, subject: Subject, bench: Bench) -> Piece:
         """The distances of its images to real ones; for the whole set, those of test images to training images."""
-        (trained,), task, run = list_trained(bench.kept["whole"], bench), bench.task, begin(bench)
+        (trained,), task, run = list_trained(bench.kept["whole"], bench), bench.task, bench.run()
         parts = {"training": bench.sample(len(task.train.y)), "test": bench.test(len(task.test.y))}
         if subject.role == "whole":
             images = parts.pop("test")
@@ -114,7 +113,7 @@ class Private(Audit):
         cost = training + int(subject.made.provenance.get("seconds", 0) * eager_flops(bench.device))
         for seed, member in enumerate(placed.member):
             work = partial(
-                look_at, bench.condense, subject.made, bare, placed.path, member, protocol, seed, begin(bench)
+                look_at, bench.condense, subject.made, bare, placed.path, member, protocol, seed, bench.run()
             )
             own = (*told, member.tolist())
             yield subject.piece(bench, "canaries", work, recipe=own, seed=seed, cost=cost)
@@ -155,10 +154,6 @@ def tell(attack: str, scores: Scores, member: Members, rates: Sequence[float]) -
         yield f"ε at least, {at}", caught.epsilon, ""
     yield f"area under the ROC curve, {attack}", area(scores, member), ""
     yield f"advantage, {attack}", 100 * advantage(scores, member), "points"
-
-
-def begin(bench: Bench) -> Run:
-    return Run(RNG, device=bench.device, precision=bench.precision, compile=bench.compile)
 
 
 def check_pipeline(made: CondensedSet, task: Task) -> None:

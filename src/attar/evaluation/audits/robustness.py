@@ -24,7 +24,6 @@ from attar.evaluation.audits.attacks.trials import (
     Transferred,
     Trial,
     choose_grid,
-    make_run,
     measure_losses,
     read_grid,
     show_corrupted,
@@ -97,7 +96,8 @@ class Robust(Audit):
     def pieces(self, subject: Subject, bench: Bench) -> list[Piece]:
         if not self.judges(subject):
             return []
-        networks, run = list_trained(subject, bench, self.hardening(bench)), make_run(bench.device, bench.compile)
+        # In float32, whatever networks were trained in: shorter numbers would hide gradients from an attack.
+        networks, run = list_trained(subject, bench, self.hardening(bench)), bench.run("fp32")
         pieces = [self.attack(subject, bench, *one, run) for one in self.trials(bench, networks, run)]
         if self.strong_images:
             pieces += [self.look_for_losses(subject, bench, trained, run) for trained in networks]

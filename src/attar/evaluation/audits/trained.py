@@ -76,9 +76,8 @@ def train_pieces(subject: Subject, bench: Bench, hardening: Hardening = PLAIN) -
 
 def plan_training(subject: Subject, bench: Bench, hardening: Hardening) -> Training:
     task, made = bench.task, subject.made
-    run = Run(Rng.of(0), device=bench.device, precision=bench.precision, compile=bench.compile)
     protocol = bench.protocol_of(subject)
-    return Training(subject.train, task.network, protocol, task.flip, made.normalisation, hardening, run)
+    return Training(subject.train, task.network, protocol, task.flip, made.normalisation, hardening, bench.run())
 
 
 def find_path(subject: Subject, bench: Bench, training: Training, seed: int) -> Path:

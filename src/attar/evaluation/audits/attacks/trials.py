@@ -11,7 +11,6 @@ import torch
 
 from attar.data.normalisation import unit
 from attar.data.task import Task
-from attar.engine.compiling import Compile
 from attar.engine.device import use_device
 from attar.engine.piece import Tick
 from attar.engine.precision import use_precision
@@ -98,11 +97,6 @@ def read_grid(given: Sequence[float] | float | str) -> tuple[float, ...]:
     if not radii or radii[0] == 0:
         raise ValueError("eps must be above 0: without an attack accuracy is measured anyway")
     return radii
-
-
-def make_run(device: torch.device, compile: Compile) -> Run:
-    """In float32, whatever networks were trained in: shorter numbers would hide gradients from an attack."""
-    return Run(Rng.of(0), device=device, precision="fp32", compile=compile)
 
 
 def try_attacks(trained: Trained, trial: Trial, path: Path, run: Run, flop: int, tick: Tick) -> Found:
