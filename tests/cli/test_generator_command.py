@@ -2,26 +2,13 @@
 
 import pytest
 import torch
+from generator_file import OWN
 from safetensors.torch import save_file
 from typed import attar_command, enter, refused
 
 import attar
 from attar.networks.generator import Generator
 
-OWN = """
-from torch import nn
-
-class Made(nn.Module):
-    codes = 5
-
-    def __init__(self, shape, classes):
-        super().__init__()
-        self.shape, self.classes = shape, classes
-        self.label, self.last = nn.Embedding(classes, 5), nn.Linear(5, 64)
-
-    def forward(self, z, y):
-        return self.last(z + self.label(y)).view(len(z), *self.shape).tanh()
-"""
 CONDENSE = ["condense", "digits", "--method", "gan-latents", "--ipc", "1", "--set", "updates=3", "--out", "a"]
 GENERATOR = ["--generator", "own.py:Made", "--generator-weights", "w"]
 

@@ -2,10 +2,10 @@
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from attar.files import DamagedFile, has_own_checksum, read_json, with_checksum, write_json
 from attar.locks import lock_writer
@@ -17,6 +17,7 @@ ROWS, PICTURE, REPORT = "rows.json", "networks.png", "report.html"
 KINDS: dict[Any, Any] = {str: str, int: int, bool: bool, bool | None: bool | None}
 KINDS |= {int | None: int | None, float: int | float, float | None: int | float | None}
 ADVICE = "move it out of the folder, and its networks are trained anew"
+T = TypeVar("T")
 COLUMNS = ("data", "ipc", "method", "protocol", "network", "accuracy", "gain", "networks", "stored", "condensed in")
 
 
@@ -243,22 +244,34 @@ def write_rows(path: Path, rows: Sequence[Row]) -> None:
 
 def read_rows(path: Path) -> list[Row]:
     """None where there is no file. Raises `ValueError` where it is damaged, or not Attar's."""
+    # Older versions wrote the list alone.
+    return read_list(path, "rows", "rows of an evaluation", ADVICE, read_row, alone=True)
+
+
+def read_list(
+    path: Path, name: str, what: str, advice: str, read: Callable[[Any], T], *, alone: bool = False
+) -> list[T]:
+    """What a file with a checksum lists under this name; nothing where there is no file.
+
+    `alone` takes a file of the list alone too, without a checksum. Raises `ValueError` where the file is damaged, with
+    the advice, and where it holds something else than `what`.
+    """
     if not path.exists():
         return []
     try:
         content = read_json(path)
     except DamagedFile as error:
-        raise DamagedFile(f"{error}; {ADVICE}") from None
-    # Older versions wrote the list alone.
-    rows = content.get("rows") if isinstance(content, dict) else content
-    if not isinstance(rows, list):
-        raise ValueError(f"{path} does not hold rows of an evaluation")
-    if isinstance(content, dict) and not has_own_checksum(content):
-        raise DamagedFile(f"{path} is damaged: its rows do not match its checksum; {ADVICE}")
+        raise DamagedFile(f"{error}; {advice}") from None
+    checked = isinstance(content, dict)
+    held = content.get(name) if checked else content if alone else None
+    if not isinstance(held, list):
+        raise ValueError(f"{path} does not hold {what}")
+    if checked and not has_own_checksum(content):
+        raise DamagedFile(f"{path} is damaged: its {name} do not match its checksum; {advice}")
     try:
-        return [read_row(row) for row in rows]
+        return [read(entries) for entries in held]
     except (TypeError, KeyError, AttributeError):
-        raise ValueError(f"{path} does not hold rows of an evaluation") from None
+        raise ValueError(f"{path} does not hold {what}") from None
 
 
 def read_row(entries: dict[str, Any]) -> Row:

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from conftest import narrow, toy, watch_updates
+from generator_file import OWN
 from safetensors.torch import save_file
 
 import attar
@@ -12,21 +13,6 @@ from attar.engine.run import Run
 from attar.methods.generative.gan_latents import GanLatents, confusion, crowding
 from attar.rng import Rng
 from attar.runs.recipe import resolve
-
-OWN = """
-from torch import nn
-
-class Made(nn.Module):
-    codes = 5
-
-    def __init__(self, shape, classes):
-        super().__init__()
-        self.shape, self.classes = shape, classes
-        self.label, self.last = nn.Embedding(classes, 5), nn.Linear(5, 64)
-
-    def forward(self, z, y):
-        return self.last(z + self.label(y)).view(len(z), *self.shape).tanh()
-"""
 
 
 def small(**settings):

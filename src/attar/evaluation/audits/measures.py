@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from attar.evaluation.rows import KINDS
-from attar.files import DamagedFile, has_own_checksum, read_json, with_checksum, write_json
+from attar.evaluation.rows import KINDS, read_list
+from attar.files import with_checksum, write_json
 from attar.locks import lock_writer
 from attar.wording import budget
 
@@ -133,21 +133,7 @@ def write_measures(path: Path, measures: Sequence[Measure]) -> None:
 
 def read_measures(path: Path) -> list[Measure]:
     """None where there is no file. Raises `ValueError` where it is damaged, or not Attar's."""
-    if not path.exists():
-        return []
-    try:
-        content = read_json(path)
-    except DamagedFile as error:
-        raise DamagedFile(f"{error}; {ADVICE}") from None
-    held = content.get("measures") if isinstance(content, dict) else None
-    if not isinstance(held, list):
-        raise ValueError(f"{path} does not hold measures of an audit")
-    if not has_own_checksum(content):
-        raise DamagedFile(f"{path} is damaged: its measures do not match its checksum; {ADVICE}")
-    try:
-        return [read_measure(entries) for entries in held]
-    except (TypeError, KeyError):
-        raise ValueError(f"{path} does not hold measures of an audit") from None
+    return read_list(path, "measures", "measures of an audit", ADVICE, read_measure)
 
 
 def read_measure(entries: dict[str, Any]) -> Measure:
