@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from attar.distances.ridge import predict, regress
 from attar.distances.tangent_kernel import tangent_kernel
 
 POINTS = 20_000  # of an integral
@@ -57,8 +58,8 @@ def test_one_layer_of_orthogonal_inputs_in_closed_form():
     assert tangent_kernel(x, x)[0, 0].item() == pytest.approx(2.01 + 0.01 + 2.01, rel=1e-12)
 
 
-def test_a_wide_network_has_nearly_this_kernel():
-    width, x = 30_000, inputs()
+def tangent_features(x: torch.Tensor, width: int = 30_000) -> torch.Tensor:
+    """Derivatives of a wide network's score in its weights, whose products are nearly the kernel."""
     generator = torch.Generator().manual_seed(1)
     weights = {
         name: torch.randn(shape, generator=generator, dtype=torch.float64)
@@ -70,8 +71,22 @@ def test_a_wide_network_has_nearly_this_kernel():
         return (2 / width) ** 0.5 * p["v"] @ hidden.relu() + 0.1 * p["b"]
 
     slopes = torch.func.vmap(torch.func.grad(network), (None, 0))(weights, x)
-    flat = torch.cat([part.flatten(1) if part.ndim > 1 else part[:, None] for part in slopes.values()], 1)
+    return torch.cat([part.flatten(1) if part.ndim > 1 else part[:, None] for part in slopes.values()], 1)
+
+
+def test_a_wide_network_has_nearly_this_kernel():
+    x = inputs()
+    flat = tangent_features(x)
     torch.testing.assert_close(flat @ flat.T, tangent_kernel(x, x), rtol=0.05, atol=0.02)
+
+
+def test_a_head_on_a_wide_networks_tangent_features_predicts_as_the_kernel_does():
+    """The regression of FRePo, by features, against that of KIP, which has no network and no features."""
+    x, y = inputs(9), inputs(5, 3, seed=2)
+    phi = tangent_features(x)
+    own = regress(phi[5:], phi[:5], y, ridge=0.1)
+    expected = predict(tangent_kernel(x[5:], x[:5]), tangent_kernel(x[:5], x[:5]), y, ridge=0.1)
+    assert (own - expected).norm() < 0.05 * expected.norm()
 
 
 def test_derivatives_also_where_two_inputs_coincide():
